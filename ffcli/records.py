@@ -1,0 +1,119 @@
+"""What crosses the boundaries between engine, store, report and command line: plain frozen records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from ffcli.config import RunConfig
+
+Phase = Literal["positive", "negative", "joint"]
+"""Which data an hour trains on; `joint` is an unseparated hour."""
+
+Status = Literal["running", "completed", "interrupted", "failed", "stale", "superseded"]
+
+LAST = 5
+"""`last5`: the mean over this many last epochs."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochMetrics:
+    """One epoch of a run, with what explains a collapse. Accuracies in percent; None where nothing was measured."""
+
+    epoch: int
+    """0 is the untrained network."""
+    hour: int
+    """Hours (batches) trained when the epoch ended."""
+    phase: Phase | None
+    """Phase of the epoch's last hour; None before the first."""
+    accuracy: float | None
+    """On the test images; None in an epoch that was not evaluated."""
+    validation_accuracy: float | None
+    """On the held-out training images; None without any."""
+    loss_positive: float | None
+    """Mean over the epoch's positive hours, layers and updates; None where there was no such hour. Unseparated:
+    the mean loss of the positive half."""
+    loss_negative: float | None
+    goodness_positive: tuple[float, ...] | None
+    """By layer: mean goodness of the test images under their true label."""
+    goodness_negative: tuple[float, ...] | None
+    """By layer: under a fixed wrong label."""
+    dead_units: tuple[float, ...] | None
+    """By layer: share (0 to 1) of units with no activity on any test image under its true label."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a stretch of a run was trained."""
+
+    from_epoch: int
+    ffcli: str
+    torch: str
+    python: str
+    device: str
+    threads: int
+    host: str
+    revision: str | None
+    """Git revision of the program, where it runs from a checkout."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One stored run (one trajectory), without its epochs."""
+
+    id: str
+    key: str
+    config: RunConfig
+    status: Status
+    name: str | None
+    tags: tuple[str, ...]
+    note: str | None
+    failure: str | None
+    """Why it failed or was interrupted."""
+    started: datetime
+    ended: datetime | None
+    heartbeat: datetime | None
+    epochs_done: int
+    best_accuracy: float | None
+    """Percent, over the epochs after 0: best on the test images, or test accuracy of the epoch that the held-out
+    images chose."""
+    final_accuracy: float | None
+    seconds: float
+    """Training time over all its stretches."""
+    provenance: tuple[Provenance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one run had reached at a horizon of epochs. Accuracies in percent."""
+
+    run: RunRecord
+    horizon: int
+    reached: int
+    """Epochs done, at most the horizon."""
+    final: float | None
+    """At exactly the horizon; None where the run is shorter."""
+    best: float | None
+    last5: float | None
+    """Mean accuracy of the last five evaluated epochs up to the horizon."""
+
+    @property
+    def learned(self) -> bool | None:
+        """Whether the best accuracy ever left chance by more than 1.5 points; None before the first epoch."""
+        return None if self.best is None else self.best > self.run.config.chance + 1.5
+
+
+def epoch_json(metrics: EpochMetrics) -> dict[str, Any]:
+    """An epoch with the stable names of `--json`."""
+    return {name: getattr(metrics, name) for name in EpochMetrics.__slots__}
+
+
+def best_accuracy(epochs: list[EpochMetrics]) -> float | None:
+    """Best accuracy after epoch 0, chosen on the held-out images where there are any."""
+    scored = [e for e in epochs if e.epoch > 0 and e.accuracy is not None]
+    if not scored:
+        return None
+    chosen = max(scored, key=lambda e: e.accuracy if e.validation_accuracy is None else e.validation_accuracy)  # type: ignore[arg-type,return-value]
+    return chosen.accuracy
