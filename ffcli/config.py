@@ -19,6 +19,7 @@ ALGORITHM_VERSION = 1
 """Raised whenever the same key would no longer give the same mathematics."""
 
 DataSource = Literal["full", "sample", "file"]
+Wanted = Literal["auto", "full", "sample"]
 LrScaling = Literal["ratio", "notebook", "none"]
 Precision = Literal["float32", "float64"]
 Device = Literal["cpu", "cuda"]
@@ -175,6 +176,8 @@ class TrainOptions(_Frozen):
     """What a user may ask of a run; None takes the preset's value. The TOML that `ff show RUN --toml` prints."""
 
     dataset: str = "mnist"
+    data: Wanted = "auto"
+    """`auto` takes the full set where it can be had, else the sample that ships with ffcli."""
     neg: str = "label"
     pos_phase: Positive | None = None
     neg_phase: Positive | None = None
@@ -255,7 +258,8 @@ def resolve(options: TrainOptions, data: DataRef, *, device: Device = "cpu", use
     )
     if data.classes > data.features:
         raise BadOption(
-            f"{data.name} has {data.classes} classes but only {data.features} features: a label needs one feature a class"
+            f"{data.name} has {data.classes} classes but only {data.features} features:"
+            " a label needs one feature a class"
         )
     if config.batches < 1:
         raise BadOption(
@@ -277,6 +281,7 @@ def options_of(config: RunConfig) -> TrainOptions:
     """The options that ask for `config` again."""
     return TrainOptions(
         dataset=config.data.path or config.data.name,
+        data="auto" if config.data.source == "file" else config.data.source,
         neg=config.negatives,
         pos_phase=config.schedule.positive or None,
         neg_phase=config.schedule.negative or None,
@@ -287,7 +292,8 @@ def options_of(config: RunConfig) -> TrainOptions:
         **{
             name: getattr(config, name)
             for name in (
-                "epochs", "lr", "updates_per_batch", "batch_size", "threshold", "hidden", "seed", "holdout", "precision",
+                "epochs", "lr", "updates_per_batch", "batch_size", "threshold", "hidden", "seed", "holdout",
+                "precision",
             )
         },
     )  # fmt: skip

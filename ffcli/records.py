@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -117,3 +117,37 @@ def best_accuracy(epochs: list[EpochMetrics]) -> float | None:
         return None
     chosen = max(scored, key=lambda e: e.accuracy if e.validation_accuracy is None else e.validation_accuracy)  # type: ignore[arg-type,return-value]
     return chosen.accuracy
+
+
+def config_json(config: RunConfig) -> dict[str, Any]:
+    """A config with the stable names of `--json`: those of `ff train`'s options, and what they resolved to."""
+    return {
+        "dataset": config.data.name,
+        "data": config.data.model_dump(mode="json"),
+        "neg": config.negatives,
+        "pos_phase": config.schedule.positive,
+        "neg_phase": config.schedule.negative,
+        "unseparated": not config.schedule.separated,
+        **config.model_dump(mode="json", exclude={"data", "negatives", "schedule"}),
+    }
+
+
+def run_json(run: RunRecord) -> dict[str, Any]:
+    """A run, without its epochs, with the stable names of `--json`. Accuracies in percent."""
+    return {
+        "id": run.id,
+        "key": run.key,
+        "status": run.status,
+        "name": run.name,
+        "tags": list(run.tags),
+        "note": run.note,
+        "config": config_json(run.config),
+        "epochs_done": run.epochs_done,
+        "best_accuracy": run.best_accuracy,
+        "final_accuracy": run.final_accuracy,
+        "seconds": run.seconds,
+        "started": run.started.isoformat(),
+        "ended": run.ended.isoformat() if run.ended else None,
+        "failure": run.failure,
+        "provenance": [asdict(stretch) for stretch in run.provenance],
+    }

@@ -1,0 +1,99 @@
+"""`ff data`: which data sets are here, and how more get here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ffcli.config import DataRef
+    from ffcli.data.datasets import Entry
+
+data_app = typer.Typer(no_args_is_help=True, help="Look after the data sets: list, fetch, import.")
+
+Name = Annotated[str, typer.Argument(help="mnist, fashion or cifar10.", show_default=False)]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        envvar="FFCLI_DATA_DIR",
+        help="Folder of data sets; by default in the user's data folder.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@data_app.command("list")
+def list_data(data_dir: DataDir = None, json: Json = False) -> None:
+    """Show what is here: from where, shape, count, fingerprint, size."""
+    from dataclasses import asdict
+
+    from ffcli.cli.console import out, print_json
+    from ffcli.data import datasets
+
+    entries = datasets.inventory(_folder(data_dir))
+    if json:
+        print_json([asdict(entry) for entry in entries])
+        return
+    out().print(_table(entries))
+
+
+@data_app.command()
+def fetch(name: Name, data_dir: DataDir = None, json: Json = False) -> None:
+    """Download a data set, unless it is here, and prepare it."""
+    from ffcli.cli.console import message
+    from ffcli.data import datasets
+
+    _show(datasets.fetch(name, _folder(data_dir), message), json)
+
+
+@data_app.command("import")
+def import_data(
+    name: Name,
+    path: Annotated[
+        Path, typer.Argument(help="Folder of idx or idx.gz files, or CIFAR-10's python archive.", show_default=False)
+    ],
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Prepare a data set from your own files, once their digests are checked."""
+    from ffcli.cli.console import message
+    from ffcli.data import datasets
+
+    _show(datasets.import_files(name, path, _folder(data_dir), message), json)
+
+
+def _folder(data_dir: Path | None) -> Path:
+    from ffcli.data import datasets
+
+    return data_dir.expanduser() if data_dir else datasets.default_folder()
+
+
+def _show(ref: DataRef, json: bool) -> None:
+    from ffcli.cli.console import print_json
+
+    if json:
+        print_json(ref.model_dump(mode="json"))
+    else:
+        typer.echo(f"{ref.label}: {ref.train:,} training and {ref.test:,} test images, {ref.fingerprint[:12]}")
+
+
+def _table(entries: list[Entry]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("data set", overflow="fold")
+    for heading in ("CxHxW", "training", "test", "fingerprint", "MB"):
+        table.add_column(heading, no_wrap=True, justify="left" if heading == "fingerprint" else "right")
+    table.add_column("from", overflow="fold")
+    for e in entries:
+        name = escape(f"{e.name} (sample)" if e.source == "sample" else e.name)
+        shape, fingerprint = "x".join(map(str, e.image_shape)), (e.fingerprint or "not prepared")[:12]
+        table.add_row(name, shape, f"{e.train:,}", f"{e.test:,}", fingerprint, f"{e.bytes / 1e6:.1f}", escape(e.origin))
+    return table

@@ -1,0 +1,84 @@
+"""`ff db`: where the database is, its upgrade, check and backup."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+db_app = typer.Typer(no_args_is_help=True, help="Look after the database: path, upgrade, check, backup.")
+
+Db = Annotated[
+    str | None, typer.Option("--db", envvar="FFCLI_DB", help="Database: a path or sqlite:///PATH.", show_default=False)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@db_app.command()
+def path(db: Db = None, json: Json = False) -> None:
+    """Print where the database is."""
+    from ffcli.cli.console import print_json
+    from ffcli.store.location import database_path
+
+    place = database_path(db)
+    if json:
+        print_json({"path": str(place), "exists": place.is_file()})
+    else:
+        typer.echo(place)
+
+
+@db_app.command()
+def upgrade(db: Db = None, json: Json = False) -> None:
+    """Bring the schema to this program's version, after a backup. Every command does so by itself."""
+    from ffcli.cli.console import message, print_json
+    from ffcli.store.database import open_store
+    from ffcli.store.maintenance import existing
+    from ffcli.store.migrate import HEAD
+
+    with open_store(existing(db)) as store:
+        done = store.upgraded
+    if json:
+        backup = str(done.backup) if done and done.backup else None
+        print_json({"path": str(store.path), "from": done.old if done else HEAD, "to": HEAD, "backup": backup})
+        return
+    typer.echo(f"{store.path}: " + (f"upgraded from {done.old or 'empty'} to {HEAD}" if done else f"is at {HEAD}"))
+    if done and done.backup:
+        message(f"The database as it was: {done.backup}")
+
+
+@db_app.command()
+def check(db: Db = None, json: Json = False) -> None:
+    """Check the database's integrity; exit code 1 where something is wrong."""
+    from dataclasses import asdict
+
+    from ffcli.cli.console import message, print_json
+    from ffcli.store import maintenance
+
+    health = maintenance.check(db)
+    if json:
+        print_json({"ok": not health.problems, **asdict(health)})
+    else:
+        version = f"revision {health.revision or 'none'}" + ("" if health.revision == health.head else ", to upgrade")
+        size = f"{health.runs} runs, {health.epochs} epochs, {health.bytes / 1e6:.1f} MB"
+        typer.echo(f"{health.path}: {'damaged' if health.problems else 'sound'}, {version}, {size}")
+        for problem in health.problems:
+            message(problem)
+    raise typer.Exit(1 if health.problems else 0)
+
+
+@db_app.command()
+def backup(
+    to: Annotated[Path | None, typer.Argument(help="The copy; by default beside the database.")] = None,
+    db: Db = None,
+    json: Json = False,
+) -> None:
+    """Copy the database, also while runs write to it. Saved states are not copied."""
+    from ffcli.cli.console import print_json
+    from ffcli.store import maintenance
+
+    copy = maintenance.backup(db, to)
+    if json:
+        print_json({"backup": str(copy), "bytes": copy.stat().st_size})
+    else:
+        typer.echo(copy)

@@ -1,0 +1,32 @@
+"""`ff delete RUN`: forget a run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ffcli.cli.train import DatabaseOption, JsonOption
+
+
+def delete(
+    run: Annotated[str, typer.Argument(help="The run's id, or its first digits.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    db: DatabaseOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Delete a run with its epochs and its weights."""
+    from ffcli.cli.console import message, print_json
+    from ffcli.cli.words import describe
+    from ffcli.store import runs
+    from ffcli.store.database import open_store
+
+    with open_store(db) as store:
+        found = runs.get(store, run)
+        if not yes:
+            typer.confirm(f"Delete run {found.id[:7]} ({describe(found.config)})?", abort=True, err=True)
+        runs.delete(store, found.id)
+    if json:
+        print_json({"deleted": found.id})
+    else:
+        message(f"deleted run {found.id[:7]} ({describe(found.config)})")

@@ -1,0 +1,155 @@
+"""What one sees while a run trains: a live display on a terminal, one plain line an epoch elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ffcli.cli.console import err, message
+from ffcli.cli.words import PHASE_WORDS, describe, duration, sparkline
+from ffcli.config import RunConfig
+from ffcli.records import EpochMetrics, Phase
+
+if TYPE_CHECKING:
+    from ffcli.engine.training import TrainingState
+
+
+class TrainingWatcher(Protocol):
+    def begins(self, config: RunConfig, run_id: str, state: TrainingState) -> None: ...
+    def epoch_ended(self, metrics: EpochMetrics) -> None: ...
+    def notice(self, text: str) -> None: ...
+
+
+@contextmanager
+def watching(config: RunConfig, *, quiet: bool) -> Iterator[TrainingWatcher]:
+    """The watcher that fits where stderr goes."""
+    if quiet:
+        yield Quiet()
+    elif not err().is_terminal or err().is_dumb_terminal:
+        yield Lines()
+    else:
+        watcher = Display()
+        with Live(watcher, console=err(), refresh_per_second=8, transient=True):
+            yield watcher
+
+
+class Quiet:
+    """Nothing but notices."""
+
+    def begins(self, config: RunConfig, run_id: str, state: TrainingState) -> None:
+        pass
+
+    def epoch_ended(self, metrics: EpochMetrics) -> None:
+        pass
+
+    def notice(self, text: str) -> None:
+        message(text)
+
+
+class Lines(Quiet):
+    """One line an epoch."""
+
+    def begins(self, config: RunConfig, run_id: str, state: TrainingState) -> None:
+        self.epochs = config.epochs
+        going_on = f", continued after epoch {state.epoch}" if state.epoch else ""
+        message(f"{describe(config)}: run {run_id[:7]}{going_on}")
+
+    def epoch_ended(self, metrics: EpochMetrics) -> None:
+        message(epoch_line(metrics, self.epochs))
+
+
+class Display(Quiet):
+    """Epoch, hour and phase, accuracy with its history, goodness of both kinds by layer, time left."""
+
+    def __init__(self) -> None:
+        self.config: RunConfig | None = None
+        self.history: list[EpochMetrics] = []
+
+    def begins(self, config: RunConfig, run_id: str, state: TrainingState) -> None:
+        self.run_id, self.state = run_id, state
+        self.first_hour, self.started = state.hour, time.perf_counter()
+        self.config = config
+
+    def epoch_ended(self, metrics: EpochMetrics) -> None:
+        self.history.append(metrics)
+
+    def __rich__(self) -> Group | Text:
+        if self.config is None:
+            return Text("loading torch and the data ...", style="dim")
+        head = Text.assemble((describe(self.config), "bold"), (f"   run {self.run_id[:7]}", "dim"))
+        return Group(head, self._progress(), *self._measures())
+
+    def _progress(self) -> Table:
+        from ffcli.engine.phases import phase_of
+
+        assert self.config is not None
+        hours = self.config.epochs * hours_an_epoch(self.config)
+        hour = self.state.hour
+        phase: Phase = phase_of(self.config.schedule, hour)
+        row = Table.grid(padding=(0, 2))
+        row.add_row(
+            f"epoch {min(self.state.epoch + 1, self.config.epochs)}/{self.config.epochs}",
+            ProgressBar(total=hours, completed=min(hour, hours), width=24),
+            f"hour {hour}",
+            Text(PHASE_WORDS[phase], style={"positive": "yellow", "negative": "blue"}.get(phase, "")),
+            Text(self._time_left(hours - hour), style="dim"),
+        )
+        return row
+
+    def _time_left(self, hours: int) -> str:
+        done = self.state.hour - self.first_hour
+        if not done:
+            return ""
+        return f"{duration(max(0, hours) * (time.perf_counter() - self.started) / done)} left"
+
+    def _measures(self) -> Iterator[Text]:
+        measured = [m for m in self.history if m.accuracy is not None]
+        if not measured:
+            return
+        last = measured[-1]
+        yield Text.assemble(
+            "accuracy  ", (f"{last.accuracy:.2f} %", "bold green"), "  ", sparkline([m.accuracy for m in measured])
+        )
+        kinds = zip(last.goodness_positive or (), last.goodness_negative or (), last.dead_units or (), strict=True)
+        for number, (true, wrong, dead) in enumerate(kinds, start=1):
+            style = "red" if dead > 0.9 else ""
+            yield Text.assemble(
+                f"layer {number}   goodness true {true:.2f}  wrong {wrong:.2f}   ", (f"dead units {dead:.0%}", style)
+            )
+
+
+def hours_an_epoch(config: RunConfig) -> int:
+    """Batches of an epoch; without masks the last one may be smaller."""
+    return (
+        config.batches
+        if config.mask_blur is not None
+        else -(-(config.data.train - config.holdout) // config.batch_size)
+    )
+
+
+def epoch_line(metrics: EpochMetrics, epochs: int) -> str:
+    """`epoch  3/20  hour   354  awake   accuracy 71.20 %  goodness 2.34|2.12 1.40|1.31  dead 4% 31%  4.2 s`."""
+    accuracy = "not measured" if metrics.accuracy is None else f"{metrics.accuracy:6.2f} %"
+    parts = [
+        f"epoch {metrics.epoch:>{len(str(epochs))}}/{epochs}",
+        f"hour {metrics.hour:>6}",
+        f"{PHASE_WORDS[metrics.phase]:<10}",
+        f"accuracy {accuracy}",
+    ]
+    if metrics.goodness_positive and metrics.goodness_negative:
+        parts.append("goodness " + _pairs(metrics.goodness_positive, metrics.goodness_negative))
+    if metrics.dead_units:
+        parts.append("dead " + " ".join(f"{share:.0%}" for share in metrics.dead_units))
+    return "  ".join([*parts, duration(metrics.seconds)])
+
+
+def _pairs(true: Sequence[float], wrong: Sequence[float]) -> str:
+    return " ".join(f"{t:.2f}|{w:.2f}" for t, w in zip(true, wrong, strict=True))

@@ -1,0 +1,103 @@
+"""`ff`: the commands, and the one place where an error becomes a line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from ffcli.cli.data import data_app
+from ffcli.cli.db import db_app
+from ffcli.cli.delete import delete
+from ffcli.cli.list_runs import list_runs
+from ffcli.cli.prune import prune
+from ffcli.cli.report import report
+from ffcli.cli.show import show
+from ffcli.cli.train import train
+from ffcli.errors import FFError, Interrupted
+
+app = typer.Typer(
+    name="ff",
+    help="Train Forward-Forward networks whose positive and negative phases are separated in time, keep every run,"
+    " and draw the tables of 'Sleep Deprivation in the Forward-Forward Algorithm' from what was measured.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (train, list_runs, show, report, delete, prune):
+    app.command()(command)
+app.add_typer(data_app, name="data")
+app.add_typer(db_app, name="db")
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from ffcli import __version__
+
+        typer.echo(f"ff {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line and exit with its code: see `ffcli.errors` for which."""
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = app(arguments, prog_name="ff", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain once more as it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except (KeyboardInterrupt, typer.Abort):
+        code = _say("interrupted", Interrupted.exit_code)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        code = _explain(error)
+    sys.exit(code)
+
+
+def _explain(error: Exception) -> int:
+    if isinstance(error, FFError):
+        return _say(str(error), error.exit_code)
+    if isinstance(error, USAGE_ERROR):
+        return _say(str(error.format_message()), 2)  # type: ignore[attr-defined]
+    if isinstance(error, OSError):
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        where = f" {error.filename}" if error.filename else ""
+        return _say(f"no space left to write{where}" if full else str(error), 1)
+    return _say(f"internal error: {type(error).__name__}: {error} (--debug shows where; please report it)", 1)
+
+
+def _say(text: str, code: int) -> int:
+    if text:
+        from ffcli.cli.console import message
+
+        message(f"ff: {text}")
+    return code
+
+
+def _terminate(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+# Typer carries its own Click; this is the base of its usage errors, BadParameter's parent.
+USAGE_ERROR = typer.BadParameter.__mro__[1]

@@ -1,0 +1,30 @@
+"""`ff prune`: free what is no longer needed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from ffcli.cli.train import DatabaseOption, JsonOption
+
+
+def prune(
+    keep_superseded: Annotated[
+        bool, typer.Option("--keep-superseded", help="Free state files only, no superseded run.")
+    ] = False,
+    db: DatabaseOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Free the full states of finished runs, superseded runs, and files that nothing refers to."""
+    from ffcli.cli.console import message, print_json
+    from ffcli.store.database import open_store
+    from ffcli.store.maintenance import prune as free
+
+    with open_store(db) as store:
+        freed = free(store, superseded=not keep_superseded)
+    if json:
+        print_json(asdict(freed))
+    else:
+        message(f"freed {freed.bytes / 1e6:.1f} MB: {freed.runs} superseded runs, {freed.files} files")

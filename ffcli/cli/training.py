@@ -1,0 +1,215 @@
+"""What `ff train` does with its options: merge, resolve, run, print."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ffcli.cli.console import message, out, print_json
+from ffcli.cli.words import describe, duration, published_line, status_text
+from ffcli.config import RunConfig, options_of, parse_options, resolve
+from ffcli.data import datasets
+from ffcli.data.negatives import STRATEGIES
+from ffcli.devices import choose_device, device_kind
+from ffcli.errors import BadOption, Diverged, unknown
+from ffcli.estimate import seconds_left
+from ffcli.records import config_json, epoch_json, run_json
+from ffcli.runner import Answer, Request, look_up, run
+from ffcli.store import runs
+from ffcli.store.database import Store, open_store
+
+LOCK_TIMEOUT = 60.0
+"""Seconds that a training waits for another process's lock before it gives up an epoch's commit."""
+
+Asked = dict[str, Any]
+
+
+def train_and_show(
+    asked: Asked,
+    request: Request,
+    *,
+    config_file: Path | None,
+    balanced: bool,
+    data_dir: Path | None,
+    db: str | None,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Train or look up one run, and print it."""
+    from ffcli.cli.live import watching
+
+    folder = data_dir or datasets.default_folder()
+    config, request = resolve_request(asked, request, config_file, balanced, folder)
+    with open_store(db, timeout=LOCK_TIMEOUT) as store:
+        try:
+            with watching(config, quiet=quiet) as watcher:
+                answer = run(config, request, store, folder, watcher)
+        except Diverged:
+            if json and (failed := runs.find(store, config.key)):
+                print_json(answer_json(Answer(failed, runs.epochs(store, failed.id), cached=True), config))
+            raise
+        if json:
+            print_json(answer_json(answer, config))
+        else:
+            show_answer(store, answer, config)
+
+
+def show_plan(
+    asked: Asked,
+    request: Request,
+    *,
+    config_file: Path | None,
+    balanced: bool,
+    data_dir: Path | None,
+    db: str | None,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """`--dry-run`: the resolved config, its key, whether it is stored, and the time it would take."""
+    folder = data_dir or datasets.default_folder()
+    config, request = resolve_request(asked, request, config_file, balanced, folder)
+    with open_store(db, create=False) as store:
+        found = runs.find(store, config.key)
+        cached = not request.force and found is not None and _answers(store, config)
+        done = found.epochs_done if found and found.status in ("interrupted", "stale") else 0
+        seconds, measured = seconds_left(config, done, measured_here(store))
+    plan = {
+        "key": config.key,
+        "cached": cached,
+        "status": found.status if found else None,
+        "epochs_done": found.epochs_done if found else 0,
+        "estimated_seconds": 0.0 if cached else round(seconds, 1),
+        "estimate_measured": measured,
+        "config": config_json(config),
+    }
+    if json:
+        print_json(plan)
+        return
+    console = out()
+    console.print(f"[bold]{describe(config)}[/]")
+    console.print(f"key {config.key}")
+    for name, value in config_json(config).items():
+        if name != "data":
+            console.print(f"  {name:18}{'-' if value is None else value}", markup=False)
+    console.print(f"  {'data':18}{config.data.label}, {config.data.train} training and {config.data.test} test images")
+    if cached:
+        console.print("stored: `ff train` answers at once")
+    else:
+        how = "measured on this machine" if measured else "a rough guess: nothing was measured here yet"
+        console.print(f"not stored: about {duration(seconds)} ({how})")
+
+
+def resolve_request(
+    asked: Asked, request: Request, config_file: Path | None, balanced: bool, folder: Path
+) -> tuple[RunConfig, Request]:
+    """The flags over the file over the defaults, closed against the data; and the device that `auto` is here."""
+    options = parse_options(merge(asked, _read_config(config_file), balanced))
+    if options.neg not in STRATEGIES:
+        raise BadOption(unknown("negatives", options.neg, STRATEGIES))
+    if request.eval_every < 1:
+        raise BadOption(f"--eval-every should be at least 1, not {request.eval_every}")
+    if request.threads is not None and request.threads < 1:
+        raise BadOption(f"--threads should be at least 1, not {request.threads}")
+    device = choose_device(request.device)
+    ref = datasets.locate(options.dataset, wanted=options.data, folder=folder, notify=message)
+    uses_masks = STRATEGIES[options.neg].masks
+    return resolve(options, ref, device=device_kind(device), uses_masks=uses_masks), replace(request, device=device)
+
+
+def merge(asked: Asked, file: Asked, balanced: bool) -> Asked:
+    """The options that were given, flags before the file's. Raises BadOption where flags contradict each other."""
+    flags = {name: value for name, value in asked.items() if value is not None}
+    phases = {"pos_phase", "neg_phase", "unseparated"}
+    if balanced and ("neg_phase" in flags or flags.get("unseparated")):
+        other = "--neg-phase" if "neg_phase" in flags else "--unseparated"
+        raise BadOption(f"--balanced means --neg-phase as long as --pos-phase: leave out one of --balanced and {other}")
+    if balanced or phases & flags.keys():
+        file = {name: value for name, value in file.items() if name not in phases}
+    if balanced:
+        flags["neg_phase"] = flags.setdefault("pos_phase", 1)
+    if "hidden" in flags:
+        flags["hidden"] = _layer_sizes(flags["hidden"])
+    return file | flags
+
+
+def answer_json(answer: Answer, config: RunConfig) -> dict[str, Any]:
+    """`ff train --json`: the run, read at the epochs that were asked for."""
+    return run_json(answer.run) | {
+        "cached": answer.cached,
+        "config": config_json(config),
+        "epochs": [epoch_json(e) for e in answer.epochs],
+        "best_accuracy": answer.best_accuracy,
+        "final_accuracy": answer.final_accuracy,
+        "seconds": sum(e.seconds for e in answer.epochs),
+    }
+
+
+def show_answer(store: Store, answer: Answer, config: RunConfig) -> None:
+    """The result, its place beside the published cell, and the run's id."""
+    console = out()
+    short = runs.short_ids(store, [answer.run.id])[answer.run.id]
+    best = max((e for e in answer.epochs if e.accuracy == answer.best_accuracy), key=lambda e: e.epoch, default=None)
+    chosen = "by held-out images" if config.holdout else "best on the test set"
+    console.print(f"[bold]{describe(config)}[/]")
+    console.print(
+        f"accuracy [bold]{_percent(answer.final_accuracy)}[/] after {config.epochs} epochs"
+        + (f", {_percent(answer.best_accuracy)} in epoch {best.epoch} ({chosen})" if best else "")
+    )
+    if line := published_line(config, answer.final_accuracy):
+        console.print(line)
+    if answer.cached:
+        console.print(f"run {short}, from the store: trained {answer.run.started.astimezone():%Y-%m-%d %H:%M}")
+    else:
+        console.print(f"run {short}, {duration(sum(e.seconds for e in answer.epochs))} of training: `ff show {short}`")
+    if answer.run.status not in ("completed", "running"):
+        console.print(f"(the stored run goes further and is {status_text(answer.run.status)})")
+
+
+def measured_here(store: Store) -> list[Any]:
+    """Runs that were trained on this machine, for estimating the next."""
+    import socket
+
+    here = socket.gethostname()
+    recent = runs.list_runs(store, runs.Filters(limit=50))
+    return [r for r in recent if r.epochs_done and any(stretch.host == here for stretch in r.provenance)]
+
+
+def toml_of(config: RunConfig) -> str:
+    """The options that ask for this run again, as TOML."""
+    import tomli_w
+
+    return tomli_w.dumps(options_of(config).model_dump(mode="json", exclude_none=True))
+
+
+def _answers(store: Store, config: RunConfig) -> bool:
+    try:
+        return look_up(store, config) is not None
+    except Diverged:
+        return True
+
+
+def _read_config(path: Path | None) -> Asked:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadOption(f"--config {path}: {(error.strerror or str(error)).lower()}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadOption(f"--config {path} is no TOML: {error}") from error
+
+
+def _layer_sizes(text: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise BadOption(f"--hidden '{text}': give positive whole numbers with commas between, such as 500,500,500")
+    return sizes
+
+
+def _percent(accuracy: float | None) -> str:
+    return "-" if accuracy is None else f"{accuracy:.2f} %"

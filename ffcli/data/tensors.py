@@ -1,0 +1,91 @@
+"""A data set as tensors, ready for training: normalised on its device, validation images held out, negatives bound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from ffcli.config import RunConfig
+from ffcli.data.negatives import STRATEGIES, Pool, blur_matrix
+
+if TYPE_CHECKING:
+    from ffcli.data.datasets import Arrays
+
+HOLDOUT_SEED = 20231018
+"""The held-out images are the same for every run's seed."""
+
+
+class Negatives(Protocol):
+    def __call__(self, images: Tensor, labels: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingTensors:
+    """Images (N, features) normalised, labels (N,) int64, on the device of the run."""
+
+    images: Tensor
+    labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    validation_images: Tensor
+    validation_labels: Tensor
+    amplitude: float
+    """The maximum of the normalised training data: what a raised label is set to."""
+    negatives: Negatives
+    full_batches: bool
+
+
+def training_tensors(arrays: Arrays, config: RunConfig, device: torch.device) -> TrainingTensors:
+    """Everything that training and evaluation read, on `device`, in the precision of `config`."""
+    dtype = getattr(torch, config.precision)
+    images = _normalised(arrays.train_images, arrays, dtype, device)
+    labels = torch.from_numpy(arrays.train_labels).to(device)
+    amplitude = float(images.max())
+    images, labels, validation_images, validation_labels = _hold_out(images, labels, config.holdout)
+    registered = STRATEGIES[config.negatives]
+    pool = Pool(images, config.data.classes, arrays.image_shape, _blur(config, arrays.image_shape, device))
+
+    def negatives(images: Tensor, labels: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return registered.draw(images, labels, pool, generator)
+
+    return TrainingTensors(
+        images,
+        labels,
+        _normalised(arrays.test_images, arrays, dtype, device),
+        torch.from_numpy(arrays.test_labels).to(device),
+        validation_images,
+        validation_labels,
+        amplitude,
+        negatives,
+        registered.full_batches,
+    )
+
+
+def _normalised(pixels: object, arrays: Arrays, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(pixels / 255 - mean) / deviation by channel, (N, features)."""
+    raw = torch.from_numpy(pixels).to(device)
+    by_channel = partial(torch.tensor, dtype=dtype, device=device)
+    mean, std = (by_channel(values).mul_(255).view(1, -1, 1) for values in (arrays.mean, arrays.std))
+    return torch.sub(raw.view(len(raw), arrays.channels, -1), mean).div_(std).flatten(1)
+
+
+def _hold_out(images: Tensor, labels: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    if count == 0:
+        return images, labels, images[:0], labels[:0]
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(HOLDOUT_SEED)).to(images.device)
+    held, kept = order[:count], order[count:].sort().values
+    return images[kept], labels[kept], images[held], labels[held]
+
+
+def _blur(config: RunConfig, shape: tuple[int, int, int], device: torch.device) -> tuple[Tensor, Tensor] | None:
+    if config.mask_blur is None:
+        return None
+    # The blurred values are multiples of 16^-blur: exact in float32 up to six blurs, in float64 up to twelve.
+    dtype = torch.float32 if config.mask_blur <= 6 else torch.float64
+    _, height, width = shape
+    rows, columns = (torch.from_numpy(blur_matrix(n, config.mask_blur)).to(device, dtype) for n in (height, width))
+    return rows, columns

@@ -1,0 +1,182 @@
+"""The tables on a terminal: measured, and below it the paper's figure with the difference.
+
+A table takes the first layout that fits the terminal: phases across, phases down, or one list a row. Numbers are
+never cut, and every colour stands beside the signed number that it colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table as Grid
+from rich.text import Text
+
+from ffcli.report.formats import (
+    NOT_LEARNED,
+    NOT_RUN,
+    TIMES,
+    also_measured,
+    caption,
+    difference,
+    published,
+    spread,
+    title,
+    value,
+)
+from ffcli.report.tables import Cell, Measured, Row, Table
+
+NEAR, FAR = 3, 10
+"""Points of difference up to which a cell is green, and yellow; red beyond."""
+
+UNBOUNDED = 10_000
+
+
+def show(tables: Sequence[Table], console: Console) -> None:
+    """Print the tables, each with its caption and the command that fills its next cell, and what the signs mean."""
+    empty = all(cell.measured == Measured() for cell in _cells(tables))
+    for table in tables:
+        console.print(Text(title(table), "bold"))
+        console.print(Text(caption(table), "italic"))
+        for grid in _layout(table, console):
+            console.print(grid)
+            console.print()
+        if table.others:
+            console.print(Text(f"Also measured, in neither table: {also_measured(table)}"))
+        if not empty:
+            _show_missing(table, console)
+            console.print()
+    console.print(_legend(list(_cells(tables))))
+    if empty:
+        console.print(Text("\nNothing is measured yet. To start:", "bold"))
+        _show_command(tables[0], console)
+
+
+def _cells(tables: Iterable[Table]) -> Iterable[Cell]:
+    return (cell for table in tables for row in (*table.rows, *table.others) for cell in row.cells)
+
+
+def _show_missing(table: Table, console: Console) -> None:
+    if not table.missing:
+        return
+    count = f"{len(table.missing)} of {sum(len(row.cells) for row in table.rows)} cells not yet run"
+    if table.next_command is None:
+        console.print(Text(f"{count}; an earlier version of the algorithm made this table: nothing can be added."))
+        return
+    row, cell = table.missing[0]
+    console.print(Text(f"{count}; the first, {row.dataset} {row.negatives} {cell.schedule}, is filled by:"))
+    _show_command(table, console)
+
+
+def _show_command(table: Table, console: Console) -> None:
+    console.print(Text(f"  {table.next_command}", "cyan"), soft_wrap=True)
+
+
+def _layout(table: Table, console: Console) -> list[Grid]:
+    options = console.options.update(width=UNBOUNDED)
+    for layout in (_across, _across_narrow, _down, _down_narrow, _lists):
+        grids = layout(table)
+        if all(Measurement.get(console, options, grid).maximum <= console.width for grid in grids):
+            break
+    return grids
+
+
+def _across(table: Table, inline: bool = True) -> list[Grid]:
+    grid = _grid(["", *map(str, table.schedules)], leading=1)
+    for row in table.rows:
+        grid.add_row(_name(row), *_stacks(row.cells, inline))
+    return [grid]
+
+
+def _across_narrow(table: Table) -> list[Grid]:
+    return _across(table, inline=False)
+
+
+def _down(table: Table, inline: bool = True) -> list[Grid]:
+    grid = _grid(["", *map(_name, table.rows)], leading=1)
+    for schedule, *cells in zip(table.schedules, *(row.cells for row in table.rows), strict=True):
+        grid.add_row(Text(str(schedule), "bold"), *_stacks(cells, inline))
+    return [grid]
+
+
+def _down_narrow(table: Table) -> list[Grid]:
+    return _down(table, inline=False)
+
+
+def _lists(table: Table) -> list[Grid]:
+    return [_list(row) for row in table.rows]
+
+
+def _list(row: Row) -> Grid:
+    figures = any(map(published, row.cells))
+    grid = _grid([Text(f"{row.dataset} {row.negatives}"), "", *(["paper", ""] if figures else [])], leading=0)
+    for cell in row.cells:
+        beside = [_aligned(published(cell), "dim"), _difference(cell)] if figures else []
+        grid.add_row(str(cell.schedule), _words(_value(cell), _spread(cell)), *beside)
+    return grid
+
+
+def _grid(headings: Iterable[str | Text], *, leading: int) -> Grid:
+    grid = Grid(
+        box=box.SIMPLE_HEAD, leading=leading, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False, show_edge=False
+    )
+    for heading in headings:
+        grid.add_column(heading, overflow="fold")
+    return grid
+
+
+def _name(row: Row) -> Text:
+    return Text.assemble((row.dataset, "bold"), "\n", (row.negatives, "not bold"))
+
+
+def _stacks(cells: Iterable[Cell], inline: bool) -> list[Text]:
+    """The cells of one grid row, each with the lines that any of them has, so that figures stand beside figures."""
+    stacks = []
+    for cell in cells:
+        figures = _words(_aligned(published(cell), "dim"), _difference(cell))
+        measured = [_words(_value(cell), _spread(cell))] if inline else [_value(cell), _spread(cell)]
+        stacks.append([*measured, figures])
+    used = [any(line.plain.strip() for line in lines) for lines in zip(*stacks, strict=True)]
+    return [Text("\n").join(line for line, use in zip(lines, used, strict=True) if use) for lines in stacks]
+
+
+def _words(*texts: Text) -> Text:
+    return Text(" ").join(text for text in texts if text)
+
+
+def _value(cell: Cell) -> Text:
+    return _aligned(value(cell), "bold" if cell.measured.runs else "cyan" if cell.measured.short else "dim")
+
+
+def _spread(cell: Cell) -> Text:
+    return Text(spread(cell), "dim")
+
+
+def _difference(cell: Cell) -> Text:
+    distance = abs(cell.difference or 0)
+    return Text(difference(cell), "green" if distance <= NEAR else "yellow" if distance <= FAR else "red")
+
+
+def _aligned(number: str, style: str) -> Text:
+    """Left-justified, with the decimal points of two-digit numbers below each other."""
+    whole, point, decimals = number.partition(".")
+    return Text(f"{whole:>2}{point + decimals:<2}", style)
+
+
+def _legend(cells: Sequence[Cell]) -> Text:
+    shown = {value(cell) for cell in cells}
+    signs = []
+    if any(cell.published_learned is not None for cell in cells):
+        signs.append("next to each accuracy the paper's (one seed) and the difference")
+        signs.append(f"green within {NEAR} points, yellow within {FAR}, red beyond")
+    if any(map(spread, cells)):
+        signs.append(f"± sample deviation, {TIMES} runs")
+    if NOT_LEARNED in shown | {published(cell) for cell in cells}:
+        signs.append(f"{NOT_LEARNED} never left chance")
+    if any(cell.measured.short for cell in cells):
+        signs.append("n/N ep: not there yet")
+    if NOT_RUN in shown:
+        signs.append(f"{NOT_RUN} not run")
+    return Text("; ".join(signs), "dim")

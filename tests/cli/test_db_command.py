@@ -1,0 +1,97 @@
+"""`ff db`: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from ffcli.cli.db import db_app
+from ffcli.errors import BadDatabase
+from ffcli.store.database import open_store
+from ffcli.store.migrate import HEAD
+
+
+def ff_db(*arguments: str | Path, db: Path) -> Result:
+    return CliRunner().invoke(db_app, [str(a) for a in arguments], env={"FFCLI_DB": str(db)})
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    open_store(tmp_path / "runs.db").close()
+    return tmp_path / "runs.db"
+
+
+def test_path_makes_nothing(tmp_path: Path) -> None:
+    missing = tmp_path / "runs.db"
+    assert ff_db("path", db=missing).stdout == f"{missing}\n"
+    assert json.loads(ff_db("path", "--json", db=missing).stdout) == {"path": str(missing), "exists": False}
+    assert ff_db("path", "--db", f"sqlite:///{missing}", db=tmp_path / "other.db").stdout == f"{missing}\n"
+    assert not missing.exists()
+
+
+def test_upgrade_says_where_the_schema_is(db: Path) -> None:
+    assert f"is at {HEAD}" in ff_db("upgrade", db=db).stdout
+    empty = db.with_name("empty.db")
+    empty.touch()
+    shown = json.loads(ff_db("upgrade", "--json", db=empty).stdout)
+    assert shown == {"path": str(empty), "from": None, "to": HEAD, "backup": None}
+
+
+def test_check_a_sound_database(db: Path) -> None:
+    result = ff_db("check", db=db)
+    assert result.exit_code == 0
+    assert "sound" in result.stdout
+    shown = json.loads(ff_db("check", "--json", db=db).stdout)
+    assert (shown["ok"], shown["revision"], shown["runs"], shown["problems"]) == (True, HEAD, 0, [])
+
+
+def test_check_finds_orphans_and_broken_pages(db: Path) -> None:
+    connection = sqlite3.connect(db)
+    connection.execute("INSERT INTO epoch (run_id, epoch, hour, seconds) VALUES ('none', 1, 118, 1.0)")
+    connection.commit()
+    connection.close()
+    result = ff_db("check", db=db)
+    assert result.exit_code == 1
+    assert "damaged" in result.stdout
+    assert "without their parent" in result.stderr
+
+
+def test_backup_is_a_database_and_overwrites_nothing(db: Path) -> None:
+    copy = db.with_name("copy.db")
+    assert ff_db("backup", copy, db=db).stdout == f"{copy}\n"
+    assert ff_db("check", db=copy).exit_code == 0
+    again = ff_db("backup", copy, db=db)
+    assert isinstance(again.exception, BadDatabase)
+    assert "is there already" in str(again.exception)
+    beside = Path(json.loads(ff_db("backup", "--json", db=db).stdout)["backup"])
+    assert beside.parent == db.parent
+    assert beside.read_bytes() == copy.read_bytes()
+
+
+@pytest.mark.parametrize("command", ["upgrade", "check", "backup"])
+def test_no_database_is_not_made(tmp_path: Path, command: str) -> None:
+    result = ff_db(command, db=tmp_path / "runs.db")
+    assert isinstance(result.exception, BadDatabase)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_importing_it_loads_nothing_heavy() -> None:
+    heavy = "{'torch', 'sqlalchemy', 'alembic', 'numpy', 'pydantic'}"
+    program = f"import sys, ffcli.cli.db; assert not {heavy} & sys.modules.keys(), {heavy} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_store_never_loads_torch_and_opening_at_head_never_loads_alembic(db: Path) -> None:
+    program = (
+        "import sys; from ffcli.store import claims, maintenance, outcomes, runs, states, database\n"
+        "with database.open_store(sys.argv[1]) as store:\n"
+        "    assert outcomes.outcomes(store) == runs.list_runs(store) == []\n"
+        "assert not {'torch', 'alembic'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", program, str(db)], check=True)

@@ -1,0 +1,70 @@
+"""The command line as a user has it: a process of its own, with its own database, on the sample that ships."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class FF:
+    """`ff` with a database and a data folder of its own."""
+
+    folder: Path
+    data: Path
+
+    @property
+    def db(self) -> Path:
+        return self.folder / "ff.db"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("FFCLI_")}
+        return kept | {
+            "FFCLI_DB": str(self.db),
+            "FFCLI_DATA_DIR": str(self.data),
+            "FFCLI_DATA": "sample",
+            "FFCLI_THREADS": "1",
+            "FFCLI_DEVICE": "cpu",
+            "OMP_NUM_THREADS": "1",
+            "COLUMNS": "100",
+        }
+
+    def __call__(self, *arguments: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run to the end; the exit code must be `code`, and no traceback may be seen."""
+        done = subprocess.run(
+            self.command(*arguments), env=self.environment | environment, capture_output=True, text=True, timeout=240
+        )
+        assert done.returncode == code, f"exit {done.returncode}: {done.stdout}{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self(*arguments, "--json").stdout)
+
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Start in the background, its messages on a pipe; killed at the end if it is still there."""
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            self.command(*arguments), env=self.environment, stdout=pipe, stderr=pipe, text=True
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    @staticmethod
+    def command(*arguments: str) -> list[str]:
+        return [sys.executable, "-m", "ffcli", *arguments]
+
+
+SMALL = ("--dataset", "mnist", "--hidden", "30,20")
+"""A network that trains an epoch of the sample in a blink."""

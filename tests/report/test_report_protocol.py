@@ -1,0 +1,233 @@
+"""Which runs may stand in one table, at which horizon it reads them, and the command that adds to it."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import shlex
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ffcli.config import PRESETS, UNSEPARATED, DataRef, RunConfig, Schedule, TrainOptions, parse_options, resolve
+from ffcli.errors import BadOption
+from ffcli.records import Outcome, RunRecord, Status
+from ffcli.report import Protocol, command_for, default_protocol, plan, select
+
+_ids = itertools.count()
+
+
+def data_ref(name: str = "mnist", source: Any = "full", fingerprint: str | None = None) -> DataRef:
+    return DataRef(
+        name=name,
+        source=source,
+        fingerprint=fingerprint or hashlib.sha256(f"{name} {source}".encode()).hexdigest(),
+        features=784,
+        classes=10,
+        train=60_000,
+        test=10_000,
+        largest_class=11.35,
+        path=f"/data/{name}.npz" if source == "file" else None,
+    )
+
+
+def configure(schedule: str = "1:1", *, data: DataRef | None = None, **options: Any) -> RunConfig:
+    positive, _, negative = schedule.partition(":")
+    phases = {"pos_phase": int(positive), "neg_phase": int(negative)} if negative else {"unseparated": True}
+    asked = parse_options(phases | options)
+    return resolve(asked, data or data_ref(), uses_masks=asked.neg == "masks")
+
+
+def outcome(
+    schedule: str = "1:1",
+    accuracy: float = 80.0,
+    *,
+    data: DataRef | None = None,
+    reached: int | None = None,
+    horizon: int | None = None,
+    status: Status = "completed",
+    tags: tuple[str, ...] = (),
+    **options: Any,
+) -> Outcome:
+    """What a run with these training options had reached; by default all that it was asked for."""
+    config = configure(schedule, data=data, **options)
+    done = config.epochs if reached is None else reached
+    horizon = horizon or config.epochs
+    now = datetime(2024, 1, 1, tzinfo=UTC)
+    run = RunRecord(
+        id=f"r{next(_ids)}", key=config.key, config=config, status=status, name=None, tags=tags, note=None,
+        failure=None, started=now, ended=None, heartbeat=None, epochs_done=done, best_accuracy=accuracy,
+        final_accuracy=accuracy, seconds=1.0, provenance=(),
+    )  # fmt: skip
+    return Outcome(run, horizon, min(done, horizon), accuracy if done >= horizon else None, accuracy, accuracy)
+
+
+def protocols(*outcomes: Outcome) -> list[str]:
+    return [protocol.label for protocol, _ in plan(o.run for o in outcomes)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "label"),
+    [
+        ({}, "fast@1"),
+        ({"lr": 1e-3, "updates_per_batch": 50}, "paper@1"),
+        ({"threshold": 2.0, "hidden": (100, 100)}, "fast@1 with threshold 2.0, hidden 100,100"),
+        ({"lr": 0.01}, "custom: lr 0.01"),
+        ({"lr": 0.01, "updates_per_batch": 5, "device": "cuda"}, "custom: lr 0.01, 5 updates a batch, device cuda"),
+        ({"data": "sample", "mask_blur": 6, "lr_scaling": "none"}, "fast@1 with lr scaling none, mask blur 6"),
+    ],
+)
+def test_the_label_names_what_differs_from_the_defaults(fields: dict[str, Any], label: str) -> None:
+    assert Protocol(**fields).label == label
+
+
+def test_everything_but_data_set_negatives_phases_and_seed_separates_tables() -> None:
+    same = [
+        outcome(),
+        outcome(seed=7, neg="masks"),
+        outcome("16:1", data=data_ref("fashion")),
+        outcome("unseparated", data=data_ref("own", "file")),
+    ]
+    assert protocols(*same) == ["fast@1"]
+    apart = [
+        outcome(data=data_ref(source="sample")),
+        outcome(preset="paper"),
+        outcome(lr=0.01),
+        outcome(updates_per_batch=2),
+        outcome(batch_size=256),
+        outcome(threshold=2.0),
+        outcome(hidden=(10,)),
+        outcome(holdout=100),
+        outcome(precision="float64"),
+        outcome("16:1", lr_scaling="none"),
+        outcome(neg="masks", mask_blur=4),
+    ]
+    for other in apart:
+        assert len(protocols(*same, other)) == 2, other.run.config
+
+
+@pytest.mark.parametrize(
+    ("runs", "labels"),
+    [
+        ([("16:16", "none")], ["fast@1"]),
+        ([("unseparated", "notebook"), ("1:1", "none"), ("16:1", "notebook")], ["fast@1"]),
+        ([("16:1", "none")], ["fast@1 with lr scaling none"]),
+        ([("16:1", "none"), ("4:4", "ratio")], ["fast@1", "fast@1 with lr scaling none"]),
+        ([("4:4", "notebook")], ["fast@1 with lr scaling notebook"]),
+    ],
+)
+def test_a_scaling_rule_has_a_table_only_where_the_rules_before_it_do_not_do(
+    runs: list[tuple[str, str]], labels: list[str]
+) -> None:
+    assert protocols(*(outcome(schedule, lr_scaling=rule) for schedule, rule in runs)) == labels
+
+
+def test_runs_without_masks_stand_beside_every_blur() -> None:
+    label, plain, blurred = outcome(), outcome(neg="masks"), outcome(neg="masks", mask_blur=6)
+    assert protocols(label) == protocols(label, plain) == ["fast@1"]
+    assert protocols(label, blurred) == ["fast@1 with mask blur 6"]
+    assert protocols(label, plain, blurred) == ["fast@1", "fast@1 with mask blur 6"]
+    assert Protocol(mask_blur=6).admits(label.run.config)
+    assert not Protocol(mask_blur=6).admits(plain.run.config)
+
+
+@pytest.mark.parametrize(
+    ("asked", "runs", "horizon"),
+    [
+        (7, [outcome(epochs=20)], 7),
+        (None, [outcome(epochs=500), outcome(epochs=3)], 20),
+        (None, [outcome(epochs=3), outcome(epochs=20, reached=9)], 9),
+        (None, [outcome(epochs=20, reached=0)], 20),
+        (None, [outcome(lr=0.01, epochs=50), outcome(lr=0.01, epochs=100, reached=70)], 50),
+        (None, [outcome(lr=0.01, epochs=50, reached=30), outcome(lr=0.01, epochs=40, reached=2)], 30),
+        (None, [outcome(epochs=3), outcome(status="superseded", epochs=20)], 3),
+    ],
+)
+def test_horizon(asked: int | None, runs: list[Outcome], horizon: int) -> None:
+    assert [epochs for _, epochs in plan((o.run for o in runs), asked)] == [horizon]
+
+
+def test_selection() -> None:
+    runs = [outcome().run, outcome(preset="paper", tags=("night",)).run, outcome(data=data_ref(source="sample")).run]
+    assert select(runs) == runs
+    assert select(runs, preset="paper") == select(runs, preset="paper@1") == select(runs, tag="night") == [runs[1]]
+    assert select(runs, data="sample") == [runs[2]]
+    assert default_protocol("paper", "sample").label == "paper@1"
+    with pytest.raises(BadOption, match="did you mean 'paper'"):
+        select(runs, preset="papr")
+
+
+@pytest.mark.parametrize(
+    ("fields", "cell", "command"),
+    [
+        ({}, ("fashion", "masks", "16:1"), "--neg masks --pos-phase 16"),
+        ({"data": "sample"}, ("mnist", "label", "2:2"), "--neg label --pos-phase 2 --balanced --data sample"),
+        (
+            {"lr": 1e-3, "updates_per_batch": 50},
+            ("mnist", "label", "0:0"),
+            "--neg label --unseparated --preset paper",
+        ),
+        (
+            {"lr": 0.01, "hidden": (9, 9)},
+            ("a b.npz", "label", "4:2"),
+            "--neg label --pos-phase 4 --neg-phase 2 --lr 0.01 --hidden 9,9",
+        ),
+    ],
+)
+def test_commands_are_short(fields: dict[str, Any], cell: tuple[str, str, str], command: str) -> None:
+    dataset, negatives, phases = cell
+    positive, negative = map(int, phases.split(":"))
+    schedule = Schedule(positive=positive, negative=negative)
+    expected = f"ff train --dataset {shlex.quote(dataset)} {command}"
+    assert command_for(Protocol(**fields), dataset, negatives, schedule) == expected
+
+
+@given(
+    protocol=st.builds(
+        Protocol,
+        data=st.sampled_from(["full", "sample"]),
+        lr=st.sampled_from([0.05, 1e-3, 1e-5]),
+        updates_per_batch=st.sampled_from([1, 50, 3]),
+        lr_scaling=st.sampled_from(["ratio", "none", "notebook"]),
+        batch_size=st.sampled_from([512, 64]),
+        threshold=st.sampled_from([1.5, -2.25]),
+        hidden=st.sampled_from([(500, 500, 500), (7,)]),
+        mask_blur=st.integers(0, 12),
+        holdout=st.sampled_from([0, 1000]),
+        precision=st.sampled_from(["float32", "float64"]),
+    ),
+    negatives=st.sampled_from(["label", "masks"]),
+    schedule=st.just(UNSEPARATED) | st.builds(Schedule, positive=st.integers(1, 64), negative=st.integers(1, 64)),
+    epochs=st.none() | st.sampled_from([1, 20, 500]),
+)
+def test_the_command_trains_a_run_that_its_table_admits(
+    protocol: Protocol, negatives: str, schedule: Schedule, epochs: int | None
+) -> None:
+    options = _parse(command_for(protocol, "fashion", negatives, schedule, epochs))
+    source = "full" if options.data == "auto" else options.data
+    config = resolve(options, data_ref(options.dataset, source), uses_masks=negatives == "masks")
+    assert protocol.admits(config)
+    assert (config.schedule, config.negatives, config.data.name) == (schedule, negatives, "fashion")
+    preset = PRESETS[options.preset]
+    assert config.epochs == (epochs or preset.epochs)
+
+
+def _parse(command: str) -> TrainOptions:
+    """The flags of `ff train`, as its command line reads them."""
+    program, verb, *arguments = shlex.split(command)
+    assert (program, verb) == ("ff", "train")
+    parser = argparse.ArgumentParser()
+    for flag in ("balanced", "unseparated"):
+        parser.add_argument("--" + flag, action="store_true")
+    for name in TrainOptions.model_fields.keys() - {"unseparated"}:
+        parser.add_argument("--" + name.replace("_", "-"))
+    given = {k: v for k, v in vars(parser.parse_args(arguments)).items() if v is not None}
+    if given.pop("balanced"):
+        given["neg_phase"] = given["pos_phase"]
+    if "hidden" in given:
+        given["hidden"] = given["hidden"].split(",")
+    return parse_options(given)

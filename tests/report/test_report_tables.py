@@ -1,0 +1,181 @@
+"""What stands in a cell, and that every run stands where it belongs and nowhere else."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from statistics import mean, stdev
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_report_protocol import data_ref, outcome
+
+from ffcli import published
+from ffcli.config import Schedule
+from ffcli.records import Outcome
+from ffcli.report import Protocol
+from ffcli.report.tables import Cell, Metric, Table, build, draw
+
+
+def tables_of(*outcomes: Outcome, metric: Metric = "final", epochs: int = 20) -> list[Table]:
+    return build(Protocol(), epochs, outcomes, metric)
+
+
+def cell_at(table: Table, dataset: str, negatives: str, schedule: str) -> Cell:
+    cells = [
+        cell
+        for row in table.rows
+        for cell in row.cells
+        if (row.dataset, row.negatives, str(cell.schedule)) == (dataset, negatives, schedule)
+    ]
+    assert len(cells) == 1
+    return cells[0]
+
+
+def test_without_runs_the_tables_are_the_papers() -> None:
+    for table in draw([], lambda horizon: [], default=Protocol()):
+        paper = published.tables()[table.number]
+        assert table.schedules == paper.schedules
+        assert [(row.dataset, row.negatives) for row in table.rows] == list(paper.rows)
+        for row in table.rows:
+            for cell in row.cells:
+                figure = paper.rows[row.dataset, row.negatives][cell.schedule]
+                assert (cell.published, cell.published_learned) == (figure, figure is not None)
+                assert (cell.measured.mean, cell.measured.runs, cell.measured.learned) == (None, 0, None)
+        assert table.epochs == 20
+        assert table.next_command == "ff train --dataset mnist --neg label --unseparated"
+
+
+def test_a_cell_is_the_mean_over_its_seeds() -> None:
+    runs = [outcome("16:1", value, seed=seed) for seed, value in enumerate((30.0, 40.0, 44.0))]
+    cell = cell_at(tables_of(*runs)[1], "mnist", "label", "16:1").measured
+    assert (cell.runs, cell.seeds) == (3, (0, 1, 2))
+    assert cell.mean == pytest.approx(38.0)
+    assert cell.std == pytest.approx(stdev((30, 40, 44)))
+    alone = cell_at(tables_of(runs[0])[1], "mnist", "label", "16:1")
+    assert (alone.measured.std, alone.difference) == (None, None)
+    assert cell_at(tables_of(outcome(accuracy=87.5))[0], "mnist", "label", "1:1").difference == -1.5
+
+
+@pytest.mark.parametrize(("metric", "value"), [("final", 50.0), ("best", 70.0), ("last5", 60.0)])
+def test_metrics(metric: Metric, value: float) -> None:
+    reached = outcome()
+    run = Outcome(reached.run, 20, 20, final=50.0, best=70.0, last5=60.0)
+    assert cell_at(tables_of(run, metric=metric)[0], "mnist", "label", "1:1").measured.mean == value
+
+
+def test_a_run_that_never_left_chance_has_not_learned_and_keeps_its_number() -> None:
+    chance = [outcome("8:1", 11.35 + 1.4, seed=seed) for seed in (0, 1)]
+    cell = cell_at(tables_of(*chance)[1], "mnist", "label", "8:1").measured
+    assert cell.learned is False
+    assert cell.mean == pytest.approx(12.75)
+    cell = cell_at(tables_of(*chance, outcome("8:1", 13.0, seed=2))[1], "mnist", "label", "8:1").measured
+    assert (cell.learned, cell.runs) == (True, 3)
+
+
+def test_runs_short_of_the_horizon_are_named_and_not_counted() -> None:
+    short = outcome(reached=7, status="running")
+    table = tables_of(short)[0]
+    cell = cell_at(table, "mnist", "label", "1:1")
+    assert (cell.measured.runs, cell.measured.mean, cell.measured.short) == (0, None, "7/20 ep")
+    assert cell not in [missing for _, missing in table.missing]
+    both = cell_at(tables_of(short, outcome(accuracy=66.0, seed=1))[0], "mnist", "label", "1:1").measured
+    assert (both.runs, both.mean, both.short) == (1, 66.0, None)
+    failed = outcome(reached=3, status="failed")
+    assert cell_at(tables_of(failed)[0], "mnist", "label", "1:1").measured.short == "failed"
+    again = outcome(accuracy=61.0)
+    assert again.run.key == failed.run.key
+    assert cell_at(tables_of(again, failed)[0], "mnist", "label", "1:1").measured.mean == 61.0
+
+
+def test_other_schedules_get_columns_or_the_line_below() -> None:
+    one, two = tables_of(outcome("3:3"), outcome("5:1"), outcome("4:2"), outcome("1:3"))
+    assert [str(s) for s in one.schedules][:5] == ["unseparated", "1:1", "2:2", "3:3", "4:4"]
+    assert [str(s) for s in two.schedules][3:5] == ["4:1", "5:1"]
+    assert one.others == ()
+    assert [str(cell.schedule) for row in two.others for cell in row.cells] == ["1:3", "4:2"]
+    assert build(Protocol(), 20, [outcome("4:2")], numbers=(1,))[0].others
+
+
+def test_two_data_sets_of_one_name_are_two_rows_and_only_the_papers_have_its_figures() -> None:
+    other = data_ref(fingerprint="ab" * 32)
+    own = data_ref("mnist", "file", fingerprint="cd" * 32)
+    table = tables_of(outcome(accuracy=80.0), outcome(accuracy=60.0, data=other), outcome(accuracy=40.0, data=own))[0]
+    labels = [row.dataset for row in table.rows if row.negatives == "label"]
+    full = data_ref().fingerprint[:8]
+    assert labels == [*sorted(["mnist abababab", f"mnist {full}"]), "fashion", "mnist cdcdcdcd"]
+    assert cell_at(table, "mnist abababab", "label", "1:1").published == 89
+    mine = cell_at(table, "mnist cdcdcdcd", "label", "1:1")
+    assert (mine.measured.mean, mine.published, mine.published_learned) == (40.0, None, None)
+    assert table.rows[-1].source == "/data/mnist.npz"
+
+
+def test_tables_of_several_protocols_read_each_at_its_own_horizon() -> None:
+    runs = [outcome(epochs=20), outcome(preset="paper", epochs=500), outcome(data=data_ref(source="sample"))]
+    asked: list[int] = []
+
+    def outcomes_at(horizon: int) -> list[Outcome]:
+        asked.append(horizon)
+        return [Outcome(o.run, horizon, min(o.run.epochs_done, horizon), 50.0, 50.0, 50.0) for o in runs]
+
+    drawn = draw([o.run for o in runs], outcomes_at, default=Protocol(), numbers=(2,))
+    assert [(t.protocol.label, t.protocol.data, t.epochs) for t in drawn] == [
+        ("fast@1", "full", 20),
+        ("paper@1", "full", 500),
+        ("fast@1", "sample", 20),
+    ]
+    assert sorted(asked) == [20, 500]
+    kept = draw([runs[0].run], outcomes_at, default=Protocol())
+    assert sum(cell.measured.runs for table in kept for row in table.rows for cell in row.cells) == 2
+
+
+outcomes = st.builds(
+    outcome,
+    schedule=st.sampled_from(["unseparated", "1:1", "2:2", "3:3", "64:64", "2:1", "5:1", "16:1", "4:2", "1:2"]),
+    accuracy=st.floats(20, 99),
+    data=st.builds(
+        data_ref,
+        st.sampled_from(["mnist", "fashion", "own"]),
+        st.sampled_from(["full", "sample", "file"]),
+        st.sampled_from([None, "ab" * 32]),
+    ),
+    reached=st.sampled_from([20, 20, 20, 5]),
+    horizon=st.just(20),
+    seed=st.integers(0, 2),
+    neg=st.sampled_from(["label", "masks"]),
+    mask_blur=st.sampled_from([5, 6]),
+    lr_scaling=st.sampled_from(["ratio", "none", "notebook"]),
+    threshold=st.sampled_from([1.5, 2.0]),
+)
+
+
+@given(st.lists(outcomes, max_size=30, unique_by=lambda o: (o.run.config.data.name, o.run.key)))
+def test_every_run_stands_in_one_cell_of_each_protocol_that_admits_it_and_in_no_other(runs: list[Outcome]) -> None:
+    drawn = draw([o.run for o in runs], lambda horizon: runs, default=Protocol(), epochs=20)
+    for run in runs:
+        assert any(table.protocol.admits(run.run.config) for table in drawn)
+    for table in drawn:
+        expected: dict[tuple[str, str, str, Schedule], list[float]] = defaultdict(list)
+        for run in runs:
+            config = run.run.config
+            if table.protocol.admits(config) and run.final is not None and _in_table(table.number, config.schedule):
+                place = (config.data.name, config.data.fingerprint, config.negatives, config.schedule)
+                expected[place].append(run.final)
+        counted = {
+            (row.dataset.split()[0], row.fingerprint, row.negatives, cell.schedule): cell.measured
+            for row in table.rows
+            for cell in row.cells
+            if cell.measured.runs
+        }
+        assert counted.keys() == expected.keys()
+        for place, values in expected.items():
+            assert counted[place].runs == len(values)
+            assert counted[place].mean == pytest.approx(mean(values))
+        assert len({(row.dataset, row.negatives) for row in table.rows}) == len(table.rows)
+        assert all(tuple(cell.schedule for cell in row.cells) == table.schedules for row in table.rows)
+
+
+def _in_table(number: int, schedule: Schedule) -> bool:
+    if not schedule.separated:
+        return True
+    return schedule.positive == schedule.negative if number == 1 else schedule.negative == 1
