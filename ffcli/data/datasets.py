@@ -1,0 +1,280 @@
+"""Data sets by name or by path: found, prepared once, described by a `DataRef`, loaded.
+
+`locate` says what a run will see and makes sure that a prepared copy of it exists; `load` reads that copy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+
+from ffcli.config import DataRef, DataSource
+from ffcli.data import prepared
+from ffcli.data.formats import Images, channel_statistics, read_npz
+from ffcli.data.prepared import Arrays, Copy
+from ffcli.data.sources import (
+    CATALOGUE,
+    SAMPLE_TEST,
+    SAMPLE_TRAIN,
+    SHIPPED,
+    Notify,
+    Spec,
+    download,
+    files_here,
+    files_under,
+    how_to_get,
+    read_files,
+    read_sample,
+    sample_file,
+)
+from ffcli.errors import BadData, DownloadFailed, unknown
+
+__all__ = [
+    "CATALOGUE", "Arrays", "Entry", "Spec", "Wanted",
+    "default_folder", "fetch", "import_files", "inventory", "load", "locate",
+]  # fmt: skip
+
+Wanted = Literal["auto", "full", "sample"]
+
+RETRY_SECONDS = 24 * 3600
+"""How long `auto` remembers that a download failed before it tries again."""
+
+
+def default_folder() -> Path:
+    """The user's data folder, unless --data-dir or FFCLI_DATA_DIR names another."""
+    return platformdirs.user_data_path("ffcli", appauthor=False) / "data"
+
+
+def locate(dataset: str, *, wanted: Wanted = "auto", folder: Path, notify: Notify) -> DataRef:
+    """What `dataset`, a name of the catalogue or the path of an `.npz`, stands for; a prepared copy of it exists then.
+
+    `full` is looked for as a prepared copy, among the user's files in `folder`, in the operating system's package, and
+    is else downloaded; `auto` falls back to the shipped sample and says so; `sample` takes nothing else.
+    Raises BadData, DownloadFailed, StorageFull.
+    """
+    if dataset in CATALOGUE:
+        return _locate_named(CATALOGUE[dataset], wanted, folder, notify)
+    if dataset.endswith(".npz") or os.sep in dataset:
+        if wanted == "sample":
+            raise BadData(f"{dataset} is a file and has no sample: leave out --data sample")
+        return _locate_file(_absolute(dataset), folder, notify)
+    raise BadData(f"{unknown('data set', dataset, CATALOGUE)}, or give the path of an .npz file")
+
+
+def load(ref: DataRef, folder: Path, notify: Notify = lambda line: None) -> Arrays:
+    """The content of `ref` from its prepared copy, verified; a copy that is gone or damaged is made anew.
+
+    Raises BadData where the source no longer holds what `ref` says, and what `locate` raises.
+    """
+    arrays = prepared.read(folder, ref)
+    if arrays is None:
+        notify(f"the prepared copy of {ref.label} is missing or damaged: making it anew")
+        made = _make_anew(ref, folder, notify)
+        arrays = prepared.read(folder, made)
+        if arrays is None or made.fingerprint != ref.fingerprint:
+            raise BadData(
+                f"{ref.path or ref.label} has changed: its fingerprint is {made.fingerprint[:12]},"
+                f" expected {ref.fingerprint[:12]}"
+            )
+    return arrays
+
+
+def fetch(name: str, folder: Path, notify: Notify) -> DataRef:
+    """The full set, downloaded unless it is here. Always tries, whatever `auto` remembers. Raises as `locate` does."""
+    spec = _spec(name)
+    with prepared.writing(folder):
+        _marker(spec, folder).unlink(missing_ok=True)
+    return _locate_named(spec, "full", folder, notify)
+
+
+def import_files(name: str, path: Path, folder: Path, notify: Notify) -> DataRef:
+    """Prepare the full set from the user's files: a folder of idx or idx.gz, or CIFAR-10's archive. Raises BadData."""
+    spec, path = _spec(name), _absolute(path)
+    is_archive = path.is_file() and len(spec.files) == 1
+    files = (path,) if is_archive else files_under(spec, path)
+    if files is None:
+        problem = f"is no complete {name}" if path.exists() else "does not exist"
+        expected = ", ".join(file for file, _ in spec.files)
+        raise BadData(f"{path} {problem}: expected a folder with {expected}")
+    return _prepare_files(spec, files, folder, notify)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A data set and source that is available here without a download."""
+
+    name: str
+    source: DataSource
+    origin: str
+    """Where it came from: a folder, a file, `download`, `shipped with ffcli`."""
+    image_shape: tuple[int, int, int]
+    """(C, H, W)"""
+    train: int
+    test: int
+    fingerprint: str | None
+    """None until it is prepared."""
+    bytes: int
+    """Of the prepared copy, else of its source's files."""
+    prepared: bool
+
+
+def inventory(folder: Path) -> list[Entry]:
+    """Everything that is available here: the named sets, prepared or not, and the prepared `.npz` files."""
+    entries = [_prepared_entry(copy) for copy in prepared.copies(folder) if isinstance(copy, Copy)]
+    known = {(entry.name, entry.source) for entry in entries}
+    for spec in CATALOGUE.values():
+        files = files_here(spec, folder)
+        if files and (spec.name, "full") not in known:
+            entries.append(_entry(spec, "full", files, str(files[0].parent), spec.train, spec.test))
+        if spec.has_sample and (spec.name, "sample") not in known:
+            entries.append(_entry(spec, "sample", (sample_file(spec),), SHIPPED, SAMPLE_TRAIN, SAMPLE_TEST))
+    return sorted(entries, key=lambda entry: (entry.source == "file", entry.name, entry.source))
+
+
+def _prepared_entry(copy: Copy) -> Entry:
+    ref, size = copy.ref, copy.file.stat().st_size
+    return Entry(ref.name, ref.source, copy.origin, copy.image_shape, ref.train, ref.test, ref.fingerprint, size, True)
+
+
+def _entry(spec: Spec, source: DataSource, files: Sequence[Path], origin: str, train: int, test: int) -> Entry:
+    size = sum(file.stat().st_size for file in files)
+    return Entry(spec.name, source, origin, spec.image_shape, train, test, None, size, False)
+
+
+def _locate_named(spec: Spec, wanted: Wanted, folder: Path, notify: Notify) -> DataRef:
+    source: DataSource = "sample" if wanted == "sample" else "full"
+    if here := _copy_here(spec.name, source, folder, notify):
+        return here
+    if wanted == "sample":
+        return _make_sample(spec, folder, notify)
+    try:
+        return _make_full(spec, folder, notify, remember=wanted == "auto")
+    except DownloadFailed as error:
+        if wanted == "full" or not spec.has_sample:
+            raise DownloadFailed(f"no full {spec.name}: {error}; {how_to_get(spec)}") from error
+        notify(
+            f"NOTE: this is the sample of {spec.name} that ships with ffcli ({SAMPLE_TRAIN:,} training and"
+            f" {SAMPLE_TEST:,} test images), not the full set: {error}; {how_to_get(spec)}"
+        )
+        return _locate_named(spec, "sample", folder, notify)
+
+
+def _locate_file(path: Path, folder: Path, notify: Notify) -> DataRef:
+    stamp = _stamp(path)
+    for copy in prepared.copies(folder, path.stem, "file"):
+        if isinstance(copy, Copy) and (copy.origin, copy.stamp) == (str(path), stamp):
+            return copy.ref
+    return _make_file(path, folder, notify)
+
+
+def _copy_here(name: str, source: DataSource, folder: Path, notify: Notify) -> DataRef | None:
+    for copy in prepared.copies(folder, name, source):
+        if isinstance(copy, Copy):
+            return copy.ref
+        notify(f"{copy} is damaged: making it anew")
+    return None
+
+
+def _make_anew(ref: DataRef, folder: Path, notify: Notify) -> DataRef:
+    if ref.path is not None:
+        return _make_file(Path(ref.path), folder, notify)
+    if ref.source == "sample":
+        return _make_sample(_spec(ref.name), folder, notify)
+    return _make_full(_spec(ref.name), folder, notify)
+
+
+def _make_full(spec: Spec, folder: Path, notify: Notify, *, remember: bool = False) -> DataRef:
+    """From files on this machine, else by download; with `remember`, not where that failed within a day."""
+    if files := files_here(spec, folder):
+        return _prepare_files(spec, files, folder, notify)
+    marker = _marker(spec, folder)
+    if remember and (reason := _failed_lately(marker)):
+        raise DownloadFailed(f"{reason} (tried within the last 24 hours)")
+    try:
+        images = download(spec, folder, notify)
+    except DownloadFailed as error:
+        if remember:
+            with prepared.writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                marker.write_text(str(error), encoding="utf-8")
+        raise
+    marker.unlink(missing_ok=True)
+    return _prepare(spec, "full", images, folder, origin=f"download from {spec.host}")
+
+
+def _make_sample(spec: Spec, folder: Path, notify: Notify) -> DataRef:
+    images = read_sample(spec)
+    notify(f"preparing the sample of {spec.name}")
+    return _prepare(spec, "sample", images, folder, origin=SHIPPED)
+
+
+def _make_file(path: Path, folder: Path, notify: Notify) -> DataRef:
+    stamp = _stamp(path)
+    images = read_npz(path)
+    notify(f"preparing {path}")
+    try:
+        mean, std = channel_statistics(images.train_images)
+    except ValueError as error:
+        raise BadData(f"{path}: {error}") from error
+    arrays = _arrays(images, mean, std)
+    return prepared.write(folder, path.stem, "file", arrays, origin=str(path), path=str(path), stamp=stamp)
+
+
+def _prepare_files(spec: Spec, files: Sequence[Path], folder: Path, notify: Notify) -> DataRef:
+    notify(f"preparing {spec.name} from {files[0].parent}")
+    return _prepare(spec, "full", read_files(spec, files), folder, origin=str(files[0].parent))
+
+
+def _prepare(spec: Spec, source: DataSource, images: Images, folder: Path, *, origin: str) -> DataRef:
+    return prepared.write(folder, spec.name, source, _arrays(images, spec.mean, spec.std), origin=origin)
+
+
+def _arrays(images: Images, mean: tuple[float, ...], std: tuple[float, ...]) -> Arrays:
+    channels, height, width = images.train_images.shape[1:]
+    return Arrays(
+        images.train_images.reshape(len(images.train_images), -1),
+        images.train_labels,
+        images.test_images.reshape(len(images.test_images), -1),
+        images.test_labels,
+        mean,
+        std,
+        (channels, height, width),
+    )
+
+
+def _spec(name: str) -> Spec:
+    if name not in CATALOGUE:
+        raise BadData(unknown("data set", name, CATALOGUE))
+    return CATALOGUE[name]
+
+
+def _absolute(path: str | Path) -> Path:
+    return Path(os.path.abspath(os.path.expanduser(path)))
+
+
+def _stamp(path: Path) -> str:
+    """What changes when the file does; empty where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def _marker(spec: Spec, folder: Path) -> Path:
+    return folder / f"{spec.name}.download-failed"
+
+
+def _failed_lately(marker: Path) -> str | None:
+    """Why the last download failed, if that is less than RETRY_SECONDS ago."""
+    with contextlib.suppress(OSError):
+        if time.time() - marker.stat().st_mtime < RETRY_SECONDS:
+            return marker.read_text(encoding="utf-8")
+    return None

@@ -1,0 +1,211 @@
+"""Prepared copies: one safetensors file a data set and source, ready for training, read without torch.
+
+A copy lies in `FOLDER/prepared/NAME-SOURCE-FINGERPRINT.safetensors`. Its header says what it contains, so that a
+`DataRef` costs no pixels; the fingerprint is the SHA-256 of the content and is verified whenever the pixels are read.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file, save
+
+from ffcli.config import DataRef, DataSource
+from ffcli.errors import BadData, StorageFull
+
+LAYOUT = 1
+"""Raised when copies written by an earlier version no longer serve."""
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""The disk, a quota or `ulimit -f` gives no more space."""
+
+DAMAGED = (SafetensorError, OSError, ValueError, KeyError, TypeError)
+"""What reading a damaged copy can raise."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrays:
+    """A data set ready for training. F = C H W; images are flattened channels first."""
+
+    train_images: NDArray[np.uint8]
+    """(N, F)"""
+    train_labels: NDArray[np.int64]
+    """(N,), 0..K-1"""
+    test_images: NDArray[np.uint8]
+    test_labels: NDArray[np.int64]
+    mean: tuple[float, ...]
+    """Of each channel, of pixels / 255."""
+    std: tuple[float, ...]
+    image_shape: tuple[int, int, int]
+    """(C, H, W)"""
+
+    @property
+    def channels(self) -> int:
+        return self.image_shape[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What the header of a prepared copy says."""
+
+    file: Path
+    ref: DataRef
+    image_shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    origin: str
+    """Where the data came from, for people."""
+    stamp: str
+    """Size and time of the `.npz` it was made from; empty for the named data sets, whose content never changes."""
+
+
+def fingerprint(arrays: Arrays) -> str:
+    """SHA-256 of shapes, normalisation, pixels and labels: the same on every machine, whatever the arrays' layout."""
+    contents = (arrays.train_images, arrays.train_labels, arrays.test_images, arrays.test_labels)
+    form = [[(a.dtype.name, a.shape) for a in contents], arrays.image_shape, arrays.mean, arrays.std]
+    digest = hashlib.sha256(json.dumps(form).encode())
+    for content in contents:
+        digest.update(np.ascontiguousarray(content, dtype=content.dtype.newbyteorder("<")).data)
+    return digest.hexdigest()
+
+
+def write(
+    folder: Path,
+    name: str,
+    source: DataSource,
+    arrays: Arrays,
+    *,
+    origin: str,
+    path: str | None = None,
+    stamp: str = "",
+) -> DataRef:
+    """Write the copy beside and rename it, so that no reader and no other writer ever meets a part of it.
+
+    Raises StorageFull, and BadData where the folder cannot be written.
+    """
+    test_counts = np.unique(arrays.test_labels, return_counts=True)[1]
+    ref = DataRef(
+        name=name,
+        source=source,
+        fingerprint=fingerprint(arrays),
+        features=arrays.train_images.shape[1],
+        classes=int(arrays.train_labels.max()) + 1,
+        train=len(arrays.train_labels),
+        test=len(arrays.test_labels),
+        largest_class=100 * float(test_counts.max()) / len(arrays.test_labels),
+        path=path,
+    )
+    text = json.dumps(
+        {
+            "layout": LAYOUT,
+            "ref": ref.model_dump(mode="json"),
+            "image_shape": arrays.image_shape,
+            "mean": arrays.mean,
+            "std": arrays.std,
+            "origin": origin,
+            "stamp": stamp,
+        }
+    )
+    tensors: dict[str, NDArray[Any]] = {
+        "train_images": arrays.train_images,
+        "train_labels": arrays.train_labels,
+        "test_images": arrays.test_images,
+        "test_labels": arrays.test_labels,
+    }
+    file = copy_of(folder, ref)
+    beside = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    with writing(folder):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            beside.write_bytes(save(tensors, metadata={"ffcli": f"{_sha256(text)} {text}"}))
+            os.replace(beside, file)
+        finally:
+            beside.unlink(missing_ok=True)
+    return ref
+
+
+def copy_of(folder: Path, ref: DataRef) -> Path:
+    """Where the prepared copy of `ref` lies."""
+    return folder / "prepared" / f"{_safe(ref.name)}-{ref.source}-{ref.fingerprint[:12]}.safetensors"
+
+
+def copies(folder: Path, name: str | None = None, source: DataSource | None = None) -> Iterator[Copy | Path]:
+    """The headers of the prepared copies, of one name and source where given; a Path is a copy that is damaged."""
+    pattern = f"{_safe(name) if name else '*'}-{source or '*'}-*.safetensors"
+    for file in sorted((folder / "prepared").glob(pattern)):
+        try:
+            copy = _header(file)
+        except DAMAGED:
+            yield file
+            continue
+        if copy and name in (None, copy.ref.name) and source in (None, copy.ref.source):
+            yield copy
+
+
+def read(folder: Path, ref: DataRef) -> Arrays | None:
+    """The content of `ref`, or None where there is no copy of it or the copy is damaged."""
+    file = copy_of(folder, ref)
+    try:
+        copy, tensors = _header(file), load_file(file)
+        if copy is None:
+            return None
+        arrays = Arrays(**tensors, mean=copy.mean, std=copy.std, image_shape=copy.image_shape)
+    except DAMAGED:
+        return None
+    return arrays if fingerprint(arrays) == ref.fingerprint else None
+
+
+def _header(file: Path) -> Copy | None:
+    """The header alone; None for another layout. safe_open compares the file's size with what the header promises."""
+    with safe_open(file, framework="numpy") as opened:
+        digest, _, text = opened.metadata()["ffcli"].partition(" ")
+    if digest != _sha256(text):
+        raise ValueError(f"the header of {file} is damaged")
+    about: dict[str, Any] = json.loads(text)
+    if about["layout"] != LAYOUT:
+        return None
+    channels, height, width = about["image_shape"]
+    return Copy(
+        file=file,
+        ref=DataRef.model_validate(about["ref"]),
+        image_shape=(channels, height, width),
+        mean=tuple(about["mean"]),
+        std=tuple(about["std"]),
+        origin=about["origin"],
+        stamp=about["stamp"],
+    )
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _safe(name: str) -> str:
+    """`name` as part of a file name: without the `-` between the parts, and short enough for any file system."""
+    return re.sub(r"[^\w.]", "_", name)[:40]
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """The boundary at which an OSError of writing in `folder` becomes StorageFull or BadData."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise StorageFull(
+                f"no space left in {folder}: {error.strerror}; free some, or name another --data-dir"
+            ) from error
+        raise BadData(f"cannot write in {folder}: {error.strerror}; name another folder with --data-dir") from error

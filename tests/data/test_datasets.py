@@ -1,0 +1,352 @@
+"""Locating, preparing and loading data sets: the order of the sources, the copy on disk, and what can go wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import hashlib
+import os
+import resource
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ffcli.config import DataRef
+from ffcli.data import datasets
+from ffcli.data.datasets import CATALOGUE, fetch, import_files, inventory, load, locate
+from ffcli.data.sources import read_sample, sample_file
+from ffcli.errors import BadData, DownloadFailed, StorageFull
+
+IDX = [name for name, _ in CATALOGUE["mnist"].files]
+
+
+def write_idx(folder: Path, count: int = 300) -> tuple[str, ...]:
+    """The first `count` images of the sample of MNIST as the four idx.gz files in `folder`; the files' MD5."""
+    folder.mkdir(parents=True, exist_ok=True)
+    digests = []
+    for name, part in zip(IDX, read_sample(CATALOGUE["mnist"]), strict=True):
+        array = np.squeeze(np.asarray(part)[:count]).astype(np.uint8)
+        raw = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+        (folder / f"{name}.gz").write_bytes(gzip.compress(raw, 1))
+        digests.append(hashlib.md5(raw).hexdigest())
+    return tuple(digests)
+
+
+@pytest.fixture(autouse=True)
+def _small_and_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server answers, no package is installed, and the full MNIST is a small one."""
+    monkeypatch.setenv("no_proxy", "*")
+    digests = write_idx(tmp_path / "complete")
+    for name, spec in CATALOGUE.items():
+        files = tuple(zip(IDX, digests, strict=True)) if name == "mnist" else spec.files
+        system = tmp_path / "system" / name
+        small = dataclasses.replace(spec, host="http://127.0.0.1:9", files=files, system=system)
+        monkeypatch.setitem(CATALOGUE, name, small)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def lines() -> list[str]:
+    """What the user was told."""
+    return []
+
+
+def test_offline_the_sample_is_used_and_says_so(folder: Path, lines: list[str]) -> None:
+    ref = locate("mnist", folder=folder, notify=lines.append)
+    assert (ref.name, ref.source, ref.train, ref.test) == ("mnist", "sample", 10_000, 2_000)
+    assert (ref.features, ref.classes, ref.largest_class, ref.label) == (784, 10, 10.0, "mnist (sample)")
+    assert "cannot reach 127.0.0.1" in lines[0]
+    assert "ff data fetch mnist" in lines[0]
+    assert "ff data import mnist PATH" in lines[0]
+    arrays = load(ref, folder)
+    images = read_sample(CATALOGUE["mnist"])
+    assert np.array_equal(arrays.train_images, images.train_images.reshape(10_000, 784))
+    assert np.array_equal(arrays.test_labels, images.test_labels)
+    assert (arrays.mean, arrays.std, arrays.channels, arrays.image_shape) == ((0.1307,), (0.3081,), 1, (1, 28, 28))
+    assert [str(arrays.train_images.dtype), str(arrays.train_labels.dtype)] == ["uint8", "int64"]
+
+
+def test_the_users_files_come_before_the_packages_and_those_before_the_sample(
+    folder: Path, tmp_path: Path, lines: list[str]
+) -> None:
+    write_idx(tmp_path / "system/mnist")
+    assert locate("mnist", folder=folder, notify=lines.append).source == "full"
+    assert lines == [f"preparing mnist from {tmp_path / 'system/mnist'}"]
+    other = tmp_path / "other"
+    write_idx(other / "MNIST/raw")  # as torchvision leaves them
+    locate("mnist", folder=other, notify=lines.append)
+    assert lines[1:] == [f"preparing mnist from {other / 'MNIST/raw'}"]
+
+
+def test_a_prepared_copy_needs_no_source_and_is_found_at_once(folder: Path, lines: list[str], tmp_path: Path) -> None:
+    ref = import_files("mnist", tmp_path / "complete", folder, lines.append)
+    assert (ref.source, ref.train, ref.test) == ("full", 300, 300)
+    begin = time.perf_counter()
+    assert locate("mnist", folder=folder, notify=lines.append) == ref
+    assert time.perf_counter() - begin < 0.1
+    assert len(lines) == 1
+    assert len(load(ref, folder).train_images) == 300
+
+
+def test_full_and_sample_never_share_a_fingerprint(folder: Path, lines: list[str], tmp_path: Path) -> None:
+    full = import_files("mnist", tmp_path / "complete", folder, lines.append)
+    sample = locate("mnist", wanted="sample", folder=folder, notify=lines.append)
+    assert full.fingerprint != sample.fingerprint
+    assert load(full, folder).train_images.shape != load(sample, folder).train_images.shape
+
+
+def test_full_is_never_the_sample(folder: Path, lines: list[str]) -> None:
+    with pytest.raises(DownloadFailed, match="no full mnist: cannot reach"):
+        locate("mnist", wanted="full", folder=folder, notify=lines.append)
+    with pytest.raises(DownloadFailed, match=r"no full cifar10: .*ff data import cifar10 PATH"):
+        locate("cifar10", folder=folder, notify=lines.append)
+    with pytest.raises(BadData, match="cifar10 has no sample"):
+        locate("cifar10", wanted="sample", folder=folder, notify=lines.append)
+
+
+def test_a_failed_download_is_remembered_for_a_day_by_auto_alone(folder: Path, lines: list[str]) -> None:
+    def located() -> str:
+        lines.clear()
+        locate("mnist", folder=folder, notify=lines.append)
+        return lines[0]
+
+    assert "tried within" not in located()
+    assert "tried within the last 24 hours" in located()
+    [marker] = folder.glob("*download-failed")
+    yesterday = time.time() - 25 * 3600
+    os.utime(marker, (yesterday, yesterday))
+    assert "tried within" not in located()
+    assert "tried within" in located()
+    with pytest.raises(DownloadFailed) as failure:
+        fetch("mnist", folder, lines.append)
+    assert "tried within" not in str(failure.value)
+    assert not marker.exists()
+
+
+def test_offline_costs_neither_torch_nor_long(folder: Path) -> None:
+    program = """
+import dataclasses, sys, time
+from pathlib import Path
+from ffcli.data import datasets
+spec = datasets.CATALOGUE["fashion"]
+datasets.CATALOGUE["fashion"] = dataclasses.replace(spec, host="http://127.0.0.1:9", system=None)
+begin = time.perf_counter()
+ref = datasets.locate("fashion", folder=Path(sys.argv[1]), notify=lambda line: None)
+datasets.load(ref, Path(sys.argv[1]))
+assert ref.source == "sample" and time.perf_counter() - begin < 3
+assert not {"torch", "torchvision"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program, str(folder)], check=True)
+
+
+def test_a_truncated_source_is_refused_and_leaves_no_copy(folder: Path, tmp_path: Path, lines: list[str]) -> None:
+    write_idx(folder / "mnist")
+    damaged = folder / "mnist" / f"{IDX[0]}.gz"
+    damaged.write_bytes(damaged.read_bytes()[:5000])
+    with pytest.raises(BadData, match="truncated") as refusal:
+        locate("mnist", folder=folder, notify=lines.append)
+    assert str(damaged) in str(refusal.value)
+    assert not (folder / "prepared").exists()
+
+
+def test_an_import_of_something_else_says_what_is_expected(folder: Path, tmp_path: Path, lines: list[str]) -> None:
+    with pytest.raises(BadData, match="does not exist"):
+        import_files("mnist", tmp_path / "nowhere", folder, lines.append)
+    with pytest.raises(BadData, match=f"expected a folder with {', '.join(IDX)}"):
+        import_files("mnist", tmp_path, folder, lines.append)
+    with pytest.raises(BadData, match="is not the published file"):
+        import_files("fashion", tmp_path / "complete", folder, lines.append)
+    with pytest.raises(BadData, match="did you mean 'mnist'"):
+        import_files("mnits", tmp_path / "complete", folder, lines.append)
+    wrong = tmp_path / "cifar-10-python.tar.gz"
+    wrong.write_bytes(b"something else")
+    with pytest.raises(BadData, match="SHA-256"):
+        import_files("cifar10", wrong, folder, lines.append)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest(folder: Path, lines: list[str]) -> None:
+    with pytest.raises(BadData, match=r"did you mean 'fashion'\?.*or give the path of an \.npz"):
+        locate("fashon", folder=folder, notify=lines.append)
+
+
+def write_npz(path: Path, seed: int = 0) -> Path:
+    rng = np.random.default_rng(seed)
+    np.savez(
+        path,
+        train_images=rng.integers(0, 256, (20, 4, 4, 3), dtype=np.uint8),
+        train_labels=np.arange(20) % 4,
+        test_images=rng.integers(0, 256, (10, 4, 4, 3), dtype=np.uint8),
+        test_labels=np.array([0, 0, 0, 0, 0, 0, 1, 2, 3, 3]),
+    )
+    return path
+
+
+def test_an_npz_is_known_by_its_content(folder: Path, tmp_path: Path, lines: list[str]) -> None:
+    path = write_npz(tmp_path / "my-set.npz")
+    ref = locate(str(path), folder=folder, notify=lines.append)
+    assert (ref.name, ref.source, ref.path) == ("my-set", "file", str(path))
+    assert (ref.features, ref.classes, ref.train, ref.test, ref.largest_class) == (48, 4, 20, 10, 60.0)
+    arrays = load(ref, folder)
+    assert np.array_equal(arrays.train_images[3].reshape(3, 4, 4)[2], np.load(path)["train_images"][3, :, :, 2])
+    assert locate(str(path), folder=folder, notify=lines.append) == ref
+    assert lines == [f"preparing {path}"]
+
+    copy = tmp_path / "elsewhere.npz"
+    copy.write_bytes(path.read_bytes())
+    assert locate(str(copy), folder=folder, notify=lines.append).fingerprint == ref.fingerprint
+    write_npz(path, seed=1)
+    assert locate(str(path), folder=folder, notify=lines.append).fingerprint != ref.fingerprint
+    assert np.array_equal(load(ref, folder).train_images, arrays.train_images)  # what a run began with stays
+
+
+def test_an_npz_that_changed_is_not_taken_for_what_it_was(folder: Path, tmp_path: Path, lines: list[str]) -> None:
+    path = write_npz(tmp_path / "set.npz")
+    ref = locate(str(path), folder=folder, notify=lines.append)
+    [copy] = (folder / "prepared").iterdir()
+    copy.unlink()
+    write_npz(path, seed=1)
+    with pytest.raises(BadData, match="has changed"):
+        load(ref, folder, lines.append)
+    path.unlink()
+    with pytest.raises(BadData, match="is no file"):
+        load(ref, folder, lines.append)
+
+
+def test_a_relative_path_and_one_without_a_file_are_named(
+    folder: Path, tmp_path: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_npz(tmp_path / "set.npz")
+    assert locate("set.npz", folder=folder, notify=lines.append).path == str(tmp_path / "set.npz")
+    with pytest.raises(BadData, match=f"{tmp_path / 'gone.npz'} is no file"):
+        locate("./gone.npz", folder=folder, notify=lines.append)
+    with pytest.raises(BadData, match="has no sample"):
+        locate("set.npz", wanted="sample", folder=folder, notify=lines.append)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.integers(0, 10**6), flip=st.integers(1, 255), cut=st.booleans())
+def test_a_damaged_copy_is_made_anew_and_never_gives_other_data(tmp_path: Path, at: int, flip: int, cut: bool) -> None:
+    folder = tmp_path / "data"
+    path = tmp_path / "set.npz"
+    if not path.exists():
+        write_npz(path)
+    ref = locate(str(path), folder=folder, notify=lambda line: None)
+    before = load(ref, folder)
+    [copy] = (folder / "prepared").iterdir()
+    whole = copy.read_bytes()
+    at %= len(whole)
+    copy.write_bytes(whole[:at] if cut else whole[:at] + bytes([whole[at] ^ flip]) + whole[at + 1 :])
+    assert locate(str(path), folder=folder, notify=lambda line: None) == ref
+    after = load(ref, folder)
+    assert np.array_equal(after.train_images, before.train_images)
+    assert np.array_equal(after.test_labels, before.test_labels)
+    assert (after.mean, after.std, after.image_shape) == (before.mean, before.std, before.image_shape)
+    assert [file.name for file in (folder / "prepared").iterdir()] == [copy.name]
+
+
+def test_a_damaged_copy_is_said_to_be_made_anew(folder: Path, tmp_path: Path, lines: list[str]) -> None:
+    write_idx(folder / "mnist")
+    ref = locate("mnist", folder=folder, notify=lines.append)
+    [copy] = (folder / "prepared").iterdir()
+    whole = copy.read_bytes()
+    copy.write_bytes(whole[:-1])
+    assert locate("mnist", folder=folder, notify=lines.append) == ref
+    assert lines[1] == f"{copy} is damaged: making it anew"
+    copy.write_bytes(whole[:-1] + b"\x77")
+    assert len(load(ref, folder, lines.append).train_images) == 300
+    assert "missing or damaged" in lines[3]
+    assert copy.read_bytes() == whole
+
+
+def test_processes_that_prepare_at_once_do_not_disturb_each_other(folder: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+from ffcli.data import datasets
+folder = Path(sys.argv[1])
+for _ in range(4):
+    ref = datasets.locate("fashion", wanted="sample", folder=folder, notify=lambda line: None)
+    assert len(datasets.load(ref, folder).train_images) == 10_000
+    datasets._make_anew(ref, folder, lambda line: None)
+print(ref.fingerprint)
+"""
+    racers = [
+        subprocess.Popen([sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    answers = {racer.communicate()[0] for racer in racers}
+    assert [racer.returncode for racer in racers] == [0] * 4
+    assert len(answers) == 1
+    assert len(list((folder / "prepared").iterdir())) == 1
+
+
+def test_no_space_is_said_and_leaves_nothing(folder: Path, lines: list[str]) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    try:
+        with pytest.raises(StorageFull, match=f"no space left in {folder}"):
+            locate("mnist", wanted="sample", folder=folder, notify=lines.append)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list((folder / "prepared").iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, lines: list[str]) -> None:
+    (tmp_path / "file").touch()
+    for dataset in ("mnist", str(write_npz(tmp_path / "set.npz"))):
+        with pytest.raises(BadData, match=f"cannot write in {tmp_path / 'file/data'}: .*--data-dir"):
+            locate(dataset, folder=tmp_path / "file/data", notify=lines.append)
+
+
+def test_the_inventory_has_every_set_and_source_that_is_here(folder: Path, tmp_path: Path, lines: list[str]) -> None:
+    def here() -> dict[tuple[str, str], tuple[int, bool, str]]:
+        return {(e.name, e.source): (e.train, e.prepared, e.origin) for e in inventory(folder)}
+
+    shipped = {(name, "sample"): (10_000, False, "shipped with ffcli") for name in ("mnist", "fashion")}
+    assert here() == shipped
+    write_idx(tmp_path / "system/mnist")
+    assert here() == shipped | {("mnist", "full"): (60_000, False, str(tmp_path / "system/mnist"))}
+    path = write_npz(tmp_path / "mine.npz")
+    mine = locate(str(path), folder=folder, notify=lines.append)
+    import_files("mnist", tmp_path / "complete", folder, lines.append)
+    assert here() == shipped | {
+        ("mnist", "full"): (300, True, str(tmp_path / "complete")),
+        ("mine", "file"): (20, True, str(path)),
+    }
+    entry = inventory(folder)[-1]
+    assert (entry.fingerprint, entry.image_shape, entry.test) == (mine.fingerprint, (3, 4, 4), 10)
+    [copy] = (folder / "prepared").glob("mine-*")
+    assert entry.bytes == copy.stat().st_size
+    sample = next(e for e in inventory(folder) if e.source == "sample")
+    assert sample.bytes == sample_file(CATALOGUE[sample.name]).stat().st_size
+
+
+@pytest.mark.skipif("FFCLI_TEST_DATA" not in os.environ, reason="FFCLI_TEST_DATA names no folder with the full sets")
+def test_the_full_sets_are_what_they_are_known_for_and_load_fast(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    source = Path(os.environ["FFCLI_TEST_DATA"])
+    for name, part, largest in (("mnist", "mnist", 11.35), ("fashion", "fashion-mnist", 10.0)):
+        ref = import_files(name, source / part, tmp_path, lambda line: None)
+        assert ref == DataRef(
+            name=name, source="full", fingerprint=ref.fingerprint, features=784, classes=10,
+            train=60_000, test=10_000, largest_class=largest,
+        )  # fmt: skip
+        begin = time.perf_counter()
+        arrays = load(ref, tmp_path)
+        assert time.perf_counter() - begin < 0.3
+        assert float(arrays.train_images.mean()) / 255 == pytest.approx(arrays.mean[0], abs=3e-4)
+        assert datasets.locate(name, folder=tmp_path, notify=lambda line: None) == ref

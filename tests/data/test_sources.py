@@ -1,0 +1,356 @@
+"""The file formats, the shipped samples and the download: what is read is what was published, or a clear refusal."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gzip
+import hashlib
+import io
+import pickle
+import struct
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ffcli.data import sources
+from ffcli.data.formats import channel_statistics, read_cifar_archive, read_idx, read_npz
+from ffcli.data.sources import CATALOGUE, Spec, download, read_files, read_sample, sample_file
+from ffcli.errors import BadData, DownloadFailed
+
+
+def idx(array: np.ndarray[Any, Any]) -> bytes:
+    return b"\0\0\x08" + struct.pack(f">B{array.ndim}I", array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+def md5(raw: bytes) -> str:
+    return hashlib.md5(raw).hexdigest()
+
+
+IMAGES = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_an_idx_file_reads_back_plain_or_gzipped(tmp_path: Path, compress: Any) -> None:
+    path = tmp_path / "images"
+    path.write_bytes(compress(idx(IMAGES)))
+    assert np.array_equal(read_idx(path, md5(idx(IMAGES))), IMAGES)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.booleans(), st.integers(0, 10**6), st.integers(1, 255), st.booleans())
+def test_a_damaged_idx_file_is_refused_or_reads_the_same(gz: bool, at: int, flip: int, cut: bool) -> None:
+    whole = gzip.compress(idx(IMAGES), mtime=0) if gz else idx(IMAGES)
+    at %= len(whole)
+    damaged = whole[:at] if cut else whole[:at] + bytes([whole[at] ^ flip]) + whole[at + 1 :]
+    with _file(damaged) as path:
+        try:
+            found = read_idx(path, md5(idx(IMAGES)))
+        except BadData as error:
+            assert str(path) in str(error)  # noqa: PT017
+        else:  # a gzip header has bytes that carry nothing, the time for one
+            assert np.array_equal(found, IMAGES)
+
+
+@contextlib.contextmanager
+def _file(content: bytes, suffix: str = "") -> Iterator[Path]:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"file{suffix}"
+        path.write_bytes(content)
+        yield path
+
+
+def test_an_idx_file_with_another_digest_is_named_with_both_digests(tmp_path: Path) -> None:
+    path = tmp_path / "t10k-images-idx3-ubyte"
+    path.write_bytes(idx(IMAGES))
+    with pytest.raises(BadData) as refusal:
+        read_idx(path, "0" * 32)
+    assert all(part in str(refusal.value) for part in (str(path), md5(idx(IMAGES)), "0" * 32))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (gzip.compress(idx(IMAGES))[:-9], "truncated"),
+        (idx(IMAGES)[:-1], "59 bytes of data where its header says 60"),
+        (b"<html>404</html>", "no idx file"),
+    ],
+)
+def test_a_broken_idx_file_is_said_to_be_what_it_is(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(BadData, match=says):
+        read_idx(path, md5(idx(IMAGES)))
+
+
+def python2_pickle(pixels: np.ndarray[Any, Any], labels: list[int]) -> bytes:
+    """A batch of CIFAR-10 as Python 2 pickled it: strings of bytes, and numpy's names of then."""
+
+    def string(raw: bytes) -> bytes:
+        return b"T" + struct.pack("<i", len(raw)) + raw
+
+    def integers(*values: int) -> bytes:
+        return b"".join(b"J" + struct.pack("<i", value) for value in values)
+
+    empty = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n" + integers(0) + b"\x85" + string(b"b") + b"\x87R"
+    dtype = b"cnumpy\ndtype\n" + string(b"u1") + integers(0, 1) + b"\x87R"
+    dtype += b"(" + integers(3) + string(b"|") + b"NNN" + integers(-1, -1, 0) + b"tb"
+    array = empty + b"(" + integers(1, *pixels.shape) + b"\x86" + dtype + b"\x89" + string(pixels.tobytes()) + b"tb"
+    return b"\x80\x02}(" + string(b"data") + array + string(b"labels") + b"](" + integers(*labels) + b"eu."
+
+
+def archive(path: Path, batches: dict[str, bytes]) -> str:
+    """An archive of CIFAR-10's form, and its SHA-256."""
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in batches.items():
+            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+BATCHES = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
+
+
+def test_an_archive_of_the_form_of_cifar10_reads_back(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 2, 3072), dtype=np.uint8)
+    contents = {name: python2_pickle(pixels[i], [0, i + 1]) for i, name in enumerate(BATCHES)}
+    contents["test_batch"] = python2_pickle(pixels[5], [3, 3])
+    digest = archive(tmp_path / "cifar.tar.gz", contents)
+    images = read_cifar_archive([(tmp_path / "cifar.tar.gz", digest)])
+    assert np.array_equal(images.train_images, pixels[:5].reshape(10, 3, 32, 32))
+    assert images.train_labels.tolist() == [0, 1, 0, 2, 0, 3, 0, 4, 0, 5]
+    assert np.array_equal(images.test_images, pixels[5].reshape(2, 3, 32, 32))
+    assert images.test_labels.tolist() == [3, 3]
+
+
+def test_an_archive_is_not_opened_before_its_digest_is_right(tmp_path: Path) -> None:
+    path = tmp_path / "cifar-10-python.tar.gz"
+    found = archive(path, dict.fromkeys(BATCHES, b"never read"))
+    [(_, expected)] = CATALOGUE["cifar10"].files
+    with pytest.raises(BadData, match=f"SHA-256 {found}, expected {expected}"):
+        read_files(CATALOGUE["cifar10"], [path])
+
+
+class Malice:
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.write_text, (self.victim, "written by a pickle")
+
+
+def test_a_pickle_that_calls_anything_is_refused_even_behind_the_right_digest(tmp_path: Path) -> None:
+    digest = archive(tmp_path / "evil.tar.gz", dict.fromkeys(BATCHES, pickle.dumps(Malice(tmp_path / "victim"))))
+    with pytest.raises(BadData, match="which no array of pixels needs"):
+        read_cifar_archive([(tmp_path / "evil.tar.gz", digest)])
+    assert not (tmp_path / "victim").exists()
+
+
+def npz(folder: Path, **changes: Any) -> Path:
+    rng = np.random.default_rng(0)
+    arrays: dict[str, Any] = {
+        "train_images": rng.integers(0, 256, (6, 4, 5, 3), dtype=np.uint8),
+        "train_labels": np.array([0, 1, 2, 0, 1, 2]),
+        "test_images": rng.integers(0, 256, (3, 4, 5, 3), dtype=np.uint8),
+        "test_labels": np.array([2, 1, 0], dtype=np.uint8),
+    }
+    arrays.update(changes)
+    path = folder / "set.npz"
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    return path
+
+
+def test_an_npz_becomes_channels_first_with_the_statistics_of_its_channels(tmp_path: Path) -> None:
+    path = npz(tmp_path)
+    images = read_npz(path)
+    pixels = np.load(path)["train_images"]
+    assert np.array_equal(images.train_images[4, 2], pixels[4, :, :, 2])
+    assert (images.train_images.shape, images.test_images.shape) == ((6, 3, 4, 5), (3, 3, 4, 5))
+    mean, std = channel_statistics(images.train_images)
+    assert np.allclose(mean, (pixels / 255).mean(axis=(0, 1, 2)), rtol=1e-12)
+    assert np.allclose(std, (pixels / 255).std(axis=(0, 1, 2)), rtol=1e-12)
+
+
+GRAY = np.zeros((6, 4, 5), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"test_labels": None}, "lacks test_labels"),
+        ({"train_images": np.zeros((6, 4, 5, 3))}, "train_images holds float64, expected uint8"),
+        ({"train_images": np.zeros((6, 20), np.uint8)}, r"shape \(6, 20\), expected \(N, H, W\)"),
+        ({"train_images": np.zeros((0, 4, 5), np.uint8)}, r"shape \(0, 4, 5\)"),
+        ({"train_images": np.zeros((6, 3, 32, 32), np.uint8)}, "channels last"),
+        ({"train_images": GRAY}, r"training images have shape .* \(1, 4, 5\), test images \(3, 4, 5\)"),
+        ({"train_labels": np.arange(5)}, "6 train_images but 5 train_labels"),
+        ({"test_labels": np.arange(4)}, "3 test_images but 4 test_labels"),
+        ({"train_labels": np.zeros(6)}, "train_labels is float64"),
+        ({"train_labels": np.eye(6, 3, dtype=int)}, r"expected integers \(N,\)"),
+        ({"train_labels": np.zeros(6, int)}, "at least 2 classes"),
+        ({"train_labels": np.array([-1, 0, 1, 2, 0, 1])}, "smallest train label is -1"),
+        ({"train_labels": np.array([1, 2, 3, 1, 2, 3])}, "smallest train label is 1"),
+        ({"test_labels": np.array([0, 7, 1])}, "test label 7 is outside the training classes 0 to 2"),
+        ({"test_labels": np.array([0, -2, 1])}, "test label -2 is outside"),
+        ({"train_labels": np.array([object()] * 6)}, "no .npz, or truncated or damaged"),
+    ],
+)
+def test_an_npz_that_is_no_data_set_is_refused_with_its_reason(
+    tmp_path: Path, changes: dict[str, Any], says: str
+) -> None:
+    path = npz(tmp_path, **changes)
+    with pytest.raises(BadData, match=says) as refusal:
+        read_npz(path)
+    assert str(path) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_file_that_is_no_npz_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "set.npz"
+    with pytest.raises(BadData, match="is no file"):
+        read_npz(path)
+    for content, says in ((b"", "is empty"), (b"not a zip", "no .npz"), (_npy(), "a single array")):
+        path.write_bytes(content)
+        with pytest.raises(BadData, match=says):
+            read_npz(path)
+
+
+def _npy() -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, GRAY)
+    return stream.getvalue()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 255), st.booleans())
+def test_a_damaged_npz_is_refused_or_reads_the_same(at: int, flip: int, cut: bool) -> None:
+    whole = _whole_npz()
+    at %= len(whole)
+    damaged = whole[:at] if cut else whole[:at] + bytes([whole[at] ^ flip]) + whole[at + 1 :]
+    with _file(whole) as path:
+        before = read_npz(path)
+    with _file(damaged, ".npz") as path:
+        try:
+            found = read_npz(path)
+        except BadData as error:
+            assert str(path) in str(error)  # noqa: PT017
+        else:
+            assert [part.tolist() for part in found] == [part.tolist() for part in before]
+
+
+def _whole_npz() -> bytes:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        return npz(Path(folder)).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion"])
+def test_the_shipped_sample_is_balanced_and_complete(name: str) -> None:
+    images = read_sample(CATALOGUE[name])
+    assert np.bincount(images.train_labels).tolist() == [1000] * 10
+    assert np.bincount(images.test_labels).tolist() == [200] * 10
+    assert images.train_images.shape == (10_000, 1, 28, 28)
+    assert images.test_images.shape == (2_000, 1, 28, 28)
+    # A sample of the real thing has about its mean and deviation.
+    (mean,), (std,) = channel_statistics(images.train_images)
+    assert [mean, std] == pytest.approx([CATALOGUE[name].mean[0], CATALOGUE[name].std[0]], abs=3e-3)
+    assert sample_file(CATALOGUE[name]).with_name(f"LICENSE-{name}.txt").read_text(encoding="utf-8")
+
+
+def test_both_samples_together_take_at_most_8_mb() -> None:
+    assert sum(sample_file(spec).stat().st_size for spec in CATALOGUE.values() if spec.has_sample) <= 8_000_000
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A web server: its address, and the folder that it serves."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/", folder
+        server.shutdown()
+
+
+@pytest.fixture
+def served(server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> tuple[Spec, Path]:
+    """A small Fashion-MNIST that torchvision downloads from the server, and the server's folder."""
+    datasets = pytest.importorskip("torchvision.datasets")
+    url, folder = server
+    monkeypatch.setenv("no_proxy", "*")
+    sample = read_sample(CATALOGUE["fashion"])
+    small = [idx(np.squeeze(part[:200])) for part in sample]
+    names = [name for name, _ in CATALOGUE["fashion"].files]
+    resources = []
+    for name, raw in zip(names, small, strict=True):
+        (folder / f"{name}.gz").write_bytes(gzip.compress(raw))
+        resources.append((f"{name}.gz", md5((folder / f"{name}.gz").read_bytes())))
+    monkeypatch.setattr(datasets.FashionMNIST, "mirrors", [url + "gone/", url])
+    monkeypatch.setattr(datasets.FashionMNIST, "resources", resources)
+    digests = tuple(zip(names, map(md5, small), strict=True))
+    return dataclasses.replace(CATALOGUE["fashion"], host=url, files=digests), folder
+
+
+def test_a_download_is_checked_twice_and_put_in_place(
+    served: tuple[Spec, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, _ = served
+    lines: list[str] = []
+    images = download(spec, tmp_path / "data", lines.append)
+    assert np.array_equal(images.train_images, read_sample(CATALOGUE["fashion"]).train_images[:200])
+    assert sorted(path.name for path in (tmp_path / "data/fashion").iterdir()) == sorted(
+        f"{n}.gz" for n, _ in spec.files
+    )
+    assert lines == ["downloading fashion from 127.0.0.1"]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_download_of_other_content_is_refused_and_leaves_nothing(served: tuple[Spec, Path], tmp_path: Path) -> None:
+    spec, folder = served
+    other = dataclasses.replace(spec, files=(*spec.files[:3], (spec.files[3][0], "0" * 32)))
+    with pytest.raises(DownloadFailed, match="what the server sent is wrong"):
+        download(other, tmp_path / "data", lambda line: None)
+    (folder / "train-labels-idx1-ubyte.gz").write_bytes(b"an error page")
+    with pytest.raises(DownloadFailed, match="the download failed"):
+        download(spec, tmp_path / "data", lambda line: None)
+    assert not list((tmp_path / "data/fashion").iterdir())
+
+
+def test_without_torchvision_the_user_hears_what_to_install(
+    server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", None)
+    with pytest.raises(DownloadFailed, match=r'pip install "ffcli\[download\]"'):
+        download(dataclasses.replace(CATALOGUE["mnist"], host=server[0]), tmp_path / "data", lambda line: None)
+
+
+def test_a_silent_network_is_given_up_within_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "CONNECT_SECONDS", 0.3)
+    monkeypatch.setenv("no_proxy", "*")
+    # An address for documentation (RFC 5737): packets to it are dropped or refused everywhere.
+    spec = dataclasses.replace(CATALOGUE["mnist"], host="http://192.0.2.1")
+    begin = time.perf_counter()
+    with pytest.raises(DownloadFailed, match=r"cannot reach 192\.0\.2\.1"):
+        download(spec, tmp_path, lambda line: None)
+    assert time.perf_counter() - begin < 2
