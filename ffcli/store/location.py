@@ -1,0 +1,55 @@
+"""Where the database lies: a path, a SQLite URL, or the user's data folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, unquote
+
+import platformdirs
+
+from ffcli.errors import BadOption
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A database file. `default`: nobody named it, so its folder may be created. `mode_ro`: asked for as read-only."""
+
+    path: Path
+    default: bool = False
+    mode_ro: bool = False
+
+
+def locate(db: str | Path | None = None) -> Location:
+    """The file that `db` names: a path, `sqlite:///PATH` (also `sqlite:///file:PATH?mode=ro&uri=true`), or the default.
+
+    Raises BadOption for other databases and for SQLite's in-memory ones.
+    """
+    if db is None:
+        return Location(platformdirs.user_data_path("ffcli", appauthor=False) / "ffcli.db", default=True)
+    text = str(db)
+    path, query = _parse_url(text) if "://" in text else (text, "")
+    options = {name: values[-1] for name, values in parse_qs(query).items()}
+    if unknown := options.keys() - {"mode", "uri"}:
+        raise BadOption(f"{text}: '{min(unknown)}' is no option here: a SQLite URL may have mode=ro and uri=true")
+    if path in ("", ":memory:") or options.get("mode") == "memory":
+        raise BadOption("an in-memory database keeps nothing: give a path or sqlite:///PATH")
+    return Location(Path(path).expanduser().absolute(), mode_ro=options.get("mode") == "ro")
+
+
+def database_path(db: str | Path | None = None) -> Path:
+    """The absolute path of the database file, which need not exist."""
+    return locate(db).path
+
+
+def _parse_url(url: str) -> tuple[str, str]:
+    scheme, _, rest = url.partition("://")
+    if scheme not in ("sqlite", "sqlite+pysqlite"):
+        raise BadOption(f"{scheme}:// is not supported: give a path or sqlite:///PATH (PostgreSQL comes later)")
+    if not rest.startswith("/"):
+        raise BadOption(f"{url}: a SQLite URL has three slashes before its path: sqlite:///{rest}")
+    path, _, query = rest[1:].partition("?")
+    if path.startswith("file:"):
+        path = unquote(path.removeprefix("file:"))
+        path = "/" + path.lstrip("/") if path.startswith("//") else path
+    return path, query

@@ -1,0 +1,99 @@
+"""Looking after a database: check, backup, prune."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import delete, select
+
+from ffcli.errors import BadDatabase
+from ffcli.store import states
+from ffcli.store.database import Store, writing
+from ffcli.store.liveness import utc_now
+from ffcli.store.location import database_path
+from ffcli.store.mapping import RUN_COLUMNS, run_record
+from ffcli.store.migrate import HEAD, look
+from ffcli.store.sqlite import BUSY_TIMEOUT, connect, copy_database, is_writable, translated
+from ffcli.store.tables import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a check found. `problems` is empty for a sound database."""
+
+    path: Path
+    revision: str | None
+    head: str
+    runs: int
+    epochs: int
+    bytes: int
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """What `prune` removed."""
+
+    runs: int
+    files: int
+    bytes: int
+
+
+def check(db: str | Path | None = None, *, timeout: float = BUSY_TIMEOUT) -> Health:
+    """Examine a database without changing or upgrading it. Raises BadDatabase where there is none of ours."""
+    path = existing(db)
+    with translated(path):
+        revision = look(path, read_only=not is_writable(path), timeout=timeout)
+        with connect(path, read_only=not is_writable(path), timeout=timeout) as connection:
+            problems = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
+            orphans = connection.execute("PRAGMA foreign_key_check").fetchall()
+            counts = [
+                connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] if revision else 0
+                for table in ("run", "epoch")
+            ]
+    if orphans:
+        problems.append(f"{len(orphans)} rows without their parent")
+    return Health(path, revision, HEAD, counts[0], counts[1], path.stat().st_size, tuple(problems))
+
+
+def backup(db: str | Path | None = None, to: Path | None = None, *, timeout: float = BUSY_TIMEOUT) -> Path:
+    """Copy a database, also while a run writes to it, to `to` or `<name>.<time>.bak`; never over a file that is there.
+
+    States and weights are not in it: whatever lacks its state is trained again from the start.
+    """
+    path = existing(db)
+    target = (to or path.with_name(f"{path.name}.{utc_now():%Y%m%dT%H%M%SZ}.bak")).absolute()
+    if target.exists():
+        raise BadDatabase(f"{target} is there already: give another name")
+    if not target.parent.is_dir():
+        raise BadDatabase(f"{target.parent} is no folder: make it first")
+    with translated(path):
+        look(path, read_only=not is_writable(path), timeout=timeout)
+        copy_database(path, target, timeout=timeout)
+    return target
+
+
+def prune(store: Store, *, superseded: bool = True) -> Freed:
+    """Free space: the full states of completed runs, what dead writers left, files of runs that are no more, and
+    (`superseded`) the superseded runs with all that is theirs. Finished weights stay, and damaged files set aside."""
+    now = utc_now()
+    with writing(store) as session:
+        records = {row.id: run_record(row, now) for row in session.execute(select(*RUN_COLUMNS))}
+        gone = {id for id, run in records.items() if superseded and run.status == "superseded"}
+        session.execute(delete(Run).where(Run.id.in_(gone)))
+        files = []
+        for path in states.all_files(store):
+            run = records.get(states.run_of(path))
+            ends = run is None or run.id in gone or (run.status == "completed" and states.is_full_state(path))
+            if ends or (states.is_temporary(path) and run is not None and run.status != "running"):
+                files.append(path)
+        return Freed(len(gone), len(files), states.remove(files))
+
+
+def existing(db: str | Path | None) -> Path:
+    """The path of a database file. Raises BadDatabase where there is none."""
+    path = database_path(db)
+    if not path.is_file():
+        raise BadDatabase(f"there is no database {path}: `ff train` makes it")
+    return path

@@ -1,0 +1,159 @@
+"""Looking runs up, listing and deleting them. Reading changes nothing: a run whose process is gone is shown as
+interrupted or stale, and marked so by the next claim."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice, pairwise
+from typing import Any, get_args
+
+from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import delete as delete_rows
+from sqlalchemy.orm import Session
+
+from ffcli.errors import BadOption, NoSuchRun, RunBusy, unknown
+from ffcli.records import EpochMetrics, RunRecord, Status
+from ffcli.store import states
+from ffcli.store.database import Store, reading, writing
+from ffcli.store.liveness import utc_now
+from ffcli.store.mapping import RUN_COLUMNS, collector_paused, epoch_metrics, run_record
+from ffcli.store.tables import IS_CURRENT, Epoch, Run
+
+SHORT = 7
+"""Hex digits that an id is shown with, at least."""
+
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+_ORDERS: dict[str, ColumnElement[Any]] = {
+    "started": Run.started.desc(),
+    "best": Run.best_accuracy.desc().nulls_last(),
+    "final": Run.final_accuracy.desc().nulls_last(),
+    "epochs": Run.epochs_done.desc(),
+    "seconds": Run.seconds.desc(),
+    "dataset": Run.dataset.asc(),
+}
+SORTS = tuple(_ORDERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which runs to list, and how. None asks for nothing; 0 hours of a phase are the unseparated runs."""
+
+    dataset: str | None = None
+    negatives: str | None = None
+    status: str | None = None
+    pos_phase: int | None = None
+    neg_phase: int | None = None
+    preset: str | None = None
+    tag: str | None = None
+    since: datetime | None = None
+    """Started then or later; aware."""
+    include_superseded: bool = False
+    sort: str = "started"
+    """One of SORTS; the newest first among equals."""
+    limit: int | None = None
+
+
+def find(store: Store, key: str) -> RunRecord | None:
+    """The current run under a key, if there is one."""
+    with reading(store) as session:
+        row = session.execute(select(*RUN_COLUMNS).where(Run.key == key, IS_CURRENT)).one_or_none()
+        return None if row is None else run_record(row, utc_now())
+
+
+def get(store: Store, prefix: str) -> RunRecord:
+    """The run whose id begins with `prefix`. Raises NoSuchRun where none does, or more than one."""
+    with reading(store) as session:
+        return _get(session, prefix)
+
+
+def epochs(store: Store, run_id: str) -> list[EpochMetrics]:
+    """All epochs of a run, in order. `run_id` is the whole id."""
+    with reading(store) as session:
+        rows = session.scalars(select(Epoch).where(Epoch.run_id == run_id).order_by(Epoch.epoch))
+        return [epoch_metrics(row) for row in rows]
+
+
+def list_runs(store: Store, filters: Filters | None = None) -> list[RunRecord]:
+    """The runs that pass the filters. Raises BadOption for a status or sort key that does not exist."""
+    filters = filters or Filters()
+    with collector_paused(), reading(store) as session:
+        return list(islice(_matching(session, filters), filters.limit))
+
+
+def short_ids(store: Store, ids: Iterable[str]) -> dict[str, str]:
+    """For each id its shortest prefix, of at least SHORT digits, that no other run in the store shares."""
+    with reading(store) as session:
+        every = sorted(session.scalars(select(Run.id)))
+    length = dict.fromkeys(every, SHORT)
+    for one, other in pairwise(every):
+        apart = 1 + next(i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
+        length[one], length[other] = max(length[one], apart), max(length[other], apart)
+    return {id: id[: length.get(id, SHORT)] for id in ids}
+
+
+def delete(store: Store, prefix: str) -> RunRecord:
+    """Delete a run, its epochs, state and weights; what it was is returned.
+
+    Raises NoSuchRun, and RunBusy where a process is training it.
+    """
+    with writing(store) as session:
+        record = _get(session, prefix)
+        if record.status == "running":
+            raise RunBusy(f"run {record.id[:SHORT]} is being trained: stop that first")
+        session.execute(delete_rows(Run).where(Run.id == record.id))
+        states.remove(states.files_of(store, record.id))
+        return record
+
+
+def _get(session: Session, prefix: str) -> RunRecord:
+    wanted = prefix.strip().lower()
+    if not re.fullmatch("[0-9a-f]{1,32}", wanted):
+        raise NoSuchRun(f"'{prefix}' is no run id: ids are hex digits, and `ff list-runs` shows them")
+    # 'g' follows every hex digit: a range, which an index serves, where LIKE would be a scan.
+    ids = list(session.scalars(select(Run.id).where(Run.id >= wanted, Run.id < wanted + "g").order_by(Run.id)))
+    if len(ids) > 1:
+        shown = ", ".join(id[: max(len(wanted) + 3, SHORT)] for id in ids[:5])
+        raise NoSuchRun(
+            f"'{prefix}' begins the ids of {len(ids)} runs ({shown}{', ...' if ids[5:] else ''}): give more"
+        )
+    if not ids:
+        near = difflib.get_close_matches(wanted, [id[: len(wanted)] for id in session.scalars(select(Run.id))], n=1)
+        guess = f" did you mean '{near[0]}'?" if near else ""
+        raise NoSuchRun(f"there is no run '{prefix}':{guess} `ff list-runs --all` shows all")
+    return run_record(session.execute(select(*RUN_COLUMNS).where(Run.id == ids[0])).one(), utc_now())
+
+
+def _matching(session: Session, filters: Filters) -> Iterator[RunRecord]:
+    """Records that pass, in order. Status and tag are looked at here: the first depends on which processes live."""
+    now = utc_now()
+    statement = _select(filters)
+    if filters.status is None and filters.tag is None:
+        statement = statement.limit(filters.limit)
+    for row in session.execute(statement):
+        record = run_record(row, now)
+        if filters.status in (None, record.status) and (filters.tag is None or filters.tag in record.tags):
+            yield record
+
+
+def _select(filters: Filters) -> Select[Any]:
+    if filters.status is not None and filters.status not in STATUSES:
+        raise BadOption(unknown("status", filters.status, STATUSES))
+    if filters.sort not in _ORDERS:
+        raise BadOption(unknown("sort key", filters.sort, SORTS))
+    statement = select(*RUN_COLUMNS).order_by(_ORDERS[filters.sort], Run.started.desc(), Run.id)
+    for column in ("dataset", "negatives", "pos_phase", "neg_phase", "preset"):
+        wanted = getattr(filters, column)
+        if wanted is not None:
+            statement = statement.where(getattr(Run, column) == wanted)
+    if filters.since is not None:
+        statement = statement.where(Run.started >= filters.since)
+    if filters.status is not None:
+        statement = statement.where(Run.status.in_({filters.status, "running"}))
+    elif not filters.include_superseded:
+        statement = statement.where(IS_CURRENT)
+    return statement

@@ -1,0 +1,221 @@
+"""One process trains a run: claiming, taking over, losing a claim."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+from store_helpers import PROVENANCE, in_processes, make_config, make_epoch
+
+from ffcli.errors import ClaimLost, RunBusy
+from ffcli.records import best_accuracy
+from ffcli.store import claims, runs
+from ffcli.store.database import Store, open_store, writing
+from ffcli.store.liveness import STALE_AFTER, Owner, this_process, utc_now
+from ffcli.store.tables import Run
+
+ME = this_process()
+CONFIG = make_config()
+
+TRAINER = """
+import sys, time
+from ffcli.config import RunConfig
+from ffcli.store import claims
+from ffcli.store.database import open_store
+from ffcli.store.liveness import this_process
+from store_helpers import make_epoch
+
+with open_store(sys.argv[1]) as store:
+    claim = claims.claim(store, RunConfig.model_validate_json(sys.argv[2]), owner=this_process())
+    claims.record_epoch(store, claim, make_epoch(1))
+    print(claim.run_id, flush=True)
+    time.sleep(60)
+"""
+
+
+def silence(store: Store, run_id: str) -> None:
+    """Make the last sign of life of a run one that is too old."""
+    with writing(store) as session:
+        session.execute(update(Run).where(Run.id == run_id).values(heartbeat=utc_now() - STALE_AFTER * 2))
+
+
+def test_a_run_from_claim_to_finish(store: Store) -> None:
+    claim = claims.claim(store, CONFIG, owner=ME, name="first", tags=["a", "b"], note="why")
+    assert not claim.taken_over
+    claims.add_provenance(store, claim, PROVENANCE)
+    for epoch, accuracy in enumerate((9.8, 60.0, 70.0, 65.0)):
+        claims.record_epoch(store, claim, make_epoch(epoch, accuracy))
+    running = runs.find(store, CONFIG.key)
+    assert running is not None
+    assert (running.status, running.ended) == ("running", None)
+    claims.finish(store, claim)
+    run = runs.get(store, claim.run_id)
+    assert run == runs.find(store, CONFIG.key)
+    assert run.config == CONFIG
+    assert (run.status, run.name, run.tags, run.note) == ("completed", "first", ("a", "b"), "why")
+    assert (run.epochs_done, run.best_accuracy, run.final_accuracy, run.seconds) == (3, 70.0, 65.0, 6.0)
+    assert run.provenance == (PROVENANCE,)
+    assert run.ended is not None
+    assert timedelta(0) <= run.ended - run.started < timedelta(seconds=10)
+    assert run.started.utcoffset() == timedelta(0)
+    assert runs.epochs(store, run.id)[1:] == [make_epoch(1, 60.0), make_epoch(2, 70.0), make_epoch(3, 65.0)]
+    with pytest.raises(ClaimLost):
+        claims.heartbeat(store, claim)
+
+
+def test_one_of_many_processes_gets_the_claim(store: Store) -> None:
+    path = store.path
+    store.close()
+
+    def work(i: int) -> None:
+        with open_store(path) as mine:
+            try:
+                claims.claim(mine, CONFIG, owner=ME, note=str(i))
+                path.with_name(f"{i}.claimed").touch()
+            except RunBusy:
+                path.with_name(f"{i}.busy").touch()
+
+    in_processes(6, work)
+    assert len(list(path.parent.glob("*.claimed"))) == 1
+    assert len(list(path.parent.glob("*.busy"))) == 5
+    assert len(runs.list_runs(store)) == 1
+
+
+def test_a_running_claim_is_busy_and_says_where(store: Store) -> None:
+    claim = claims.claim(store, make_config(epochs=7), owner=ME)
+    claims.record_epoch(store, claim, make_epoch(3))
+    for force in (False, True):
+        with pytest.raises(RunBusy, match=rf"{claim.run_id[:7]}.*process {ME.pid} on {ME.host}.*epoch 3 of 7"):
+            claims.claim(store, CONFIG, owner=ME, force=force)
+
+
+def test_a_killed_process_is_seen_at_once_and_taken_over(store: Store) -> None:
+    command = [sys.executable, "-c", TRAINER, str(store.path), CONFIG.model_dump_json()]
+    path = f"{Path(__file__).parent}:{Path(__file__).parents[2]}"
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": path}) as process:
+        assert process.stdout is not None
+        run_id = process.stdout.readline().strip()
+        with pytest.raises(RunBusy):
+            claims.claim(store, CONFIG, owner=ME)
+        process.send_signal(signal.SIGKILL)
+        while runs.get(store, run_id).status == "running":
+            pass
+        seen = runs.get(store, run_id)  # nobody has collected the process yet: it is a zombie
+    assert (seen.status, seen.ended) == ("interrupted", seen.heartbeat)
+    assert seen.failure is not None
+    claim = claims.claim(store, CONFIG, owner=ME)
+    assert (claim.run_id, claim.taken_over, claim.epochs_done) == (run_id, True, 1)
+    assert runs.get(store, run_id).failure is None
+    assert runs.get(store, run_id).status == "running"
+
+
+def test_a_pid_that_another_process_got_is_not_the_owner(store: Store) -> None:
+    claims.claim(store, CONFIG, owner=replace(ME, pid_started=ME.pid_started - 1))
+    with pytest.raises(RunBusy):
+        claims.claim(store, CONFIG, owner=ME)
+    other = make_config(seed=1)
+    claims.claim(store, other, owner=replace(ME, pid_started=ME.pid_started - 10))
+    assert claims.claim(store, other, owner=ME).taken_over
+
+
+def test_a_process_elsewhere_is_trusted_until_its_heartbeat_is_old(store: Store) -> None:
+    elsewhere = Owner(f"not-{socket.gethostname()}", 1, 0.0)
+    claim = claims.claim(store, CONFIG, owner=elsewhere)
+    with pytest.raises(RunBusy):
+        claims.claim(store, CONFIG, owner=ME)
+    silence(store, claim.run_id)
+    assert runs.get(store, claim.run_id).status == "stale"
+    claims.heartbeat(store, claim)
+    assert runs.get(store, claim.run_id).status == "running"
+
+
+def test_a_sleeper_that_was_taken_over_writes_nothing(store: Store) -> None:
+    sleeper = claims.claim(store, CONFIG, owner=ME)
+    claims.record_epoch(store, sleeper, make_epoch(1, 40.0))
+    silence(store, sleeper.run_id)
+    heir = claims.claim(store, CONFIG, owner=ME)
+    assert heir.run_id == sleeper.run_id
+    before = runs.get(store, heir.run_id), runs.epochs(store, heir.run_id)
+    writes: list[Callable[[], None]] = [
+        lambda: claims.record_epoch(store, sleeper, make_epoch(2, 99.0)),
+        lambda: claims.rewind(store, sleeper, 0),
+        lambda: claims.heartbeat(store, sleeper),
+        lambda: claims.add_provenance(store, sleeper, PROVENANCE),
+        lambda: claims.finish(store, sleeper),
+        lambda: claims.interrupt(store, sleeper, "woken"),
+        lambda: claims.fail(store, sleeper, "woken"),
+    ]
+    for write in writes:
+        with pytest.raises(ClaimLost, match=heir.run_id[:7]):
+            write()
+    assert (runs.get(store, heir.run_id), runs.epochs(store, heir.run_id)) == before
+    claims.record_epoch(store, heir, make_epoch(2, 50.0))
+
+
+def test_claiming_one_run_gives_up_the_others_that_were_left(store: Store) -> None:
+    left = claims.claim(store, CONFIG, owner=ME)
+    silence(store, left.run_id)
+    claims.claim(store, make_config(seed=1), owner=ME)
+    with pytest.raises(ClaimLost):
+        claims.record_epoch(store, left, make_epoch(1))
+    assert runs.get(store, left.run_id).status == "stale"
+
+
+def test_taking_over_raises_the_epochs_and_keeps_the_labels(store: Store) -> None:
+    first = claims.claim(store, make_config(epochs=5), owner=ME, name="kept", tags=["old"])
+    claims.interrupt(store, first, "Ctrl-C")
+    assert runs.get(store, first.run_id).failure == "Ctrl-C"
+    second = claims.claim(store, make_config(epochs=9), owner=ME, tags=["new"], note="more")
+    claims.fail(store, second, "NaN in layer 2")
+    claims.finish(store, claims.claim(store, make_config(epochs=3), owner=ME))
+    run = runs.get(store, first.run_id)
+    assert (run.name, run.tags, run.note, run.failure) == ("kept", ("new",), "more", None)
+    assert run.config == make_config(epochs=9)
+    assert len(runs.list_runs(store)) == 1
+
+
+def test_force_supersedes(store: Store) -> None:
+    old = claims.claim(store, CONFIG, owner=ME)
+    claims.finish(store, old)
+    new = claims.claim(store, CONFIG, owner=ME, force=True)
+    assert not new.taken_over
+    assert runs.get(store, old.run_id).status == "superseded"
+    assert [run.id for run in runs.list_runs(store)] == [new.run_id]
+    found = runs.find(store, CONFIG.key)
+    assert found is not None
+    assert found.id == new.run_id
+
+
+def test_a_retrained_epoch_replaces_the_recorded_one(store: Store) -> None:
+    claim = claims.claim(store, CONFIG, owner=ME)
+    first = [make_epoch(0), make_epoch(1, 80.0, 20.0), make_epoch(2, 70.0, 30.0), make_epoch(3, None)]
+    for metrics in [*first, make_epoch(3, 75.0, 25.0), make_epoch(3, 75.0, 25.0)]:
+        claims.record_epoch(store, claim, metrics)
+    run, epochs = runs.get(store, claim.run_id), runs.epochs(store, claim.run_id)
+    assert len(epochs) == 4
+    assert run.best_accuracy == best_accuracy(epochs) == 70.0
+    assert (run.final_accuracy, run.seconds) == (75.0, 6.0)
+    claims.record_epoch(store, claim, make_epoch(2, None))
+    assert runs.epochs(store, claim.run_id) == epochs
+    claims.rewind(store, claim, 1)
+    run = runs.get(store, claim.run_id)
+    assert (run.epochs_done, run.best_accuracy, run.final_accuracy, run.seconds) == (1, 80.0, 80.0, 3.0)
+    claims.rewind(store, claim, 0)
+    run = runs.get(store, claim.run_id)
+    assert (run.epochs_done, run.best_accuracy, run.final_accuracy) == (0, None, None)
+
+
+def test_provenance_names_each_stretch_that_counts(store: Store) -> None:
+    claim = claims.claim(store, CONFIG, owner=ME)
+    stretches = [replace(PROVENANCE, from_epoch=epoch, threads=i) for i, epoch in enumerate((0, 5, 9, 5))]
+    for stretch in stretches:
+        claims.add_provenance(store, claim, stretch)
+    assert runs.get(store, claim.run_id).provenance == (stretches[0], stretches[3])

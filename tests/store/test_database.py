@@ -1,0 +1,263 @@
+"""Opening a database: what is made, what is refused, and what many processes do at once."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from store_helpers import in_processes, make_config, make_epoch
+
+from ffcli.errors import BadDatabase, BadOption, FFError, StorageFull, StoreBusy
+from ffcli.store import claims, runs
+from ffcli.store.database import Store, database_path, open_store, reading
+from ffcli.store.liveness import this_process
+from ffcli.store.location import locate
+from ffcli.store.migrate import HEAD
+
+
+def with_one_run(path: Path) -> str:
+    """A database with a finished run; returns the run's key."""
+    config = make_config(epochs=1)
+    with open_store(path) as store:
+        claim = claims.claim(store, config, owner=this_process())
+        claims.record_epoch(store, claim, make_epoch(1))
+        claims.finish(store, claim)
+    return config.key
+
+
+def test_a_path_and_its_urls_name_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "a b.db"
+    for db in (file, "a b.db", f"sqlite:///{file}", "sqlite:///a b.db", f"sqlite:///file:{tmp_path}/a%20b.db?uri=true"):
+        assert database_path(db) == file
+    assert locate(f"sqlite:///{file}?mode=ro&uri=true").mode_ro
+
+
+@pytest.mark.parametrize(
+    ("db", "says"),
+    [
+        ("postgresql://host/runs", "PostgreSQL comes later"),
+        ("mysql://host/runs", "give a path"),
+        ("sqlite://runs.db", "three slashes"),
+        ("sqlite://", "three slashes"),
+        ("sqlite:///:memory:", "in-memory"),
+        (":memory:", "in-memory"),
+        ("", "in-memory"),
+        ("sqlite:///runs.db?cache=shared", "'cache' is no option"),
+    ],
+)
+def test_other_databases_are_refused(db: str, says: str) -> None:
+    with pytest.raises(BadOption, match=says):
+        open_store(db)
+
+
+def test_the_default_makes_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "new"))
+    with open_store() as store:
+        assert store.path == tmp_path / "new" / "ffcli" / "ffcli.db"
+        assert store.path.is_file()
+
+
+def test_reading_where_there_is_no_database_makes_none(tmp_path: Path) -> None:
+    with open_store(tmp_path / "no" / "runs.db", create=False) as store:
+        assert runs.list_runs(store) == []
+        assert runs.find(store, "0" * 64) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_connection_has_the_pragmas(store: Store) -> None:
+    with reading(store) as session:
+        values = {
+            name: session.scalar(text(f"PRAGMA {name}"))
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    assert values == {"journal_mode": "wal", "synchronous": 1, "foreign_keys": 1, "busy_timeout": 5000}
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"no database at all, but a text of some length\n" * 100)
+
+
+def folder(path: Path) -> None:
+    path.mkdir()
+
+
+def truncated(path: Path) -> None:
+    with_one_run(path)
+    path.write_bytes(path.read_bytes()[:-5000])
+
+
+def of_another_program(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE bookmarks (url TEXT)")
+    connection.close()
+
+
+def newer(path: Path) -> None:
+    with_one_run(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+
+
+def without_its_tables(path: Path) -> None:
+    with_one_run(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE run")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (garbage, "is no database"),
+        (folder, "is a folder"),
+        (truncated, "damaged"),
+        (of_another_program, "other tables"),
+        (newer, f"newer than this program .*9999.*{HEAD}"),
+        (without_its_tables, "damaged"),
+    ],
+)
+def test_bad_databases_get_one_line_and_are_not_touched(tmp_path: Path, spoil: object, says: str) -> None:
+    path = tmp_path / "runs.db"
+    spoil(path)  # type: ignore[operator]
+    before = contents(tmp_path)
+    with pytest.raises(BadDatabase, match=says) as caught, open_store(path) as store:
+        runs.list_runs(store)
+    assert "\n" not in str(caught.value)
+    assert contents(tmp_path) == before
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir() if p.is_file()}
+
+
+def test_a_named_folder_that_is_missing_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(BadDatabase, match="make it first"):
+        open_store(tmp_path / "missing" / "runs.db")
+    assert not (tmp_path / "missing").exists()
+
+
+def test_a_lock_that_does_not_end_is_busy(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with_one_run(path)
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with open_store(path, timeout=0.1) as store:
+        assert len(runs.list_runs(store)) == 1
+        with pytest.raises(StoreBusy, match="locked by another process"):
+            claims.claim(store, make_config(seed=1), owner=this_process())
+    holder.close()
+
+
+def test_a_new_database_waits_for_a_lock(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StoreBusy):
+        open_store(path, timeout=0.1)
+    holder.close()
+    open_store(path).close()
+
+
+def can_read_but_not_write(db: str | Path, key: str) -> None:
+    with open_store(db) as store:
+        found = runs.find(store, key)
+        assert found is not None
+        assert runs.epochs(store, found.id) == [make_epoch(1)]
+        with pytest.raises(BadDatabase, match="read-only"):
+            claims.claim(store, make_config(seed=1), owner=this_process())
+
+
+def test_a_url_can_ask_for_reading_only(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    can_read_but_not_write(f"sqlite:///{path}?mode=ro", with_one_run(path))
+    with pytest.raises(BadDatabase, match="mode=ro cannot create"):
+        open_store(f"sqlite:///{tmp_path}/new.db?mode=ro")
+
+
+def test_a_read_only_file_system_can_be_read(tmp_path: Path, sealed_folder: Path) -> None:
+    can_read_but_not_write(sealed_folder / "runs.db", with_one_run(tmp_path / "open" / "runs.db"))
+    with pytest.raises(BadDatabase, match="read"):
+        open_store(sealed_folder / "new.db")
+    (tmp_path / "open" / "empty.db").touch()
+    with pytest.raises(BadDatabase, match="read-only and at revision none"):
+        open_store(sealed_folder / "empty.db")
+
+
+def fill(disk: Path) -> Path:
+    """Take all the space that is left; returns the file that holds it."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    return ballast
+
+
+def record_many(store: Store, claim: claims.Claim) -> None:
+    for epoch in range(2, 500):
+        claims.record_epoch(store, claim, make_epoch(epoch))
+
+
+def test_a_full_disk_loses_only_what_was_not_written(tiny_disk: Path) -> None:
+    with open_store(tiny_disk / "runs.db") as store:
+        claim = claims.claim(store, make_config(), owner=this_process())
+        claims.record_epoch(store, claim, make_epoch(1))
+        ballast = fill(tiny_disk)
+        with pytest.raises(StorageFull, match="no space left"):
+            record_many(store, claim)
+        written = runs.epochs(store, claim.run_id)
+        assert runs.get(store, claim.run_id).epochs_done == written[-1].epoch
+        ballast.unlink()
+        claims.record_epoch(store, claim, make_epoch(written[-1].epoch + 1))
+
+
+def test_opening_on_a_full_disk(tiny_disk: Path) -> None:
+    key = with_one_run(tiny_disk / "runs.db")
+    ballast = fill(tiny_disk)
+    with pytest.raises(StorageFull):
+        open_store(tiny_disk / "new.db")
+    with pytest.raises(StorageFull), open_store(tiny_disk / "runs.db") as store:
+        runs.find(store, key)
+    ballast.unlink()
+    with open_store(tiny_disk / "runs.db") as store:
+        assert runs.find(store, key) is not None
+
+
+def test_eight_processes_open_a_new_database_at_once(tmp_path: Path) -> None:
+    for attempt in range(3):
+        path = tmp_path / f"{attempt}.db"
+
+        def work(i: int, path: Path = path) -> None:
+            with open_store(path) as store:
+                claims.claim(store, make_config(seed=i), owner=this_process())
+
+        in_processes(8, work)
+        with open_store(path) as store:
+            assert store.upgraded is None
+            assert {run.config.seed for run in runs.list_runs(store)} == set(range(8))
+
+
+def test_eight_writers_lose_nothing(store: Store) -> None:
+    path = store.path
+    store.close()
+
+    def work(i: int) -> None:
+        with open_store(path) as mine:
+            claim = claims.claim(mine, make_config(seed=i), owner=this_process())
+            for epoch in range(1, 31):
+                claims.record_epoch(mine, claim, make_epoch(epoch))
+            claims.finish(mine, claim)
+
+    in_processes(8, work)
+    assert [run.epochs_done for run in runs.list_runs(store)] == [30] * 8
+
+
+def test_every_error_is_ours(tmp_path: Path) -> None:
+    """A name that no file system takes is one line too."""
+    with pytest.raises(FFError, match="too long"):
+        open_store(tmp_path / ("x" * 300))

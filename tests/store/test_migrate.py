@@ -1,0 +1,147 @@
+"""The migrations are the schema's only author: one head, up and down, no drift, and an upgrade loses no row."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+from store_helpers import in_processes, make_config, make_epoch
+
+from ffcli.errors import BadDatabase
+from ffcli.store import claims, migrate
+from ffcli.store.database import Store, open_store, reading
+from ffcli.store.liveness import this_process
+from ffcli.store.sqlite import engine_for
+from ffcli.store.tables import Base
+
+NEXT = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "next"
+down_revision = "{head}"
+
+def upgrade():
+    with op.batch_alter_table("run") as batch:
+        batch.add_column(sa.Column("laboratory", sa.Text(), nullable=True))
+        batch.alter_column("note", new_column_name="remark")
+    {more}
+
+def downgrade():
+    pass
+"""
+
+
+@pytest.fixture
+def newer_program(tmp_path: Path) -> Path:
+    return program_with_next(tmp_path / "migrations", more="")
+
+
+def program_with_next(folder: Path, more: str) -> Path:
+    """The migrations of a later program: ours and one that makes the parent table anew."""
+    shutil.copytree(migrate.migrations_folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "versions" / "0002_next.py").write_text(NEXT.format(head=migrate.HEAD, more=more))
+    return folder
+
+
+@pytest.fixture
+def filled(store: Store) -> Path:
+    """A database with 3 runs of 4 epochs."""
+    for seed in range(3):
+        claim = claims.claim(store, make_config(seed=seed), owner=this_process(), note="kept")
+        for epoch in range(4):
+            claims.record_epoch(store, claim, make_epoch(epoch))
+    store.close()
+    return store.path
+
+
+def count(path: Path, what: str) -> int:
+    connection = sqlite3.connect(path)
+    number: int = connection.execute(f"SELECT count(*) FROM {what}").fetchone()[0]
+    connection.close()
+    return number
+
+
+def test_there_is_one_head_and_the_program_knows_it() -> None:
+    scripts = ScriptDirectory(str(migrate.migrations_folder()))
+    assert scripts.get_heads() == [migrate.HEAD]
+
+
+def test_the_models_have_not_drifted_from_the_migrations(store: Store) -> None:
+    with store.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def test_every_constraint_has_a_name(store: Store) -> None:
+    with reading(store) as session:
+        tables = session.scalars(
+            text("SELECT sql FROM sqlite_master WHERE type = 'table' AND name <> 'alembic_version'")
+        )
+        for sql in tables:
+            constraints = [line for line in sql.splitlines() if "KEY" in line or "CHECK" in line or "UNIQUE" in line]
+            assert constraints
+            assert all(line.strip().startswith("CONSTRAINT") for line in constraints)
+
+
+def test_down_and_up_again(store: Store) -> None:
+    engine = engine_for(store.path, foreign_keys=False)
+    for target, tables in (("base", {"alembic_version"}), ("head", {"alembic_version", "run", "epoch"})):
+        with engine.begin() as connection:
+            migrate.run_migrations(connection, target=target)
+        with engine.begin() as connection:
+            found = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars()
+            assert set(found) == tables
+    engine.dispose()
+
+
+def test_an_upgrade_with_rows_keeps_every_child_and_a_backup(filled: Path, newer_program: Path) -> None:
+    earlier = filled.with_name(f"runs.db.{migrate.HEAD}.bak")
+    earlier.write_bytes(b"an earlier backup")
+    done = migrate.upgrade(filled, folder=newer_program)
+    assert done is not None
+    assert (done.old, done.new) == (migrate.HEAD, "next")
+    assert count(filled, "run WHERE remark = 'kept' AND laboratory IS NULL") == 3
+    assert count(filled, "epoch") == 12
+    assert earlier.read_bytes() == b"an earlier backup"
+    assert done.backup is not None
+    assert count(done.backup, "run WHERE note = 'kept'") == 3
+    assert count(done.backup, "epoch") == 12
+    with pytest.raises(BadDatabase, match="newer than this program"):
+        open_store(filled)
+
+
+def test_eight_processes_upgrade_at_once(filled: Path, newer_program: Path) -> None:
+    def work(_: int) -> None:
+        migrate.upgrade(filled, folder=newer_program)
+
+    in_processes(8, work)
+    assert count(filled, "epoch") == 12
+    assert count(filled, "alembic_version WHERE version_num = 'next'") == 1
+    assert len(list(filled.parent.glob("*.bak"))) == 1
+    assert not list(filled.parent.glob("*.part"))
+
+
+@pytest.mark.parametrize("more", ["op.execute('DELETE FROM run WHERE seed = 0')", "raise RuntimeError('halfway')"])
+def test_an_upgrade_that_fails_is_undone(filled: Path, tmp_path: Path, more: str) -> None:
+    folder = program_with_next(tmp_path / "broken", more)
+    with pytest.raises((BadDatabase, RuntimeError), match=r"without their parent|halfway"):
+        migrate.upgrade(filled, folder=folder)
+    assert migrate.look(filled, read_only=False) == migrate.HEAD
+    assert count(filled, "run WHERE note = 'kept'") == 3
+    assert count(filled, "epoch") == 12
+
+
+def test_a_newer_database_refuses_before_anything_is_written(filled: Path, newer_program: Path) -> None:
+    migrate.upgrade(filled, folder=newer_program)
+    before = filled.read_bytes()
+    names = {p.name for p in filled.parent.iterdir()}
+    with pytest.raises(BadDatabase, match="newer"):
+        migrate.upgrade(filled)
+    assert filled.read_bytes() == before
+    assert {p.name for p in filled.parent.iterdir()} == names

@@ -1,0 +1,154 @@
+"""Looking up, listing and deleting."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import update
+from store_helpers import DATA, make_config, make_epoch
+
+from ffcli.errors import BadOption, NoSuchRun, RunBusy
+from ffcli.store import claims, maintenance, runs, states
+from ffcli.store.database import Store, writing
+from ffcli.store.liveness import this_process, utc_now
+from ffcli.store.runs import Filters
+from ffcli.store.tables import Run
+
+ME = this_process()
+
+
+def add(store: Store, *, epochs: int = 1, accuracy: float = 50.0, tags: tuple[str, ...] = (), **options: Any) -> str:
+    """A completed run; returns its id."""
+    claim = claims.claim(store, make_config(**options), owner=ME, tags=tags)
+    for epoch in range(1, epochs + 1):
+        claims.record_epoch(store, claim, make_epoch(epoch, accuracy))
+    claims.finish(store, claim)
+    return claim.run_id
+
+
+def rename(store: Store, old: str, new: str) -> str:
+    """Give a run without epochs an id of our choice."""
+    with writing(store) as session:
+        session.execute(update(Run).where(Run.id == old).values(id=new))
+    return new
+
+
+def test_filters_and_orders(store: Store) -> None:
+    plain = add(store, accuracy=10.0)
+    masks = add(store, neg="masks", pos_phase=16, accuracy=90.0, tags=("night", "ü"))
+    fashion = add(store, data=replace_data("fashion"), unseparated=True, epochs=3)
+    paper = add(store, preset="paper", tags=("night",))
+    running = claims.claim(store, make_config(seed=5), owner=ME).run_id
+
+    def ids(**filters: object) -> list[str]:
+        return [run.id for run in runs.list_runs(store, Filters(**filters))]  # type: ignore[arg-type]
+
+    assert ids() == [running, paper, fashion, masks, plain]
+    assert ids(limit=2) == [running, paper]
+    assert ids(dataset="fashion") == [fashion]
+    assert ids(negatives="masks") == ids(pos_phase=16) == ids(sort="best", limit=1) == [masks]
+    assert ids(pos_phase=0) == [fashion]
+    assert ids(neg_phase=1, dataset="mnist") == [running, paper, masks, plain]
+    assert ids(preset="paper@1") == [paper]
+    assert ids(tag="night") == [paper, masks]
+    assert ids(tag="night", limit=1) == [paper]
+    assert ids(tag="ü") == [masks]
+    assert ids(tag="nigh") == []
+    assert ids(status="running") == [running]
+    assert ids(status="completed", limit=3) == [paper, fashion, masks]
+    assert ids(sort="epochs")[0] == fashion
+    assert ids(sort="best") == [masks, paper, fashion, plain, running]
+    assert ids(since=runs.get(store, fashion).started) == [running, paper, fashion]
+    assert ids(since=utc_now() + timedelta(hours=1)) == []
+    for wrong in ({"status": "complete"}, {"sort": "bets"}):
+        with pytest.raises(BadOption, match=r"did you mean 'completed'|did you mean 'best'"):
+            ids(**wrong)
+
+
+def replace_data(name: str) -> object:
+    return DATA.model_copy(update={"name": name, "fingerprint": name})
+
+
+def test_a_status_is_filtered_as_it_is_seen(store: Store) -> None:
+    claims.claim(store, make_config(), owner=replace(ME, pid_started=0.0))
+    assert runs.list_runs(store, Filters(status="running")) == []
+    assert len(runs.list_runs(store, Filters(status="interrupted"))) == 1
+
+
+def test_superseded_runs_are_shown_when_asked(store: Store) -> None:
+    old = add(store)
+    new = claims.claim(store, make_config(), owner=ME, force=True).run_id
+    assert [run.id for run in runs.list_runs(store)] == [new]
+    assert [run.id for run in runs.list_runs(store, Filters(include_superseded=True))] == [new, old]
+    assert [run.id for run in runs.list_runs(store, Filters(status="superseded"))] == [old]
+
+
+def test_ids_are_found_by_what_is_shown_of_them(store: Store) -> None:
+    ids = ["abcdef12" + "0" * 24, "abcdef12" + "1" * 24, "abcdef9" + "0" * 25, "f" * 32]
+    for seed, id in enumerate(ids):
+        rename(store, add(store, seed=seed, epochs=0), id)
+    short = runs.short_ids(store, ids)
+    assert list(short.values()) == ["abcdef120", "abcdef121", "abcdef9", "fffffff"]
+    for id, prefix in short.items():
+        assert runs.get(store, prefix.upper()).id == runs.get(store, id).id == id
+    with pytest.raises(NoSuchRun, match=r"begins the ids of 2 runs \(abcdef120\w*, abcdef121\w*\)"):
+        runs.get(store, "abcdef12")
+    with pytest.raises(NoSuchRun, match=r"did you mean 'abcdef9'"):
+        runs.get(store, "abcdff9")
+    for wrong in ("my run", "", "g", "%"):
+        with pytest.raises(NoSuchRun, match="list-runs"):
+            runs.get(store, wrong)
+
+
+def test_deleting_takes_all_that_is_the_runs(store: Store) -> None:
+    gone, kept = add(store, epochs=3), add(store, seed=1, epochs=2)
+    for id in (gone, kept):
+        states.save(states.weights_path(store, id), {"w": np.zeros(3)}, {}, key="k", epoch=3)
+    assert runs.delete(store, gone[:10]).id == gone
+    assert runs.epochs(store, gone) == []
+    assert len(runs.epochs(store, kept)) == 2
+    assert [path.name for path in states.states_folder(store).iterdir()] == [states.weights_path(store, kept).name]
+    running = claims.claim(store, make_config(seed=2), owner=ME)
+    with pytest.raises(RunBusy):
+        runs.delete(store, running.run_id)
+
+
+def test_prune_frees_what_nobody_needs(store: Store) -> None:
+    superseded = add(store, epochs=2)
+    finished = add_forced(store)
+    unfinished = claims.claim(store, make_config(seed=1), owner=replace(ME, pid_started=0.0)).run_id
+    running = claims.claim(store, make_config(seed=2), owner=ME).run_id
+    for id in (superseded, finished, unfinished, running, "0" * 32):
+        for path in (states.state_path(store, id), states.weights_path(store, id)):
+            states.save(path, {"w": np.zeros(1000)}, {}, key="k", epoch=1)
+        states.state_path(store, id).with_suffix(".safetensors.0123.tmp").write_bytes(b"half")
+    damaged = states.set_aside(states.state_path(store, unfinished))
+    states.save(states.state_path(store, unfinished), {"w": np.zeros(1000)}, {}, key="k", epoch=1)
+    unrelated = states.states_folder(store) / "notes.txt"
+    unrelated.touch()
+    freed = maintenance.prune(store)
+    assert (freed.runs, freed.files) == (1, 3 + 2 + 1 + 3)
+    assert freed.bytes > 5 * 8000
+    assert set(states.states_folder(store).iterdir()) == {
+        states.weights_path(store, finished),
+        states.weights_path(store, unfinished),
+        states.state_path(store, unfinished),
+        damaged,
+        states.weights_path(store, running),
+        states.state_path(store, running),
+        states.state_path(store, running).with_suffix(".safetensors.0123.tmp"),
+        unrelated,
+    }
+    assert maintenance.prune(store) == maintenance.Freed(0, 0, 0)
+    with pytest.raises(NoSuchRun):
+        runs.get(store, superseded)
+
+
+def add_forced(store: Store) -> str:
+    claim = claims.claim(store, make_config(), owner=ME, force=True)
+    claims.finish(store, claim)
+    return claim.run_id
