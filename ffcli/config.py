@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -26,7 +28,7 @@ Device = Literal["cpu", "cuda"]
 
 LR_SCALINGS: tuple[LrScaling, ...] = get_args(LrScaling)
 
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=10**9)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -124,7 +126,7 @@ class RunConfig(_Frozen):
     schedule: Schedule
     preset: str
     """Label of the preset whose rate and updates these are, or `custom`."""
-    epochs: int = Field(ge=1)
+    epochs: Positive
     updates_per_batch: Positive
     lr: Rate
     lr_positive: Rate
@@ -210,10 +212,17 @@ class TrainOptions(_Frozen):
 
 def parse_options(values: dict[str, Any]) -> TrainOptions:
     """Validate what a user gave. Raises BadOption with one line naming each wrong value."""
-    try:
+    with _explained():
         return TrainOptions.model_validate(values)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
     except ValidationError as error:
-        raise BadOption("; ".join(_explain(e) for e in error.errors())) from error
+        first = {e["loc"][:1]: e for e in reversed(error.errors())}
+        raise BadOption("; ".join(_explain(e) for e in reversed(first.values()))) from error
 
 
 def _explain(error: Any) -> str:
@@ -236,31 +245,34 @@ def resolve(options: TrainOptions, data: DataRef, *, device: Device = "cpu", use
         raise BadOption(unknown("preset", options.preset, PRESETS))
     lr = options.lr if options.lr is not None else preset.lr
     updates = options.updates_per_batch or preset.updates_per_batch
-    config = RunConfig(
-        data=data,
-        negatives=options.neg,
-        schedule=options.schedule,
-        preset=preset_label(lr, updates),
-        epochs=options.epochs or preset.epochs,
-        updates_per_batch=updates,
-        lr=lr,
-        lr_positive=awake_lr(lr, options.schedule, options.lr_scaling),
-        lr_negative=lr,
-        lr_scaling=options.lr_scaling,
-        batch_size=options.batch_size,
-        threshold=options.threshold,
-        hidden=options.hidden,
-        mask_blur=options.mask_blur if uses_masks else None,
-        holdout=options.holdout,
-        seed=options.seed,
-        precision=options.precision,
-        device=device,
-    )
+    with _explained():
+        config = RunConfig(
+            data=data,
+            negatives=options.neg,
+            schedule=options.schedule,
+            preset=preset_label(lr, updates),
+            epochs=options.epochs or preset.epochs,
+            updates_per_batch=updates,
+            lr=lr,
+            lr_positive=awake_lr(lr, options.schedule, options.lr_scaling),
+            lr_negative=lr,
+            lr_scaling=options.lr_scaling,
+            batch_size=options.batch_size,
+            threshold=options.threshold,
+            hidden=options.hidden,
+            mask_blur=options.mask_blur if uses_masks else None,
+            holdout=options.holdout,
+            seed=options.seed,
+            precision=options.precision,
+            device=device,
+        )
     if data.classes > data.features:
         raise BadOption(
             f"{data.name} has {data.classes} classes but only {data.features} features:"
             " a label needs one feature a class"
         )
+    if config.holdout >= data.train:
+        raise BadOption(f"--holdout {config.holdout} leaves none of the {data.train} training images of {data.label}")
     if config.batches < 1:
         raise BadOption(
             f"--batch-size {config.batch_size} is more than the {data.train - config.holdout} training images"

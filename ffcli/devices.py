@@ -19,7 +19,7 @@ def choose_device(asked: str) -> str:
     Loads torch only for `auto` on a machine with NVIDIA's driver. Raises BadOption for another name.
     """
     if asked == "auto":
-        return "cuda" if _has_driver() and _cuda_devices() else "cpu"
+        return "cuda" if _has_driver() and cuda_devices() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d+)?", asked):
         raise BadOption(f"--device {asked} is unknown: there are auto, cpu, cuda and cuda:N")
     return asked
@@ -35,21 +35,15 @@ def check_device(device: str) -> torch.device:
     import torch
 
     if device != "cpu":
-        there, index = _cuda_devices(), int(device.partition(":")[2] or 0)
+        there, index = cuda_devices(), int(device.partition(":")[2] or 0)
         if index >= there:
             found = f"only {there} CUDA device{'s' * (there != 1)}" if there else "no CUDA device"
             raise BadOption(f"--device {device}: there is {found} here: take --device cpu or auto")
     return torch.device(device)
 
 
-def set_threads(threads: int | None) -> None:
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
-
-
-def _cuda_devices() -> int:
+def cuda_devices() -> int:
+    """How many CUDA devices there are; loads torch."""
     import torch
 
     return torch.cuda.device_count()

@@ -12,7 +12,7 @@
     ├── ClaimLost                 1   this process slept and another one took its run over
     ├── DownloadFailed            1   the network or the server did not give the data
     ├── DamagedState              1   a saved state does not read back as it was written
-    ├── Diverged                  1   training met a number that is not finite
+    ├── Diverged                  1   a number was not finite any more
     └── Interrupted             130   Ctrl-C or SIGTERM; the run is marked and continues when asked again
 
 Foreign errors (SQLAlchemy's, OSError, pydantic's) become one of these at one boundary each, with `raise ... from`.
@@ -75,7 +75,7 @@ class DamagedState(FFError):
 
 
 class Diverged(FFError):
-    pass
+    """Its message begins with "diverged", by which a stored failure is known as one that would come again."""
 
 
 class Interrupted(FFError):

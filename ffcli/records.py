@@ -84,6 +84,11 @@ class RunRecord:
     """Training time over all its stretches."""
     provenance: tuple[Provenance, ...]
 
+    @property
+    def diverged(self) -> bool:
+        """Whether it failed in a way that the same config always will (see `errors.Diverged`)."""
+        return self.status == "failed" and (self.failure or "").startswith("diverged")
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -97,7 +102,7 @@ class Outcome:
     """At exactly the horizon; None where the run is shorter."""
     best: float | None
     last5: float | None
-    """Mean accuracy of the last five evaluated epochs up to the horizon."""
+    """Mean accuracy of the epochs horizon - 4 to horizon that were evaluated."""
 
     @property
     def learned(self) -> bool | None:

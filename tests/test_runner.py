@@ -154,7 +154,7 @@ def test_divergence_is_recorded_and_answered(ff: FF) -> None:
     asked = ("train", *SMALL, "--lr", "1e30", "--epochs", "2")
     for _ in range(2):
         failed = ff(*asked, code=1)
-        assert "epoch 1, layer 1" in failed.stderr
+        assert "diverged in epoch 1, layer 1" in failed.stderr
     (run,) = ff.json("list-runs")
     assert run["status"] == "failed"
 

@@ -20,11 +20,13 @@ def delete(
     from ffcli.cli.words import describe
     from ffcli.store import runs
     from ffcli.store.database import open_store
+    from ffcli.store.maintenance import existing
 
-    with open_store(db) as store:
+    with open_store(existing(db)) as store:
         found = runs.get(store, run)
-        if not yes:
-            typer.confirm(f"Delete run {found.id[:7]} ({describe(found.config)})?", abort=True, err=True)
+        if not yes and not typer.confirm(f"Delete run {found.id[:7]} ({describe(found.config)})?", err=True):
+            message("nothing is deleted")
+            raise typer.Exit(1)
         runs.delete(store, found.id)
     if json:
         print_json({"deleted": found.id})

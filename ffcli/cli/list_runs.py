@@ -11,8 +11,23 @@ from ffcli.cli.train import DatabaseOption, JsonOption
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from ffcli.records import RunRecord
+
+NARROW = ("run", "what", "final", "status")
+SHORT = ("run", "data", "neg", "phases", "final", "status")
+MIDDLE = ("run", "data", "neg", "phases", "final", "best", "epochs", "status")
+LAYOUTS = (
+    (*MIDDLE, "preset", "seed", "time", "started", "name, tags"),
+    (*MIDDLE, "preset", "seed", "name, tags"),
+    MIDDLE,
+    SHORT,
+    NARROW,
+)
+"""Columns, from the widest terminal to the narrowest."""
+NUMBERS = ("final", "best", "epochs")
+WRAPPED = ("data", "what", "name, tags")
 
 
 def list_runs(
@@ -41,7 +56,7 @@ def list_runs(
     from ffcli.store.runs import list_runs as stored
 
     filters = Filters(
-        dataset=dataset, negatives=neg, status=status, pos_phase=pos_phase, preset=preset, tag=tag,
+        dataset=dataset, negatives=neg, status=status, pos_phase=pos_phase, preset=_preset(preset), tag=tag,
         since=since.astimezone() if since else None, include_superseded=all or status == "superseded", sort=sort,
         limit=limit + 1 if limit else None,
     )  # fmt: skip
@@ -50,46 +65,78 @@ def list_runs(
         shown = found[:limit] if limit else found
         ids = short_ids(store, [r.id for r in shown])
     if json:
-        print_json([run_json(r) for r in shown])
+        print_json([run_json(r) | {"cached": True} for r in shown])
         return
     if not shown:
         message("no runs yet: `ff train` makes one" if filters == Filters(limit=limit + 1) else "no runs match")
         return
     out().print(run_table(shown, ids, width=out().width))
     if len(found) > len(shown):
-        message(f"the {len(shown)} newest; --limit 0 shows all")
+        message(f"the first {len(shown)}; --limit 0 shows all")
+
+
+def _preset(name: str | None) -> str | None:
+    """The label that runs are stored under. Raises BadOption for a preset that does not exist."""
+    from ffcli.config import PRESETS
+    from ffcli.errors import BadOption, unknown
+
+    if name is None or name == "custom" or "@" in name:
+        return name
+    if name not in PRESETS:
+        raise BadOption(unknown("preset", name, [*PRESETS, "custom"]))
+    return PRESETS[name].label
 
 
 def run_table(shown: list[RunRecord], ids: dict[str, str], *, width: int) -> Table:
-    """One line a run; a narrow terminal leaves out what can be seen with `ff show`."""
+    """One line a run; a narrow terminal leaves out what can be seen with `ff show`, and cuts no number."""
     from rich.table import Table
 
-    from ffcli.cli.words import duration, status_text
-
+    rows = [_cells(run, ids[run.id]) for run in shown]
+    titles = next((layout for layout in LAYOUTS if _width(layout, rows) <= width), LAYOUTS[-1])
     table = Table(box=None, header_style="bold", pad_edge=False)
-    wide, widest = width >= 78, width >= 110
-    for title in ("run", "data", "neg", "phases"):
-        table.add_column(title, no_wrap=True)
-    table.add_column("final", justify="right", no_wrap=True)
-    if wide:
-        table.add_column("best", justify="right", no_wrap=True)
-        table.add_column("epochs", justify="right", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    if widest:
-        for title in ("preset", "seed", "time", "started", "name, tags"):
-            table.add_column(title, no_wrap=title != "name, tags")
-    for run in shown:
-        config = run.config
-        cells = [ids[run.id], config.data.label, config.negatives, str(config.schedule), _percent(run.final_accuracy)]
-        if wide:
-            cells += [_percent(run.best_accuracy), f"{run.epochs_done}/{config.epochs}"]
-        cells.append(status_text(run.status))
-        if widest:
-            started = f"{run.started.astimezone():%Y-%m-%d %H:%M}"
-            labels = " ".join([run.name or "", *(f"#{tag}" for tag in run.tags)]).strip()
-            cells += [config.preset, str(config.seed), duration(run.seconds), started, labels]
-        table.add_row(*cells)
+    for title in titles:
+        table.add_column(
+            title, justify="right" if title in NUMBERS else "left", no_wrap=title not in WRAPPED, overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*(row[title] for title in titles))
     return table
+
+
+def _cells(run: RunRecord, id: str) -> dict[str, Text]:
+    from rich.text import Text
+
+    from ffcli.cli.words import STATUS_STYLES, duration
+
+    config = run.config
+    what = (config.data.label, config.negatives, str(config.schedule))
+    values = {
+        "run": id,
+        **dict(zip(("data", "neg", "phases"), what, strict=True)),
+        "what": " ".join(what),
+        "final": _percent(run.final_accuracy),
+        "best": _percent(run.best_accuracy),
+        "epochs": f"{run.epochs_done}/{config.epochs}",
+        "preset": config.preset,
+        "seed": str(config.seed),
+        "time": duration(run.seconds),
+        "started": f"{run.started.astimezone():%Y-%m-%d %H:%M}",
+        "name, tags": " ".join([run.name or "", *(f"#{tag}" for tag in run.tags)]).strip(),
+    }
+    return {title: Text(value) for title, value in values.items()} | {
+        "status": Text(run.status, style=STATUS_STYLES[run.status])
+    }
+
+
+def _width(titles: tuple[str, ...], rows: list[dict[str, Text]]) -> int:
+    """Columns of a terminal in which nothing is cut: a wrapped cell may break between words."""
+    from rich.cells import cell_len
+
+    def needed(title: str) -> int:
+        texts = [title, *(row[title].plain for row in rows)]
+        return max(cell_len(part) for text in texts for part in (text.split() if title in WRAPPED else [text]))
+
+    return sum(map(needed, titles)) + 2 * (len(titles) - 1)
 
 
 def _percent(accuracy: float | None) -> str:

@@ -18,6 +18,7 @@ from ffcli.cli.list_runs import list_runs
 from ffcli.cli.prune import prune
 from ffcli.cli.report import report
 from ffcli.cli.show import show
+from ffcli.cli.sweep import sweep
 from ffcli.cli.train import train
 from ffcli.errors import FFError, Interrupted
 
@@ -30,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, list_runs, show, report, delete, prune):
+for command in (train, sweep, list_runs, show, report, delete, prune):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(db_app, name="db")
@@ -84,6 +85,8 @@ def _explain(error: Exception) -> int:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         where = f" {error.filename}" if error.filename else ""
         return _say(f"no space left to write{where}" if full else str(error), 1)
+    if _is_out_of_memory(error):
+        return _say("not enough memory: a smaller --hidden or --batch-size, or another --device, may fit", 1)
     return _say(f"internal error: {type(error).__name__}: {error} (--debug shows where; please report it)", 1)
 
 
@@ -91,8 +94,13 @@ def _say(text: str, code: int) -> int:
     if text:
         from ffcli.cli.console import message
 
-        message(f"ff: {text}")
+        message(f"ff: {' '.join(text.splitlines())}")
     return code
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch says so with classes of its own, and it may not be loaded."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate" in str(error))
 
 
 def _terminate(*_: object) -> None:

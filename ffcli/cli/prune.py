@@ -20,9 +20,10 @@ def prune(
     """Free the full states of finished runs, superseded runs, and files that nothing refers to."""
     from ffcli.cli.console import message, print_json
     from ffcli.store.database import open_store
+    from ffcli.store.maintenance import existing
     from ffcli.store.maintenance import prune as free
 
-    with open_store(db) as store:
+    with open_store(existing(db)) as store:
         freed = free(store, superseded=not keep_superseded)
     if json:
         print_json(asdict(freed))

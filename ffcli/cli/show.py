@@ -55,7 +55,7 @@ def summary(run: RunRecord) -> list[str]:
 
     config = run.config
     lines = [
-        f"[bold]{describe(config)}[/]   {status_text(run.status)}",
+        f"[bold]{escape(describe(config))}[/]   {status_text(run.status)}",
         f"run {run.id}" + (f", {escape(run.name)}" if run.name else "") + "".join(f" #{escape(t)}" for t in run.tags),
         f"key {config.key}",
         f"hidden {','.join(map(str, config.hidden))}; {config.updates_per_batch} updates a batch"

@@ -17,7 +17,7 @@ DataFolderOption = Annotated[
 ]
 
 
-def _option(help: str, *names: str, env: str | None = None, default: str | bool = False, panel: str = "Options") -> Any:
+def option(help: str, *names: str, env: str | None = None, default: str | bool = False, panel: str = "Options") -> Any:
     return typer.Option(*names, help=help, envvar=env, show_default=default, rich_help_panel=panel)
 
 
@@ -27,66 +27,62 @@ WHAT, HOW, WHERE = "What is trained", "How", "Where and how it is kept"
 def train(
     dataset: Annotated[
         str | None,
-        _option("mnist, fashion, cifar10, or the path of an .npz.", env="FFCLI_DATASET", default="mnist", panel=WHAT),
+        option("mnist, fashion, cifar10, or the path of an .npz.", env="FFCLI_DATASET", default="mnist", panel=WHAT),
     ] = None,
     data: Annotated[
-        str | None, _option("auto, full, or the sample that ships.", env="FFCLI_DATA", default="auto", panel=WHAT)
+        str | None, option("auto, full, or the sample that ships.", env="FFCLI_DATA", default="auto", panel=WHAT)
     ] = None,
-    neg: Annotated[str | None, _option("Negative data: label or masks.", default="label", panel=WHAT)] = None,
+    neg: Annotated[str | None, option("Negative data: label or masks.", default="label", panel=WHAT)] = None,
     pos_phase: Annotated[
-        int | None, _option("Hours (batches) awake, on positive data.", default="1", panel=WHAT)
+        int | None, option("Hours (batches) awake, on positive data.", default="1", panel=WHAT)
     ] = None,
-    neg_phase: Annotated[int | None, _option("Hours asleep, on negative data.", default="1", panel=WHAT)] = None,
-    balanced: Annotated[bool, _option("As many hours asleep as awake.", "--balanced", panel=WHAT)] = False,
+    neg_phase: Annotated[int | None, option("Hours asleep, on negative data.", default="1", panel=WHAT)] = None,
+    balanced: Annotated[bool, option("As many hours asleep as awake.", "--balanced", panel=WHAT)] = False,
     unseparated: Annotated[
-        bool | None, _option("No phases: both kinds in every hour.", "--unseparated", panel=WHAT)
+        bool | None, option("No phases: both kinds in every hour.", "--unseparated", panel=WHAT)
     ] = None,
-    preset: Annotated[
-        str | None, _option("Rate, updates and epochs: fast or paper.", default="fast", panel=HOW)
-    ] = None,
-    epochs: Annotated[int | None, _option("Epochs.", default="the preset's", panel=HOW)] = None,
-    lr: Annotated[float | None, _option("Learning rate.", default="the preset's", panel=HOW)] = None,
+    preset: Annotated[str | None, option("Rate, updates and epochs: fast or paper.", default="fast", panel=HOW)] = None,
+    epochs: Annotated[int | None, option("Epochs.", default="the preset's", panel=HOW)] = None,
+    lr: Annotated[float | None, option("Learning rate.", default="the preset's", panel=HOW)] = None,
     lr_scaling: Annotated[
-        str | None, _option("Rate of the positive phase: ratio, notebook or none.", default="ratio", panel=HOW)
+        str | None, option("Rate of the positive phase: ratio, notebook or none.", default="ratio", panel=HOW)
     ] = None,
     updates_per_batch: Annotated[
-        int | None, _option("Adam steps a layer takes on each batch.", default="the preset's", panel=HOW)
+        int | None, option("Adam steps a layer takes on each batch.", default="the preset's", panel=HOW)
     ] = None,
-    batch_size: Annotated[int | None, _option("Images an hour.", default="512", panel=HOW)] = None,
-    threshold: Annotated[
-        float | None, _option("Goodness that tells the kinds apart.", default="1.5", panel=HOW)
-    ] = None,
-    hidden: Annotated[str | None, _option("Units of each layer.", default="500,500,500", panel=HOW)] = None,
-    mask_blur: Annotated[int | None, _option("Times a mask is blurred.", default="5", panel=HOW)] = None,
-    seed: Annotated[int | None, _option("Seed of every random choice.", default="0", panel=HOW)] = None,
+    batch_size: Annotated[int | None, option("Images an hour.", default="512", panel=HOW)] = None,
+    threshold: Annotated[float | None, option("Goodness that tells the kinds apart.", default="1.5", panel=HOW)] = None,
+    hidden: Annotated[str | None, option("Units of each layer.", default="500,500,500", panel=HOW)] = None,
+    mask_blur: Annotated[int | None, option("Times a mask is blurred.", default="5", panel=HOW)] = None,
+    seed: Annotated[int | None, option("Seed of every random choice.", default="0", panel=HOW)] = None,
     holdout: Annotated[
-        int | None, _option("Training images held out, to choose the best epoch.", default="0", panel=HOW)
+        int | None, option("Training images held out, to choose the best epoch.", default="0", panel=HOW)
     ] = None,
-    precision: Annotated[str | None, _option("float32 or float64.", default="float32", panel=HOW)] = None,
-    eval_every: Annotated[int, _option("Evaluate every so many epochs.", default="1", panel=HOW)] = 1,
+    precision: Annotated[str | None, option("float32 or float64.", default="float32", panel=HOW)] = None,
+    eval_every: Annotated[int, option("Evaluate every so many epochs.", default="1", panel=HOW)] = 1,
     config: Annotated[
-        Path | None, _option("Options from a file, as `ff show RUN --toml` prints them; flags go before.", panel=WHERE)
+        Path | None, option("Options from a file, as `ff show RUN --toml` prints them; flags go before.", panel=WHERE)
     ] = None,
     device: Annotated[
-        str, _option("auto, cpu, cuda or cuda:N.", env="FFCLI_DEVICE", default="auto", panel=WHERE)
+        str, option("auto, cpu, cuda or cuda:N.", env="FFCLI_DEVICE", default="auto", panel=WHERE)
     ] = "auto",
     threads: Annotated[
-        int | None, _option("Threads of a matrix product.", env="FFCLI_THREADS", default="torch's", panel=WHERE)
+        int | None, option("Threads of a matrix product.", env="FFCLI_THREADS", default="torch's", panel=WHERE)
     ] = None,
     data_dir: DataFolderOption = None,
     db: DatabaseOption = None,
-    name: Annotated[str | None, _option("A name for the run.", panel=WHERE)] = None,
-    tag: Annotated[list[str] | None, _option("A tag; may be repeated.", panel=WHERE)] = None,
-    note: Annotated[str | None, _option("A note.", panel=WHERE)] = None,
+    name: Annotated[str | None, option("A name for the run.", panel=WHERE)] = None,
+    tag: Annotated[list[str] | None, option("A tag; may be repeated.", panel=WHERE)] = None,
+    note: Annotated[str | None, option("A note.", panel=WHERE)] = None,
     keep_state: Annotated[
-        bool, _option("Keep the full state, so that more epochs continue.", "--keep-state", panel=WHERE)
+        bool, option("Keep the full state, so that more epochs continue.", "--keep-state", panel=WHERE)
     ] = False,
-    force: Annotated[bool, _option("Train anew; the earlier run stays as superseded.", "--force", panel=WHERE)] = False,
+    force: Annotated[bool, option("Train anew; the earlier run stays as superseded.", "--force", panel=WHERE)] = False,
     dry_run: Annotated[
-        bool, _option("Show what would be trained, whether it is stored, and how long it takes.", "--dry-run")
+        bool, option("Show what would be trained, whether it is stored, and how long it takes.", "--dry-run")
     ] = False,
     json: JsonOption = False,
-    quiet: Annotated[bool, _option("No progress.", "--quiet", "-q")] = False,
+    quiet: Annotated[bool, option("No progress.", "--quiet", "-q")] = False,
 ) -> None:
     """Train a network, or answer at once from the store.
 

@@ -25,6 +25,9 @@ LOCK_TIMEOUT = 60.0
 
 Asked = dict[str, Any]
 
+OF_A_PRESET = ("lr", "updates_per_batch", "epochs")
+"""What a preset settles: another preset on the command line goes before a file's values of these."""
+
 
 def train_and_show(
     asked: Asked,
@@ -88,12 +91,13 @@ def show_plan(
         print_json(plan)
         return
     console = out()
-    console.print(f"[bold]{describe(config)}[/]")
+    console.print(describe(config), style="bold", markup=False)
     console.print(f"key {config.key}")
     for name, value in config_json(config).items():
         if name != "data":
             console.print(f"  {name:18}{'-' if value is None else value}", markup=False)
-    console.print(f"  {'data':18}{config.data.label}, {config.data.train} training and {config.data.test} test images")
+    data = config.data
+    console.print(f"  {'data':18}{data.label}, {data.train} training and {data.test} test images", markup=False)
     if cached:
         console.print("stored: `ff train` answers at once")
     else:
@@ -127,10 +131,12 @@ def merge(asked: Asked, file: Asked, balanced: bool) -> Asked:
         raise BadOption(f"--balanced means --neg-phase as long as --pos-phase: leave out one of --balanced and {other}")
     if balanced or phases & flags.keys():
         file = {name: value for name, value in file.items() if name not in phases}
+    if "preset" in flags:
+        file = {name: value for name, value in file.items() if name not in OF_A_PRESET}
     if balanced:
         flags["neg_phase"] = flags.setdefault("pos_phase", 1)
     if "hidden" in flags:
-        flags["hidden"] = _layer_sizes(flags["hidden"])
+        flags["hidden"] = layer_sizes(flags["hidden"])
     return file | flags
 
 
@@ -152,7 +158,7 @@ def show_answer(store: Store, answer: Answer, config: RunConfig) -> None:
     short = runs.short_ids(store, [answer.run.id])[answer.run.id]
     best = max((e for e in answer.epochs if e.accuracy == answer.best_accuracy), key=lambda e: e.epoch, default=None)
     chosen = "by held-out images" if config.holdout else "best on the test set"
-    console.print(f"[bold]{describe(config)}[/]")
+    console.print(describe(config), style="bold", markup=False)
     console.print(
         f"accuracy [bold]{_percent(answer.final_accuracy)}[/] after {config.epochs} epochs"
         + (f", {_percent(answer.best_accuracy)} in epoch {best.epoch} ({chosen})" if best else "")
@@ -201,7 +207,8 @@ def _read_config(path: Path | None) -> Asked:
         raise BadOption(f"--config {path} is no TOML: {error}") from error
 
 
-def _layer_sizes(text: str) -> tuple[int, ...]:
+def layer_sizes(text: str) -> tuple[int, ...]:
+    """`500,500,500` -> its numbers. Raises BadOption."""
     try:
         sizes = tuple(int(part) for part in text.split(","))
     except ValueError:

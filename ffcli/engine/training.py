@@ -163,15 +163,6 @@ def _state_tensors(state: TrainingState) -> dict[str, Tensor]:
     return tensors
 
 
-def weight_arrays(state: TrainingState) -> Arrays:
-    """The finished network, named as `torch.nn.Linear` has it."""
-    named = {}
-    for number, layer in enumerate(state.network.layers):
-        named[f"layers.{number}.weight"] = layer.weight
-        named[f"layers.{number}.bias"] = layer.bias
-    return _arrays(named)
-
-
 def restored_state(config: RunConfig, arrays: Arrays, device: torch.device) -> TrainingState:
     """The state that `state_arrays` took apart. Raises DamagedState where names, shapes or types do not fit."""
     state = initial_state(config, device)
@@ -242,5 +233,5 @@ def _check_finite(losses: Tensor, state: TrainingState) -> None:
     if bool(bad.any()):
         layer = int(bad.to(torch.uint8).argmax()) + 1
         raise Diverged(
-            f"training met a number that is not finite in epoch {state.epoch}, layer {layer}: a lower --lr may help"
+            f"diverged in epoch {state.epoch}, layer {layer}: a number is not finite any more; a lower --lr may help"
         )

@@ -48,8 +48,9 @@ def claim(
 ) -> Claim:
     """Claim the run under `config.key`: its current row, which is taken over, or a new one.
 
-    The epochs asked for are raised to `config.epochs`; name, tags and note are replaced only where given. `force`
-    leaves the current row as superseded and begins anew. Raises RunBusy while another process trains the run.
+    The epochs asked for become `config.epochs`, or what is there already; name, tags and note are replaced only where
+    given. `force` leaves the current row as superseded and begins anew. Raises RunBusy while another process trains
+    the run.
     """
     with writing(store) as session:
         now = utc_now()
@@ -65,9 +66,9 @@ def claim(
         if run is None:
             run = _new_run(config, now)
             session.add(run)
-        elif config.epochs > run.config.epochs:
-            run.config = run.config.model_copy(update={"epochs": config.epochs})
-            run.epochs_requested = config.epochs
+        else:
+            run.epochs_requested = max(config.epochs, run.epochs_done)
+            run.config = run.config.model_copy(update={"epochs": run.epochs_requested})
         run.name, run.tags, run.note = name or run.name, tuple(tags) or run.tags, note or run.note
         run.host, run.pid, run.pid_started = owner.host, owner.pid, owner.pid_started
         run.status, run.token, run.heartbeat, run.ended, run.failure = "running", uuid4().hex, now, None, None

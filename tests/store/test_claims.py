@@ -169,7 +169,7 @@ def test_claiming_one_run_gives_up_the_others_that_were_left(store: Store) -> No
     assert runs.get(store, left.run_id).status == "stale"
 
 
-def test_taking_over_raises_the_epochs_and_keeps_the_labels(store: Store) -> None:
+def test_taking_over_asks_for_the_new_epochs_and_keeps_the_labels(store: Store) -> None:
     first = claims.claim(store, make_config(epochs=5), owner=ME, name="kept", tags=["old"])
     claims.interrupt(store, first, "Ctrl-C")
     assert runs.get(store, first.run_id).failure == "Ctrl-C"
@@ -178,7 +178,7 @@ def test_taking_over_raises_the_epochs_and_keeps_the_labels(store: Store) -> Non
     claims.finish(store, claims.claim(store, make_config(epochs=3), owner=ME))
     run = runs.get(store, first.run_id)
     assert (run.name, run.tags, run.note, run.failure) == ("kept", ("new",), "more", None)
-    assert run.config == make_config(epochs=9)
+    assert run.config == make_config(epochs=3)
     assert len(runs.list_runs(store)) == 1
 
 

@@ -1,0 +1,223 @@
+"""What `ff sweep` does with its options: cells, workers, board, result."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ffcli.cli.console import message, out, print_json
+from ffcli.cli.training import LOCK_TIMEOUT, layer_sizes, measured_here
+from ffcli.cli.words import describe, duration
+from ffcli.config import RunConfig, TrainOptions, parse_options, resolve
+from ffcli.data import datasets
+from ffcli.data.negatives import STRATEGIES
+from ffcli.devices import choose_device, cuda_devices, device_kind
+from ffcli.errors import BadOption, Diverged, Interrupted, unknown
+from ffcli.estimate import seconds_left
+from ffcli.grid import combinations, read_grid, restricted, seed_list, split_list, table_cells
+from ffcli.published import tables as published_tables
+from ffcli.records import config_json
+from ffcli.runner import Request, look_up
+from ffcli.store import runs
+from ffcli.store.database import Store, open_store
+from ffcli.sweep import Cell, Sweep, ended, longest_first, make_cells, sweep
+from ffcli.workers import ProcessWorkers, default_count
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A sweep, resolved."""
+
+    configs: list[RunConfig]
+    request: Request
+    data_folder: Path
+
+
+def resolve_sweep(
+    asked: dict[str, Any],
+    request: Request,
+    *,
+    tables: Sequence[int],
+    grid: Path | None,
+    balanced: bool,
+    data_dir: Path | None,
+) -> Plan:
+    """Every cell that was asked for, resolved against its data. Raises BadOption where nothing was asked for."""
+    lists = {name: _values(name, text) for name, text in asked.items() if text is not None}
+    lists = {("seed" if name == "seeds" else name): values for name, values in lists.items()}
+    if grid is not None:
+        from_file, numbers, file_balanced = read_grid(grid)
+        lists, tables, balanced = from_file | lists, [*tables, *numbers], balanced or file_balanced
+    if wrong := [n for n in tables if n not in published_tables()]:
+        raise BadOption(f"--table {wrong[0]}: the paper has tables {' and '.join(map(str, published_tables()))}")
+    if not tables and not lists:
+        raise BadOption("nothing to sweep: give --table 1, --table 2, or lists such as --pos-phase 1,2,4")
+    cells = restricted(table_cells(tables), lists) if tables else combinations(lists, balanced=balanced)
+    options = [parse_options(cell) for cell in cells]
+    if not options:
+        raise BadOption("no cell of the tables has this --dataset and --neg: leave one of them out")
+    device = choose_device(request.device)
+    folder = data_dir or datasets.default_folder()
+    configs = _resolve_all(options, device, folder)
+    return Plan(configs, replace(request, device=device), folder)
+
+
+def sweep_and_show(plan: Plan, *, workers: int | None, db: str | None, json: bool, quiet: bool) -> None:
+    """Train what is missing; the exit code says whether a cell failed (1) or the sweep was stopped (130)."""
+    from ffcli.cli.board import watching
+
+    with open_store(db, timeout=LOCK_TIMEOUT) as store:
+        pool = ProcessWorkers(worker_devices(plan.request.device, workers))
+        with watching(quiet=quiet) as watcher, _stopping_on_ctrl_c(watcher.notice) as watch:
+
+            def begin(under_way: Sweep) -> None:
+                watch(under_way)
+                watcher.begins(under_way)
+
+            cells = sweep(plan.configs, plan.request, store, plan.data_folder, pool, watcher, watch=begin)
+        if json:
+            print_json(sweep_json(store, cells))
+        else:
+            show_result(cells)
+    if any(cell.status in ("stopped", "queued", "running", "elsewhere") for cell in cells):
+        raise Interrupted("stopped: what is trained is saved, and the same command continues it")
+    if ended(cells, "failed"):
+        raise typer.Exit(1)
+
+
+def show_sweep_plan(plan: Plan, *, workers: int | None, db: str | None, json: bool) -> None:
+    """`--dry-run`: the cells, which are stored, and the time for the rest."""
+    cells = make_cells(plan.configs)
+    devices = worker_devices(plan.request.device, workers)
+    with open_store(db, create=False) as store:
+        measured = measured_here(store)
+        rows = []
+        for cell in longest_first(cells):
+            found = runs.find(store, cell.config.key)
+            cached = _is_answered(store, cell.config)
+            done = found.epochs_done if found else 0
+            seconds, known = seconds_left(cell.config, 0 if cached else done, measured)
+            rows.append((cell.config, cached, done, 0.0 if cached else seconds, known))
+    total = sum(row[3] for row in rows) / len(devices)
+    if json:
+        print_json(
+            {
+                "cells": [
+                    {
+                        "key": config.key,
+                        "cached": cached,
+                        "epochs_done": done,
+                        "estimated_seconds": round(seconds, 1),
+                        "config": config_json(config),
+                    }
+                    for config, cached, done, seconds, _ in rows
+                ],
+                "missing": sum(not row[1] for row in rows),
+                "workers": len(devices),
+                "estimated_seconds": round(total, 1),
+            }
+        )
+        return
+    for config, cached, done, seconds, _ in rows:
+        state = "stored" if cached else f"{done}/{config.epochs} epochs, {duration(seconds)}"
+        out().print(f"{describe(config):48} {state}", markup=False)
+    missing = sum(not row[1] for row in rows)
+    rough = "" if all(row[4] for row in rows) else " (a rough guess: nothing was measured here yet)"
+    out().print(f"{missing} of {len(rows)} cells to train, about {duration(total)} with {len(devices)} workers{rough}")
+
+
+def sweep_json(store: Store, cells: Sequence[Cell]) -> dict[str, Any]:
+    """`ff sweep --json`: every cell with its run's id and accuracies."""
+    rows = []
+    for cell in cells:
+        found = runs.find(store, cell.config.key)
+        rows.append(
+            {
+                "id": found.id if found else None,
+                "key": cell.config.key,
+                "status": cell.status,
+                "reason": cell.reason,
+                "config": config_json(cell.config),
+                "epochs_done": found.epochs_done if found else 0,
+                "final_accuracy": found.final_accuracy if found else None,
+                "best_accuracy": found.best_accuracy if found else None,
+            }
+        )
+    return {"cells": rows, **{status: ended(cells, status) for status in ("done", "cached", "failed", "stopped")}}
+
+
+def show_result(cells: Sequence[Cell]) -> None:
+    """One line of counts, one for each failure."""
+    for cell in cells:
+        if cell.status == "failed":
+            out().print(f"failed: {describe(cell.config)}: {cell.reason}", markup=False)
+    counts = f"{ended(cells, 'done')} trained, {ended(cells, 'cached')} stored before, {ended(cells, 'failed')} failed"
+    left = len(cells) - sum(ended(cells, status) for status in ("done", "cached", "failed"))
+    out().print(f"{len(cells)} cells: {counts}" + (f", {left} left" if left else "; `ff report` draws the tables"))
+
+
+def worker_devices(device: str, workers: int | None) -> list[str]:
+    """One entry a worker: a core each, or a GPU each. Raises BadOption."""
+    if workers is not None and workers < 1:
+        raise BadOption(f"--workers should be at least 1, not {workers}")
+    if device == "cuda":
+        there = [f"cuda:{n}" for n in range(cuda_devices())]
+        return [there[n % len(there)] for n in range(workers or len(there))] if there else [device]
+    return [device] * (workers or (default_count() if device == "cpu" else 1))
+
+
+def _values(name: str, given: Any) -> list[Any]:
+    """An option's text as its list of values; a layer's sizes are one value."""
+    if not isinstance(given, str):
+        return [given]
+    if name == "seeds":
+        return list(seed_list(given))
+    if name == "hidden":
+        return [layer_sizes(given)]
+    return split_list(name, given)
+
+
+def _resolve_all(options: Sequence[TrainOptions], device: str, folder: Path) -> list[RunConfig]:
+    if bad := next((o.neg for o in options if o.neg not in STRATEGIES), None):
+        raise BadOption(unknown("negatives", bad, STRATEGIES))
+    named = {(o.dataset, o.data) for o in options}
+    refs = {
+        (name, wanted): datasets.locate(name, wanted=wanted, folder=folder, notify=message)
+        for name, wanted in sorted(named)
+    }
+    return [
+        resolve(o, refs[o.dataset, o.data], device=device_kind(device), uses_masks=STRATEGIES[o.neg].masks)
+        for o in options
+    ]
+
+
+def _is_answered(store: Store, config: RunConfig) -> bool:
+    try:
+        return look_up(store, config) is not None
+    except Diverged:
+        return True
+
+
+@contextmanager
+def _stopping_on_ctrl_c(notice: Any) -> Iterator[Any]:
+    """Ctrl-C once: workers end their epoch. Twice: at once."""
+    under_way: list[Sweep] = []
+
+    def answer(*_: object) -> None:
+        if under_way and not under_way[0].stopping:
+            under_way[0].stopping = True
+            notice("stopping at the end of the epochs under way; Ctrl-C again stops at once")
+        else:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, answer)
+    try:
+        yield under_way.append
+    finally:
+        signal.signal(signal.SIGINT, before)

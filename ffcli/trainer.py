@@ -1,0 +1,55 @@
+"""One stretch of a run: data, state and training put together. Knows no store and no terminal; imports torch.
+
+The runner calls it in its own process, a sweep's workers in theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from ffcli.config import RunConfig
+from ffcli.data import datasets
+from ffcli.data.tensors import TrainingTensors, training_tensors
+from ffcli.devices import check_device
+from ffcli.engine.training import TrainingState, initial_state, restored_state, state_arrays, train
+from ffcli.provenance import provenance
+from ffcli.records import EpochMetrics, Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Ready to train from where `state` stands."""
+
+    config: RunConfig
+    data: TrainingTensors
+    state: TrainingState
+    provenance: Provenance
+
+    def epochs(self, *, eval_every: int) -> Iterator[EpochMetrics]:
+        """Train; each epoch's metrics as it ends."""
+        for metrics, _ in train(self.config, self.data, self.state, eval_every=eval_every):
+            yield metrics
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The state as it stands now. On the CPU these are views: copy or write them before training on."""
+        return state_arrays(self.state)
+
+
+def load_data(config: RunConfig, *, device: str, threads: int | None, data_folder: Path) -> TrainingTensors:
+    """The data on its device, with the threads asked for. Raises BadOption for a device that is not there."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return training_tensors(datasets.load(config.data, data_folder), config, check_device(device))
+
+
+def make_stretch(config: RunConfig, data: TrainingTensors, saved: Mapping[str, NDArray[Any]] | None) -> Stretch:
+    """From a saved state, or from the beginning. Raises DamagedState where the saved one does not fit."""
+    device = data.images.device
+    state = restored_state(config, dict(saved), device) if saved else initial_state(config, device)
+    return Stretch(config, data, state, provenance(device, state.epoch))
