@@ -13,8 +13,8 @@ nox.options.sessions = ["tests"]
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The whole suite; arguments behind `--` go to pytest."""
-    session.run(sys.executable, "-m", "pytest", *session.posargs, external=True)
+    """The whole suite, a process a core; arguments behind `--` go to pytest."""
+    session.run(sys.executable, "-m", "pytest", "-n", "auto", *session.posargs, external=True)
 
 
 @nox.session

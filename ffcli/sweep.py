@@ -39,7 +39,7 @@ class Cell:
     config: RunConfig
     status: CellStatus = "queued"
     metrics: EpochMetrics | None = None
-    """The last epoch seen."""
+    """The furthest epoch seen."""
     failures: int = 0
     reason: str | None = None
     recording: Recording | None = None
@@ -180,7 +180,8 @@ def _answer(sweep: Sweep, workers: Workers, name: str, message: Message | Lost) 
                 claims.add_provenance(sweep.store, cell.recording.claim, provenance)
             case EpochDone(metrics, arrays):
                 record.record_epoch(cell.recording, metrics, arrays)
-                cell.metrics, cell.failures = metrics, 0
+                if cell.metrics is None or metrics.epoch > cell.metrics.epoch:
+                    cell.metrics, cell.failures = metrics, 0
                 _set(sweep, cell, "running")
                 if sweep.stopping and metrics.epoch < cell.config.epochs:
                     workers.stop(name)

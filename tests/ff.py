@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ffcli.records import RunRecord
+from ffcli.store.database import open_store
+from ffcli.store.runs import list_runs
+
 
 @dataclass(frozen=True)
 class FF:
@@ -48,6 +52,11 @@ class FF:
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self(*arguments, "--json").stdout)
+
+    def runs(self) -> list[RunRecord]:
+        """The stored runs, read in this process."""
+        with open_store(self.db, create=False) as store:
+            return list_runs(store)
 
     @contextmanager
     def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:

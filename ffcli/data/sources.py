@@ -203,7 +203,7 @@ def _download_files(spec: Spec, place: Path) -> None:
             download_url = importlib.import_module("torchvision.datasets.utils").download_url
         except (ImportError, RuntimeError, OSError, AttributeError) as error:
             raise DownloadFailed(
-                'torchvision, which downloads, is missing or does not fit this torch: pip install "ffcli[download]"'
+                'torchvision, which downloads, is missing or does not fit this torch: pip install ".[download]"'
             ) from error
         for name, urls, md5 in _remote_files(dataset):
             _first_that_works(name, urls, partial(download_url, root=place, filename=name, md5=md5))

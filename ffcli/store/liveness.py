@@ -57,7 +57,7 @@ def _alive(owner: Owner) -> bool:
 
 def _start(pid: int) -> tuple[float, bool]:
     """When a process began (seconds since 1970), and whether it is a zombie. Raises ProcessLookupError."""
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     try:
         process = psutil.Process(pid)
