@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ffcli.errors import BadOption
+from ffcli.errors import BadOption, unknown
 
 ALGORITHM_VERSION = 1
 """Raised whenever the same key would no longer give the same mathematics."""
@@ -23,13 +21,16 @@ ALGORITHM_VERSION = 1
 DataSource = Literal["full", "sample", "file"]
 Wanted = Literal["auto", "full", "sample"]
 LrScaling = Literal["ratio", "notebook", "none"]
-Precision = Literal["float32", "float64"]
+Precision = Literal["float32", "float64", "bf16"]
+"""`bf16`: matrix products in bfloat16; parameters, moments, goodness and loss in float32."""
 Device = Literal["cpu", "cuda"]
 
 LR_SCALINGS: tuple[LrScaling, ...] = get_args(LrScaling)
 
-Positive = Annotated[int, Field(ge=1, le=10**9)]
+Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+AskedCount = Annotated[int, Field(ge=1, le=10**9)]
+AskedRate = Annotated[float, Field(ge=1e-12, allow_inf_nan=False)]  # no phase scales it to 0
 
 
 class _Frozen(BaseModel):
@@ -126,7 +127,7 @@ class RunConfig(_Frozen):
     schedule: Schedule
     preset: str
     """Label of the preset whose rate and updates these are, or `custom`."""
-    epochs: Positive
+    epochs: int = Field(ge=1)
     updates_per_batch: Positive
     lr: Rate
     lr_positive: Rate
@@ -181,17 +182,17 @@ class TrainOptions(_Frozen):
     data: Wanted = "auto"
     """`auto` takes the full set where it can be had, else the sample that ships with ffcli."""
     neg: str = "label"
-    pos_phase: Positive | None = None
-    neg_phase: Positive | None = None
+    pos_phase: AskedCount | None = None
+    neg_phase: AskedCount | None = None
     unseparated: bool = False
     preset: str = "fast"
-    epochs: Positive | None = None
-    lr: Rate | None = None
+    epochs: AskedCount | None = None
+    lr: AskedRate | None = None
     lr_scaling: LrScaling = "ratio"
-    updates_per_batch: Positive | None = None
-    batch_size: Positive = 512
+    updates_per_batch: AskedCount | None = None
+    batch_size: AskedCount = 512
     threshold: float = Field(default=1.5, allow_inf_nan=False)
-    hidden: tuple[Positive, ...] = Field(default=(500, 500, 500), min_length=1)
+    hidden: tuple[AskedCount, ...] = Field(default=(500, 500, 500), min_length=1)
     mask_blur: int = Field(default=5, ge=0, le=12)
     seed: int = Field(default=0, ge=0, lt=2**63)
     holdout: int = Field(default=0, ge=0)
@@ -212,14 +213,8 @@ class TrainOptions(_Frozen):
 
 def parse_options(values: dict[str, Any]) -> TrainOptions:
     """Validate what a user gave. Raises BadOption with one line naming each wrong value."""
-    with _explained():
-        return TrainOptions.model_validate(values)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
     try:
-        yield
+        return TrainOptions.model_validate(values)
     except ValidationError as error:
         first = {e["loc"][:1]: e for e in reversed(error.errors())}
         raise BadOption("; ".join(_explain(e) for e in reversed(first.values()))) from error
@@ -240,42 +235,37 @@ def resolve(options: TrainOptions, data: DataRef, *, device: Device = "cpu", use
     """
     preset = PRESETS.get(options.preset.partition("@")[0])
     if preset is None or options.preset not in (preset.name, preset.label):
-        from ffcli.errors import unknown
-
         raise BadOption(unknown("preset", options.preset, PRESETS))
     lr = options.lr if options.lr is not None else preset.lr
     updates = options.updates_per_batch or preset.updates_per_batch
-    with _explained():
-        config = RunConfig(
-            data=data,
-            negatives=options.neg,
-            schedule=options.schedule,
-            preset=preset_label(lr, updates),
-            epochs=options.epochs or preset.epochs,
-            updates_per_batch=updates,
-            lr=lr,
-            lr_positive=awake_lr(lr, options.schedule, options.lr_scaling),
-            lr_negative=lr,
-            lr_scaling=options.lr_scaling,
-            batch_size=options.batch_size,
-            threshold=options.threshold,
-            hidden=options.hidden,
-            mask_blur=options.mask_blur if uses_masks else None,
-            holdout=options.holdout,
-            seed=options.seed,
-            precision=options.precision,
-            device=device,
-        )
+    config = RunConfig(
+        data=data,
+        negatives=options.neg,
+        schedule=options.schedule,
+        preset=preset_label(lr, updates),
+        epochs=options.epochs or preset.epochs,
+        updates_per_batch=updates,
+        lr=lr,
+        lr_positive=awake_lr(lr, options.schedule, options.lr_scaling),
+        lr_negative=lr,
+        lr_scaling=options.lr_scaling,
+        batch_size=options.batch_size,
+        threshold=options.threshold,
+        hidden=options.hidden,
+        mask_blur=options.mask_blur if uses_masks else None,
+        holdout=options.holdout,
+        seed=options.seed,
+        precision=options.precision,
+        device=device,
+    )
     if data.classes > data.features:
         raise BadOption(
             f"{data.name} has {data.classes} classes but only {data.features} features:"
             " a label needs one feature a class"
         )
-    if config.holdout >= data.train:
-        raise BadOption(f"--holdout {config.holdout} leaves none of the {data.train} training images of {data.label}")
     if config.batches < 1:
         raise BadOption(
-            f"--batch-size {config.batch_size} is more than the {data.train - config.holdout} training images"
+            f"--batch-size {config.batch_size} is more than the {max(0, data.train - config.holdout)} training images"
             f" of {data.label}{f' left after --holdout {config.holdout}' if config.holdout else ''}"
         )
     return config

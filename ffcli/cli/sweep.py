@@ -37,7 +37,7 @@ def sweep(
     hidden: Annotated[str | None, option("Units of each layer (one value).", default="500,500,500", panel=HOW)] = None,
     mask_blur: Annotated[str | None, option("Times a mask is blurred.", default="5", panel=HOW)] = None,
     holdout: Annotated[str | None, option("Training images held out.", default="0", panel=HOW)] = None,
-    precision: Annotated[str | None, option("float32, float64.", default="float32", panel=HOW)] = None,
+    precision: Annotated[str | None, option("float32, float64, bf16.", default="float32", panel=HOW)] = None,
     eval_every: Annotated[int, option("Evaluate every so many epochs.", default="1", panel=HOW)] = 1,
     workers: Annotated[
         int | None, option("Workers.", env="FFCLI_WORKERS", default="one a core, or a GPU", panel=WHERE)

@@ -41,7 +41,7 @@ class TrainingTensors:
 
 def training_tensors(arrays: Arrays, config: RunConfig, device: torch.device) -> TrainingTensors:
     """Everything that training and evaluation read, on `device`, in the precision of `config`."""
-    dtype = getattr(torch, config.precision)
+    dtype = torch.float64 if config.precision == "float64" else torch.float32
     images = _normalised(arrays.train_images, arrays, dtype, device)
     labels = torch.from_numpy(arrays.train_labels).to(device)
     amplitude = float(images.max())

@@ -29,7 +29,7 @@ EPSILON = 1e-4
 
 
 class Rows(NamedTuple):
-    """A layer's input as it stands: `x` (rows, inputs), normalised."""
+    """A layer's input as it stands: `x` (rows, inputs), normalised. Its type is that of the matrix products."""
 
     x: Tensor
 
@@ -42,11 +42,18 @@ class SharedImages(NamedTuple):
     so one image product serves both.
     """
 
-    images: Tensor  # (rows/2, inputs), normalised, label features 0
+    images: Tensor  # (rows/2, inputs), normalised, label features 0; its type is that of the matrix products
     labels: Tensor  # (rows, classes), one label feature a row, normalised alike
 
 
 LayerInput = Rows | SharedImages
+
+
+def product(a: Tensor, b: Tensor, *, precision: torch.dtype, out: Tensor) -> Tensor:
+    """a b, its operands and result rounded to `precision` where that is less than `out` has."""
+    if precision == out.dtype:
+        return torch.mm(a, b, out=out)
+    return out.copy_(torch.mm(a.to(precision), b.to(precision)))
 
 
 def normalise(v: Tensor, *, out: Tensor) -> Tensor:
@@ -59,11 +66,11 @@ def activity(inputs: LayerInput, weight: Tensor, bias: Tensor, *, out: Tensor) -
     """h = max(x W' + b, 0)."""
     match inputs:
         case Rows(x):
-            torch.mm(x, weight.t(), out=out)
+            product(x, weight.t(), precision=x.dtype, out=out)
         case SharedImages(images, labels):
             half, classes = len(images), labels.shape[1]
             torch.mm(labels, weight[:, :classes].t(), out=out)
-            shared = torch.mm(images, weight.t())
+            shared = product(images, weight.t(), precision=images.dtype, out=torch.empty_like(out[:half]))
             out[:half] += shared
             out[half:] += shared
     return out.add_(bias).relu_()
@@ -73,10 +80,11 @@ def backward(inputs: LayerInput, dz: Tensor, *, weight_gradient: Tensor, bias_gr
     """dL/dW = (dL/dz)' x and dL/db = sum_i dL/dz_i, of `activity`."""
     match inputs:
         case Rows(x):
-            torch.mm(dz.t(), x, out=weight_gradient)
+            product(dz.t(), x, precision=x.dtype, out=weight_gradient)
         case SharedImages(images, labels):
             half, classes = len(images), labels.shape[1]
-            torch.mm((dz[:half] + dz[half:]).t(), images, out=weight_gradient)
+            both = dz[:half] + dz[half:]
+            product(both.t(), images, precision=images.dtype, out=weight_gradient)
             weight_gradient[:, :classes] = dz.t() @ labels
     torch.sum(dz, 0, out=bias_gradient)
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ffcli.engine.goodness import EPSILON, LayerInput, Rows, SharedImages, activity, goodness, normalise
+from ffcli.engine.goodness import EPSILON, LayerInput, Rows, SharedImages, activity, goodness, normalise, product
 from ffcli.engine.labels import Labelled, overlay
 from ffcli.engine.layer import Layer, initial_parameters, make_layer, update
 from ffcli.records import Phase
@@ -24,23 +24,30 @@ class Network:
 
     layers: tuple[Layer, ...]
     classes: int
+    products: torch.dtype
+    """What matrix products are rounded to; parameters, moments, goodness and loss keep the parameters' type."""
     scratch: dict[tuple[str, int], Tensor]
 
-    def buffer(self, name: str, rows: int, width: int) -> Tensor:
+    def buffer(self, name: str, rows: int, width: int, dtype: torch.dtype | None = None) -> Tensor:
         """Scratch of (rows, width), kept under its name and width and only ever enlarged."""
         kept = self.scratch.get((name, width))
         if kept is None or len(kept) < rows:
-            kept = self.scratch[name, width] = self.layers[0].parameters.new_empty(rows, width)
+            kept = self.scratch[name, width] = self.layers[0].parameters.new_empty(rows, width, dtype=dtype)
         return kept[:rows]
 
 
 def make_network(
-    parameters: Sequence[Tensor], hidden: Sequence[int], phases: Iterable[Phase], *, classes: int
+    parameters: Sequence[Tensor],
+    hidden: Sequence[int],
+    phases: Iterable[Phase],
+    *,
+    classes: int,
+    products: torch.dtype | None = None,
 ) -> Network:
-    """A network around its layers' flat parameters, Adam at rest."""
+    """A network around its layers' flat parameters, Adam at rest; products in `products`, or the parameters' type."""
     occurring = tuple(phases)
     layers = tuple(make_layer(p, units, occurring) for p, units in zip(parameters, hidden, strict=True))
-    return Network(layers, classes, {})
+    return Network(layers, classes, products or parameters[0].dtype, {})
 
 
 def initial_network(
@@ -52,6 +59,7 @@ def initial_network(
     dtype: torch.dtype,
     device: torch.device,
     generator: torch.Generator,
+    products: torch.dtype | None = None,
 ) -> Network:
     """A fresh network; drawn on the CPU, so that every device starts from the same weights."""
     widths = [features, *hidden]
@@ -59,7 +67,7 @@ def initial_network(
         initial_parameters(inputs, units, dtype=dtype, generator=generator).to(device)
         for inputs, units in pairwise(widths)
     ]
-    return make_network(parameters, hidden, phases, classes=classes)
+    return make_network(parameters, hidden, phases, classes=classes, products=products)
 
 
 def train_hour(
@@ -88,7 +96,7 @@ def train_hour(
         _record(hour_losses[number], total.div_(updates), phase)
         if number + 1 < len(network.layers):
             activity(inputs, layer.weight, layer.bias, out=h)
-            inputs = Rows(normalise(h, out=network.buffer("input", rows, units)))
+            inputs = Rows(normalise(h, out=network.buffer("input", rows, units, network.products)))
     return hour_losses
 
 
@@ -162,7 +170,7 @@ def _first_input(network: Network, positive: Labelled | None, negative: Labelled
         overlay(data, classes=network.classes, out=v[start:stop])
         sign[start:stop] = value
         start = stop
-    return Rows(normalise(v, out=v)), sign
+    return Rows(_rounded(network, normalise(v, out=v))), sign
 
 
 def _shared_images(network: Network, data: Labelled, wrong: Tensor) -> tuple[SharedImages, Tensor]:
@@ -176,7 +184,12 @@ def _shared_images(network: Network, data: Labelled, wrong: Tensor) -> tuple[Sha
     labels.scatter_(1, torch.cat([data.labels, wrong]).unsqueeze(1), (inverse * data.amplitude).repeat(2, 1))
     sign = torch.ones_like(labels[:, 0])
     sign[rows:] = -1
-    return SharedImages(u, labels), sign
+    return SharedImages(_rounded(network, u), labels), sign
+
+
+def _rounded(network: Network, v: Tensor) -> Tensor:
+    """`v` in the type of the matrix products."""
+    return v if v.dtype == network.products else v.to(network.products)
 
 
 def _inverse_norm(blank: Tensor, amplitude: float) -> Tensor:
@@ -207,7 +220,8 @@ def _chunk_goodness(
     blank = network.buffer("images", rows, images.shape[1]).copy_(images)
     blank[:, :classes] = 0
     inverse = _inverse_norm(blank, amplitude)
-    shared = torch.mm(blank, first.weight.t(), out=network.buffer("shared", rows, len(first.bias)))
+    shared = network.buffer("shared", rows, len(first.bias))
+    product(blank, first.weight.t(), precision=network.products, out=shared)
     torch.addcmul(first.bias, shared, inverse, out=shared)
     raised = inverse * amplitude
 
@@ -224,7 +238,8 @@ def _chunk_goodness(
                 active[number] += is_true @ h
             if number < len(deeper):
                 layer = deeper[number]
-                z = torch.mm(h, layer.weight.t(), out=network.buffer(f"activity{number % 2}", rows, len(layer.bias)))
+                z = network.buffer(f"activity{number % 2}", rows, len(layer.bias))
+                product(h, layer.weight.t(), precision=network.products, out=z)
                 h = torch.addcmul(layer.bias, z, norm.add_(EPSILON).reciprocal_().unsqueeze(1), out=z).relu_()
     return found, active
 

@@ -140,9 +140,10 @@ def initial_state(config: RunConfig, device: torch.device) -> TrainingState:
         config.hidden,
         phases(config.schedule),
         classes=config.data.classes,
-        dtype=getattr(torch, config.precision),
+        dtype=torch.float64 if config.precision == "float64" else torch.float32,
         device=device,
         generator=stream(config.seed, "init", 0, torch.device("cpu")),
+        products=torch.bfloat16 if config.precision == "bf16" else None,
     )
     return TrainingState(network)
 

@@ -169,3 +169,26 @@ def test_a_wholly_dead_network_says_class_0() -> None:
     found = evaluate(network, Labelled(hours.images(), labels, 2.5), (labels + 1) % 4)
     assert float(found.accuracy) == 25
     assert [float(share) for share in found.dead_units] == [1, 1]
+
+
+@given(rows=st.integers(2, 9), shared=st.booleans(), seed=seeds)
+@settings(deadline=None, max_examples=20)
+def test_bfloat16_products_stay_near_and_leave_the_rest_in_float32(rows: int, shared: bool, seed: int) -> None:
+    """bfloat16 keeps 8 bits: products differ by less than 2 %, and parameters, moments and losses stay float32."""
+    hours = Hours(rows=rows, widths=[16, 12, 10], classes=3, seed=seed, shared=shared)
+    positive, negative = hours.hour()
+    positive = positive._replace(images=positive.images.float())
+    negative = negative._replace(images=positive.images if shared else negative.images.float())
+    losses_by_precision = []
+    for products in (torch.float32, torch.bfloat16):
+        network = initial_network(
+            16, [12, 10], ("joint",), classes=3, dtype=torch.float32, device=torch.device("cpu"),
+            generator=torch.Generator().manual_seed(seed), products=products,
+        )  # fmt: skip
+        found = train_hour(network, positive, negative, phase="joint", lr=0.01, threshold=1.5, updates=2)
+        losses_by_precision.append(found)
+        adam = network.layers[0].adam["joint"]
+        assert {found.dtype, network.layers[0].parameters.dtype, adam.exp_avg.dtype} == {torch.float32}
+        assert label_goodness(network, positive.images, 2.5).dtype == torch.float32
+    torch.testing.assert_close(losses_by_precision[1], losses_by_precision[0], rtol=0.02, atol=0.02)
+    assert not torch.equal(losses_by_precision[1], losses_by_precision[0])
