@@ -11,11 +11,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import platformdirs
 
-from ffcli.config import DataRef, DataSource
+from ffcli.config import DataRef, DataSource, Wanted
 from ffcli.data import prepared
 from ffcli.data.formats import Images, channel_statistics, read_npz
 from ffcli.data.prepared import Arrays, Copy
@@ -40,8 +39,6 @@ __all__ = [
     "CATALOGUE", "Arrays", "Entry", "Spec", "Wanted",
     "default_folder", "fetch", "import_files", "inventory", "load", "locate",
 ]  # fmt: skip
-
-Wanted = Literal["auto", "full", "sample"]
 
 RETRY_SECONDS = 24 * 3600
 """How long `auto` remembers that a download failed before it tries again."""

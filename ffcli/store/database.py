@@ -55,9 +55,11 @@ def open_store(db: str | Path | None = None, *, create: bool = True, timeout: fl
     location = locate(db)
     path = location.path
     with translated(path):
-        if not create and not path.exists():
+        if not create and location.default and not path.exists():
             return _empty_store(path)
         _check_place(location)
+        if not create and not path.exists():
+            return _empty_store(path)
         read_only = path.exists() and (location.mode_ro or not is_writable(path))
         upgraded = _bring_to_head(path, read_only, timeout)
         return Store(engine_for(path, read_only=read_only, timeout=timeout), path, read_only, upgraded)
