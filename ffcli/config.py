@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -24,8 +24,6 @@ LrScaling = Literal["ratio", "notebook", "none"]
 Precision = Literal["float32", "float64", "bf16"]
 """`bf16`: matrix products in bfloat16; parameters, moments, goodness and loss in float32."""
 Device = Literal["cpu", "cuda"]
-
-LR_SCALINGS: tuple[LrScaling, ...] = get_args(LrScaling)
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from ffcli.store.database import Store, open_store
+
 sys.path.insert(0, str(Path(__file__).parent))
 
-from ff import FF  # noqa: E402
+from ff import FF
 
 # Small matrices gain nothing from threads, and the suite's processes share the machine.
 torch.set_num_threads(1)
@@ -25,3 +29,38 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def ff(tmp_path: Path, data_folder: Path) -> FF:
     return FF(tmp_path, data_folder)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(tmp_path / "runs.db") as store:
+        yield store
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 1 MB; skipped where this user may not mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    _mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", disk)
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+@pytest.fixture
+def sealed_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder that becomes read-only, even for root, once `tmp_path / "open"` is filled: a read-only bind mount."""
+    source, sealed = tmp_path / "open", tmp_path / "sealed"
+    source.mkdir()
+    sealed.mkdir()
+    _mount("--bind", source, sealed)
+    subprocess.run(["mount", "-o", "remount,ro,bind", sealed], check=True)
+    yield sealed
+    subprocess.run(["umount", sealed], check=True)
+
+
+def _mount(*arguments: str | Path) -> None:
+    try:
+        subprocess.run(["mount", *arguments], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"cannot mount: {error}")

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ffcli.cli.console import err, message
+from ffcli.cli.console import err, is_animated, message
 from ffcli.cli.words import describe, duration
 from ffcli.config import Schedule
 from ffcli.estimate import epoch_operations
@@ -27,7 +27,7 @@ def watching(*, quiet: bool) -> Iterator[Quiet]:
     """The watcher that fits where stderr goes."""
     if quiet:
         yield Quiet()
-    elif not err().is_terminal or err().is_dumb_terminal:
+    elif not is_animated():
         yield Lines()
     else:
         board = Board()

@@ -1,11 +1,12 @@
 """The two consoles: results go to stdout, messages and progress to stderr.
 
-No colour or animation off a terminal, under NO_COLOR or TERM=dumb (rich sees to all three).
+No colour or animation off a terminal, under NO_COLOR or TERM=dumb.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,13 @@ def err() -> Console:
 def _console(*, stderr: bool) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+    # NO_COLOR alone would leave rich its bold and dim.
+    return Console(stderr=stderr, highlight=False, color_system=None if os.environ.get("NO_COLOR") else "auto")
+
+
+def is_animated() -> bool:
+    """Whether progress may be drawn over and over."""
+    return err().is_terminal and not err().is_dumb_terminal and not err().no_color
 
 
 def print_json(value: Any) -> None:

@@ -40,7 +40,7 @@ def list_data(data_dir: DataDir = None, json: Json = False) -> None:
     if json:
         print_json([asdict(entry) for entry in entries])
         return
-    out().print(_table(entries))
+    out().print(_table(entries, out().width))
 
 
 @data_app.command()
@@ -83,17 +83,25 @@ def _show(ref: DataRef, json: bool) -> None:
         typer.echo(f"{ref.label}: {ref.train:,} training and {ref.test:,} test images, {ref.fingerprint[:12]}")
 
 
-def _table(entries: list[Entry]) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
+def _table(entries: list[Entry], width: int) -> Table:
+    from rich.text import Text
 
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    table.add_column("data set", overflow="fold")
-    for heading in ("CxHxW", "training", "test", "fingerprint", "MB"):
-        table.add_column(heading, no_wrap=True, justify="left" if heading == "fingerprint" else "right")
-    table.add_column("from", overflow="fold")
-    for e in entries:
-        name = escape(f"{e.name} (sample)" if e.source == "sample" else e.name)
-        shape, fingerprint = "x".join(map(str, e.image_shape)), (e.fingerprint or "not prepared")[:12]
-        table.add_row(name, shape, f"{e.train:,}", f"{e.test:,}", fingerprint, f"{e.bytes / 1e6:.1f}", escape(e.origin))
-    return table
+    from ffcli.cli.layout import fitting_table
+
+    rows = [
+        {
+            "data set": Text(f"{e.name} (sample)" if e.source == "sample" else e.name),
+            "CxHxW": Text("x".join(map(str, e.image_shape))),
+            "training": Text(f"{e.train:,}"),
+            "test": Text(f"{e.test:,}"),
+            "fingerprint": Text((e.fingerprint or "not prepared")[:12]),
+            "MB": Text(f"{e.bytes / 1e6:.1f}"),
+            "from": Text(e.origin),
+        }
+        for e in entries
+    ]
+    titles = ["data set", "CxHxW", "training", "test", "fingerprint", "MB", "from"]
+    layouts = (titles, titles[:4])
+    return fitting_table(
+        layouts, rows, width=width, right=("CxHxW", "training", "test", "MB"), wrapped=("data set", "from")
+    )

@@ -1,4 +1,4 @@
-"""`ff db`: where the database is, its upgrade, check and backup."""
+"""`ff db`: where the database is, its upgrade, check and backup, and merging another one into it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-db_app = typer.Typer(no_args_is_help=True, help="Look after the database: path, upgrade, check, backup.")
+db_app = typer.Typer(no_args_is_help=True, help="Look after the database: path, upgrade, check, backup, merge.")
 
 Db = Annotated[
     str | None, typer.Option("--db", envvar="FFCLI_DB", help="Database: a path or sqlite:///PATH.", show_default=False)
@@ -82,3 +82,32 @@ def backup(
         print_json({"backup": str(copy), "bytes": copy.stat().st_size})
     else:
         typer.echo(copy)
+
+
+@db_app.command()
+def merge(
+    other: Annotated[str, typer.Argument(help="The database whose runs to take in; it is only read.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be taken in, and take nothing.")] = False,
+    db: Db = None,
+    json: Json = False,
+) -> None:
+    """Take in the runs of another database. Under one key the longer run stays current, the other is superseded."""
+    from dataclasses import asdict
+
+    from ffcli.cli.console import message, print_json
+    from ffcli.store.database import open_store
+    from ffcli.store.merge import merge as take_in
+
+    with open_store(db, create=not dry_run) as store:
+        merged = take_in(store, other, dry_run=dry_run)
+    if json:
+        print_json(asdict(merged) | {"dry_run": dry_run})
+        return
+    for notice in merged.notices:
+        message(notice)
+    typer.echo(
+        ("would take in " if dry_run else "took in ")
+        + f"{merged.taken} runs ({merged.already_here} were here already, {merged.extended} here were extended),"
+        f" {merged.epochs} epochs, {merged.files} files; {merged.superseded} runs are superseded"
+        + (f"; {merged.left_out} left out" if merged.left_out else "")
+    )

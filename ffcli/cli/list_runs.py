@@ -15,19 +15,15 @@ if TYPE_CHECKING:
 
     from ffcli.records import RunRecord
 
-NARROW = ("run", "what", "final", "status")
-SHORT = ("run", "data", "neg", "phases", "final", "status")
 MIDDLE = ("run", "data", "neg", "phases", "final", "best", "epochs", "status")
 LAYOUTS = (
     (*MIDDLE, "preset", "seed", "time", "started", "name, tags"),
     (*MIDDLE, "preset", "seed", "name, tags"),
     MIDDLE,
-    SHORT,
-    NARROW,
+    ("run", "data", "neg", "phases", "final", "status"),
+    ("run", "what", "final", "status"),
 )
 """Columns, from the widest terminal to the narrowest."""
-NUMBERS = ("final", "best", "epochs")
-WRAPPED = ("data", "what", "name, tags")
 
 
 def list_runs(
@@ -42,8 +38,8 @@ def list_runs(
     since: Annotated[
         datetime | None, typer.Option(help="Started then or later.", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
     ] = None,
-    limit: Annotated[int, typer.Option(help="At most so many; 0 for all.", min=0)] = 50,
-    sort: Annotated[str, typer.Option(help="started, best, final, epochs, seconds or dataset.")] = "started",
+    limit: Annotated[int, typer.Option(help="At most so many; 0 for all.", min=0, max=10**9)] = 50,
+    sort: Annotated[str, typer.Option(help="started, oldest, best, final, epochs, seconds or dataset.")] = "started",
     all: Annotated[bool, typer.Option("--all", help="Superseded runs too.")] = False,
     db: DatabaseOption = None,
     json: JsonOption = False,
@@ -56,8 +52,8 @@ def list_runs(
     from ffcli.store.runs import list_runs as stored
 
     filters = Filters(
-        dataset=dataset, negatives=neg, status=status, pos_phase=pos_phase, preset=_preset(preset), tag=tag,
-        since=since.astimezone() if since else None, include_superseded=all or status == "superseded", sort=sort,
+        dataset=dataset, negatives=neg, status=status, pos_phase=pos_phase, preset=stored_preset(preset), tag=tag,
+        since=_local(since) if since else None, include_superseded=all or status == "superseded", sort=sort,
         limit=limit + 1 if limit else None,
     )  # fmt: skip
     with open_store(db, create=False) as store:
@@ -75,7 +71,17 @@ def list_runs(
         message(f"the first {len(shown)}; --limit 0 shows all")
 
 
-def _preset(name: str | None) -> str | None:
+def _local(since: datetime) -> datetime:
+    """A time as the user's clock has it. Raises BadOption where no clock has it."""
+    from ffcli.errors import BadOption
+
+    try:
+        return since.astimezone()
+    except (ValueError, OverflowError) as error:
+        raise BadOption(f"--since {since:%Y-%m-%d}: give a day from 1970 on") from error
+
+
+def stored_preset(name: str | None) -> str | None:
     """The label that runs are stored under. Raises BadOption for a preset that does not exist."""
     from ffcli.config import PRESETS
     from ffcli.errors import BadOption, unknown
@@ -89,18 +95,12 @@ def _preset(name: str | None) -> str | None:
 
 def run_table(shown: list[RunRecord], ids: dict[str, str], *, width: int) -> Table:
     """One line a run; a narrow terminal leaves out what can be seen with `ff show`, and cuts no number."""
-    from rich.table import Table
+    from ffcli.cli.layout import fitting_table
 
     rows = [_cells(run, ids[run.id]) for run in shown]
-    titles = next((layout for layout in LAYOUTS if _width(layout, rows) <= width), LAYOUTS[-1])
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in titles:
-        table.add_column(
-            title, justify="right" if title in NUMBERS else "left", no_wrap=title not in WRAPPED, overflow="fold"
-        )
-    for row in rows:
-        table.add_row(*(row[title] for title in titles))
-    return table
+    return fitting_table(
+        LAYOUTS, rows, width=width, right=("final", "best", "epochs"), wrapped=("data", "what", "name, tags")
+    )
 
 
 def _cells(run: RunRecord, id: str) -> dict[str, Text]:
@@ -117,26 +117,15 @@ def _cells(run: RunRecord, id: str) -> dict[str, Text]:
         "final": _percent(run.final_accuracy),
         "best": _percent(run.best_accuracy),
         "epochs": f"{run.epochs_done}/{config.epochs}",
+        "status": run.status,
         "preset": config.preset,
         "seed": str(config.seed),
         "time": duration(run.seconds),
         "started": f"{run.started.astimezone():%Y-%m-%d %H:%M}",
         "name, tags": " ".join([run.name or "", *(f"#{tag}" for tag in run.tags)]).strip(),
     }
-    return {title: Text(value) for title, value in values.items()} | {
-        "status": Text(run.status, style=STATUS_STYLES[run.status])
-    }
-
-
-def _width(titles: tuple[str, ...], rows: list[dict[str, Text]]) -> int:
-    """Columns of a terminal in which nothing is cut: a wrapped cell may break between words."""
-    from rich.cells import cell_len
-
-    def needed(title: str) -> int:
-        texts = [title, *(row[title].plain for row in rows)]
-        return max(cell_len(part) for text in texts for part in (text.split() if title in WRAPPED else [text]))
-
-    return sum(map(needed, titles)) + 2 * (len(titles) - 1)
+    styles = {"status": STATUS_STYLES[run.status]}
+    return {title: Text(value, style=styles.get(title, "")) for title, value in values.items()}
 
 
 def _percent(accuracy: float | None) -> str:

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ffcli.cli.console import err, message
+from ffcli.cli.console import err, is_animated, message
 from ffcli.cli.words import PHASE_WORDS, describe, duration, sparkline
 from ffcli.config import RunConfig
 from ffcli.records import EpochMetrics, Phase
@@ -33,7 +33,7 @@ def watching(config: RunConfig, *, quiet: bool) -> Iterator[TrainingWatcher]:
     """The watcher that fits where stderr goes."""
     if quiet:
         yield Quiet()
-    elif not err().is_terminal or err().is_dumb_terminal:
+    elif not is_animated():
         yield Lines()
     else:
         watcher = Display()

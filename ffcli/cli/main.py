@@ -11,9 +11,12 @@ from typing import Annotated
 
 import typer
 
+from ffcli.cli.bench import bench
+from ffcli.cli.compare import compare
 from ffcli.cli.data import data_app
 from ffcli.cli.db import db_app
 from ffcli.cli.delete import delete
+from ffcli.cli.export import export
 from ffcli.cli.list_runs import list_runs
 from ffcli.cli.prune import prune
 from ffcli.cli.report import report
@@ -31,7 +34,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, sweep, list_runs, show, report, delete, prune):
+for command in (train, sweep, list_runs, show, report, compare, export, delete, prune, bench):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(db_app, name="db")
@@ -64,8 +67,7 @@ def main() -> None:
         code = app(arguments, prog_name="ff", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain once more as it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         code = 1
     except (KeyboardInterrupt, typer.Abort):
         code = _say("interrupted", Interrupted.exit_code)
@@ -82,6 +84,7 @@ def _explain(error: Exception) -> int:
     if isinstance(error, USAGE_ERROR):
         return _say(str(error.format_message()), 2)  # type: ignore[attr-defined]
     if isinstance(error, OSError):
+        _drop_stdout()
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         where = f" {error.filename}" if error.filename else ""
         return _say(f"no space left to write{where}" if full else str(error), 1)
@@ -96,6 +99,14 @@ def _say(text: str, code: int) -> int:
 
         message(f"ff: {' '.join(text.splitlines())}")
     return code
+
+
+def _drop_stdout() -> None:
+    """Where stdout cannot be written, Python would complain once more as it closes it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -34,7 +34,7 @@ def report(
     """Draw the paper's two tables from what was measured, one pair for each protocol."""
     from functools import partial
 
-    from ffcli.report import default_protocol, select
+    from ffcli.report.protocol import default_protocol, select
     from ffcli.report.tables import draw
     from ffcli.store.database import open_store
     from ffcli.store.outcomes import outcomes

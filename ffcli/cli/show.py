@@ -10,6 +10,7 @@ from ffcli.cli.train import DatabaseOption, JsonOption
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from ffcli.records import EpochMetrics, RunRecord
 
@@ -82,32 +83,49 @@ def summary(run: RunRecord) -> list[str]:
 
 
 def epoch_table(epochs: list[EpochMetrics], *, width: int) -> Table:
-    """One line an epoch: accuracy and loss, then goodness (true | wrong label) and dead units by layer."""
-    from rich.table import Table
+    """One line an epoch: accuracy and loss, then goodness (true | wrong label) and dead units by layer. A narrow
+    terminal leaves out goodness, then losses, then dead units, and cuts no number."""
+    from rich.text import Text
+
+    from ffcli.cli.layout import fitting_table
+
+    rows = [_epoch_cells(e) for e in epochs]
+    layers = range(1, 1 + max((len(e.dead_units or ()) for e in epochs), default=0))
+    validated = any(e.validation_accuracy is not None for e in epochs)
+    goodness, dead = ([f"{what} {n}" for n in layers] for what in ("goodness", "dead"))
+    for row in rows:
+        row.update({title: Text("") for title in (*goodness, *dead) if title not in row})
+    first = ["epoch", "hour", "phase", "test %", *(["held out %"] if validated else [])]
+    losses = ["loss awake", "asleep"]
+    layouts = [
+        [*first, *losses, *goodness, *dead],
+        [*first, *losses, *dead],
+        [*first, *dead],
+        first,
+        ["epoch", "test %"],
+    ]
+    return fitting_table(layouts, rows, width=width, right={*layouts[0]} - {"phase"})
+
+
+def _epoch_cells(e: EpochMetrics) -> dict[str, Text]:
+    from rich.text import Text
 
     from ffcli.cli.words import PHASE_WORDS
 
-    layers = max((len(e.dead_units or ()) for e in epochs), default=0)
-    validated = any(e.validation_accuracy is not None for e in epochs)
-    by_layer = width >= 60 + 16 * layers
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    titles = ["epoch", "hour", "phase", "test %", *(["held out %"] if validated else []), "loss awake", "asleep"]
-    if by_layer:
-        titles += [f"goodness {n}" for n in range(1, layers + 1)]
-    titles += [f"dead {n}" for n in range(1, layers + 1)]
-    for title in titles:
-        table.add_column(title, justify="left" if title == "phase" else "right", no_wrap=True)
-    for e in epochs:
-        cells = [str(e.epoch), str(e.hour), PHASE_WORDS[e.phase], _number(e.accuracy, 2)]
-        cells += [_number(e.validation_accuracy, 2)] if validated else []
-        cells += [_number(e.loss_positive, 3), _number(e.loss_negative, 3)]
-        if by_layer and e.goodness_positive and e.goodness_negative:
-            cells += [f"{t:.2f}|{w:.2f}" for t, w in zip(e.goodness_positive, e.goodness_negative, strict=True)]
-        elif by_layer:
-            cells += [""] * layers
-        cells += [f"[red]{share:.0%}[/]" if share >= DEAD else f"{share:.0%}" for share in e.dead_units or ()]
-        table.add_row(*cells)
-    return table
+    cells = {
+        "epoch": Text(str(e.epoch)),
+        "hour": Text(str(e.hour)),
+        "phase": Text(PHASE_WORDS[e.phase]),
+        "test %": Text(_number(e.accuracy, 2)),
+        "held out %": Text(_number(e.validation_accuracy, 2)),
+        "loss awake": Text(_number(e.loss_positive, 3)),
+        "asleep": Text(_number(e.loss_negative, 3)),
+    }
+    for n, (true, wrong) in enumerate(zip(e.goodness_positive or (), e.goodness_negative or (), strict=True), start=1):
+        cells[f"goodness {n}"] = Text(f"{true:.2f}|{wrong:.2f}")
+    for n, share in enumerate(e.dead_units or (), start=1):
+        cells[f"dead {n}"] = Text(f"{share:.0%}", style="red" if share >= DEAD else "")
+    return cells
 
 
 def deaths(epochs: list[EpochMetrics]) -> list[str]:

@@ -56,7 +56,7 @@ def resolve_sweep(
         lists, tables, balanced = from_file | lists, [*tables, *numbers], balanced or file_balanced
     if wrong := [n for n in tables if n not in published_tables()]:
         raise BadOption(f"--table {wrong[0]}: the paper has tables {' and '.join(map(str, published_tables()))}")
-    if not tables and not lists:
+    if not tables and not lists.keys() - {"data"}:
         raise BadOption("nothing to sweep: give --table 1, --table 2, or lists such as --pos-phase 1,2,4")
     cells = restricted(table_cells(tables), lists) if tables else combinations(lists, balanced=balanced)
     options = [parse_options(cell) for cell in cells]

@@ -58,7 +58,9 @@ def train(
     holdout: Annotated[
         int | None, option("Training images held out, to choose the best epoch.", default="0", panel=HOW)
     ] = None,
-    precision: Annotated[str | None, option("float32, float64, or bf16 (products in bfloat16).", default="float32", panel=HOW)] = None,
+    precision: Annotated[
+        str | None, option("float32, float64, or bf16 (products in bfloat16).", default="float32", panel=HOW)
+    ] = None,
     eval_every: Annotated[int, option("Evaluate every so many epochs.", default="1", panel=HOW)] = 1,
     config: Annotated[
         Path | None, option("Options from a file, as `ff show RUN --toml` prints them; flags go before.", panel=WHERE)

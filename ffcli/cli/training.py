@@ -25,6 +25,9 @@ LOCK_TIMEOUT = 60.0
 
 Asked = dict[str, Any]
 
+MAX_THREADS = 1024
+"""Many more end torch with a crash."""
+
 OF_A_PRESET = ("lr", "updates_per_batch", "epochs")
 """What a preset settles: another preset on the command line goes before a file's values of these."""
 
@@ -114,8 +117,8 @@ def resolve_request(
         raise BadOption(unknown("negatives", options.neg, STRATEGIES))
     if request.eval_every < 1:
         raise BadOption(f"--eval-every should be at least 1, not {request.eval_every}")
-    if request.threads is not None and request.threads < 1:
-        raise BadOption(f"--threads should be at least 1, not {request.threads}")
+    if request.threads is not None and not 1 <= request.threads <= MAX_THREADS:
+        raise BadOption(f"--threads should be 1 to {MAX_THREADS}, not {request.threads}")
     device = choose_device(request.device)
     ref = datasets.locate(options.dataset, wanted=options.data, folder=folder, notify=message)
     uses_masks = STRATEGIES[options.neg].masks

@@ -1,93 +1,41 @@
-"""Tables as text for other programs: markdown, CSV, JSON and LaTeX; and the words that all of them share."""
+"""Tables as text for other programs: markdown, CSV, JSON and LaTeX."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
-from ffcli.records import LAST
-from ffcli.report.tables import Cell, Row, Table
+from ffcli.report.agreement import agreement
+from ffcli.report.cells import Cell, Row
+from ffcli.report.tables import Table
+from ffcli.report.words import (
+    NOT_LEARNED,
+    NOT_RUN,
+    TIMES,
+    TITLES,
+    agreement_sentences,
+    also_measured,
+    caption,
+    difference,
+    published,
+    spread,
+    title,
+    value,
+)
 
-TITLES = {1: "n hours awake, n hours asleep", 2: "n hours awake, 1 hour asleep"}
-
-NOT_RUN = "·"
-NOT_LEARNED = "\N{EN DASH}"
-TIMES = "\N{MULTIPLICATION SIGN}"
 COLUMNS = (
     "table", "protocol", "data", "metric", "epochs", "dataset", "negatives", "pos_phase", "neg_phase",
     "mean", "std", "runs", "published", "difference", "learned",
 )  # fmt: skip
 
 
-def value(cell: Cell) -> str:
-    """`87.3`; a dash where no run left chance; `7/20 ep` of a run that is still short; `·` where there is none."""
-    if cell.measured.mean is None:
-        return cell.measured.short or NOT_RUN
-    return f"{cell.measured.mean:.1f}" if cell.measured.learned else NOT_LEARNED
-
-
-def spread(cell: Cell) -> str:
-    """`±0.4` and how many runs, of more than one."""
-    return "" if cell.measured.std is None else f"±{cell.measured.std:.1f} {TIMES}{cell.measured.runs}"
-
-
-def published(cell: Cell) -> str:
-    """The figure as the paper printed it, its "-" too."""
-    if cell.published is None:
-        return NOT_LEARNED if cell.published_learned is False else ""
-    return f"{cell.published:g}"
-
-
-def difference(cell: Cell) -> str:
-    """`-1.7`, signed."""
-    return "" if cell.difference is None else f"{cell.difference:+z.1f}"
-
-
-def title(table: Table) -> str:
-    return f"Table {table.number}: {TITLES[table.number]}"
-
-
-def caption(table: Table) -> str:
-    """Protocol, data, metric, horizon, seeds and device in one line."""
-    data = "full data" if table.protocol.data == "full" else "the sample that ships with ffcli, not the full data"
-    parts = (table.protocol.label, data, _metric(table), _seeds(table.seeds), table.protocol.device)
-    return " · ".join(filter(None, parts))
-
-
-def _metric(table: Table) -> str:
-    epochs = f"{table.epochs} epoch{'s' if table.epochs > 1 else ''}"
-    if table.metric == "final":
-        return f"final test accuracy in % after {epochs}"
-    if table.metric == "last5":
-        return f"mean test accuracy in % of the last {LAST} evaluations within {epochs}"
-    if table.protocol.holdout:
-        return f"test accuracy in % at the best epoch by held-out images within {epochs}"
-    return f"best accuracy in % on the test set itself within {epochs}"
-
-
-def _seeds(seeds: Sequence[int]) -> str:
-    if len(seeds) < 2:
-        return f"seed {seeds[0]}" if seeds else ""
-    if seeds[-1] - seeds[0] == len(seeds) - 1:
-        return f"seeds {seeds[0]}-{seeds[-1]}"
-    return f"seeds {', '.join(map(str, seeds))}" if len(seeds) <= 6 else f"{len(seeds)} seeds"
-
-
-def also_measured(table: Table) -> str:
-    """One line about schedules that neither table has; empty without any."""
-    rows = (f"{row.dataset} {row.negatives} {', '.join(map(_odd, row.cells))}" for row in table.others)
-    return "; ".join(rows)
-
-
-def _odd(cell: Cell) -> str:
-    return " ".join(filter(None, (str(cell.schedule), value(cell), spread(cell))))
-
-
 def as_json(table: Table) -> dict[str, Any]:
     """The stable names of `ff report --json`. Accuracies in percent, null where there is no number."""
+    agreed = agreement(table)
     return {
         "table": table.number,
         "protocol": {"label": table.protocol.label, **table.protocol.model_dump(mode="json")},
@@ -96,6 +44,7 @@ def as_json(table: Table) -> dict[str, Any]:
         "epochs": table.epochs,
         "rows": [_json_row(row) for row in table.rows],
         "others": [_json_row(row) for row in table.others],
+        "agreement": None if agreed is None else asdict(agreed),
     }
 
 
@@ -152,7 +101,13 @@ def _markdown(table: Table) -> str:
     lines += [_pipes([row.dataset, row.negatives, *map(_markdown_cell, row.cells)]) for row in table.rows]
     if table.others:
         lines += ["", f"Also measured, in neither table: {also_measured(table)}"]
+    if agreed := _agreement(table):
+        lines += ["", agreed]
     return "\n".join(lines) + "\n"
+
+
+def _agreement(table: Table) -> str:
+    return " ".join(f"{sentence}." for sentence in agreement_sentences(table))
 
 
 def _markdown_cell(cell: Cell) -> str:
@@ -187,6 +142,7 @@ def _latex(table: Table) -> str:
         *(_ampersands([row.dataset, row.negatives, *map(_markdown_cell, row.cells)]) for row in table.rows),
         r"    \bottomrule",
         r"  \end{tabular}",
+        *([rf"  \par {_escape(agreed)}"] if (agreed := _agreement(table)) else []),
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"

@@ -14,10 +14,13 @@ from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
-from ffcli.report.formats import (
+from ffcli.report.cells import Cell, Measured, Row
+from ffcli.report.tables import Table
+from ffcli.report.words import (
     NOT_LEARNED,
     NOT_RUN,
     TIMES,
+    agreement_sentences,
     also_measured,
     caption,
     difference,
@@ -26,7 +29,6 @@ from ffcli.report.formats import (
     title,
     value,
 )
-from ffcli.report.tables import Cell, Measured, Row, Table
 
 NEAR, FAR = 3, 10
 """Points of difference up to which a cell is green, and yellow; red beyond."""
@@ -45,6 +47,8 @@ def show(tables: Sequence[Table], console: Console) -> None:
             console.print()
         if table.others:
             console.print(Text(f"Also measured, in neither table: {also_measured(table)}"))
+        for line in agreement_sentences(table):
+            console.print(Text(line))
         if not empty:
             _show_missing(table, console)
             console.print()

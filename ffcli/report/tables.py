@@ -1,73 +1,20 @@
-"""From records to cells: the paper's two tables, filled with what was measured under one protocol.
-
-A cell is the mean over the seeds of the runs that got as far as the table's horizon; shorter runs are named, never
-counted. A run that never left chance has not learned: its number is kept beside that fact.
-"""
+"""The paper's two tables, filled with what was measured under one protocol."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from statistics import fmean
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from ffcli.config import ALGORITHM_VERSION, DataRef, Schedule
 from ffcli.published import tables as paper_tables
 from ffcli.records import Outcome, RunRecord
-from ffcli.report import DEFAULT_PRESET, Protocol, by_signature, command_for, plan
-
-Metric = Literal["final", "best", "last5"]
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What the runs of one cell gave. Accuracies in percent; None where there is no number."""
-
-    runs: int = 0
-    """Runs counted: those that got as far as the table's horizon."""
-    mean: float | None = None
-    std: float | None = None
-    """Sample deviation over the seeds; None for fewer than two runs."""
-    learned: bool | None = None
-    """Whether any of the runs ever left chance; None without runs."""
-    seeds: tuple[int, ...] = ()
-    short: str | None = None
-    """Where no run is counted, how far the longest has got: `7/20 ep`, or `failed`."""
-    running: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One schedule of one row: measured, and as the paper printed it."""
-
-    schedule: Schedule
-    measured: Measured
-    published: float | None
-    published_learned: bool | None
-    """False is the paper's "-"; None where the paper has no such cell."""
-
-    @property
-    def difference(self) -> float | None:
-        """Measured less published, in points."""
-        mean = self.measured.mean
-        return None if mean is None or self.published is None else mean - self.published
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One data set under one kind of negatives."""
-
-    dataset: str
-    """Its name; with a short fingerprint where the table has another data set of that name."""
-    negatives: str
-    fingerprint: str | None
-    """None where nothing was measured."""
-    source: str
-    """What `ff train --dataset` takes: the name, or a path."""
-    cells: tuple[Cell, ...]
+from ffcli.report.cells import Cell, Measured, Metric, Place, Row, admitted_runs, reduce_runs
+from ffcli.report.command import command_for
+from ffcli.report.plan import by_signature, plan
+from ffcli.report.protocol import DEFAULT_PRESET, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +91,8 @@ def build(
     `outcomes` are of runs with the protocol's signature; those that do not fit it are left out. Without `published`
     the paper's figures are left out too.
     """
-    admitted = _admitted(protocol, outcomes)
-    measured = {place: _reduce(runs.values(), metric, epochs) for place, runs in admitted.items()}
+    admitted = admitted_runs(protocol, outcomes)
+    measured = {place: reduce_runs(runs.values(), metric, epochs) for place, runs in admitted.items()}
     rows = _rows(admitted)
     tables = []
     for number in numbers:
@@ -157,13 +104,6 @@ def build(
     return tables
 
 
-class _Place(NamedTuple):
-    dataset: str
-    fingerprint: str
-    negatives: str
-    schedule: tuple[int, int]
-
-
 class _Head(NamedTuple):
     dataset: str
     fingerprint: str | None
@@ -173,46 +113,7 @@ class _Head(NamedTuple):
     in_paper: bool
 
 
-def _admitted(protocol: Protocol, outcomes: Iterable[Outcome]) -> dict[_Place, dict[str, Outcome]]:
-    """The protocol's runs by their place and key; of several under one key (one failed, say) the one that got on."""
-    places: dict[_Place, dict[str, Outcome]] = defaultdict(dict)
-    for outcome in outcomes:
-        config = outcome.run.config
-        if protocol.fits(config):
-            data, schedule = config.data, config.schedule
-            place = _Place(data.name, data.fingerprint, config.negatives, (schedule.positive, schedule.negative))
-            runs = places[place]
-            rival = runs.get(outcome.run.key)
-            if rival is None or rival.reached <= outcome.reached:
-                runs[outcome.run.key] = outcome
-    return places
-
-
-def _reduce(outcomes: Collection[Outcome], metric: Metric, epochs: int) -> Measured:
-    counted = [(o, value) for o in outcomes if o.reached >= epochs and (value := getattr(o, metric)) is not None]
-    running = any(o.run.status == "running" for o in outcomes)
-    if not counted:
-        return Measured(short=_progress(outcomes, epochs), running=running)
-    values = [value for _, value in counted]
-    mean = fmean(values)
-    return Measured(
-        runs=len(values),
-        mean=mean,
-        std=math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1)) if len(values) > 1 else None,
-        learned=any(o.learned for o, _ in counted),
-        seeds=tuple(o.run.config.seed for o, _ in counted),
-        running=running,
-    )
-
-
-def _progress(outcomes: Collection[Outcome], epochs: int) -> str:
-    longest = max(outcomes, key=lambda o: o.reached)
-    if longest.run.status == "failed":
-        return "failed"
-    return f"{longest.reached}/{epochs} ep" if longest.reached < epochs else "not evaluated"
-
-
-def _rows(admitted: Mapping[_Place, Mapping[str, Outcome]]) -> list[_Head]:
+def _rows(admitted: Mapping[Place, Mapping[str, Outcome]]) -> list[_Head]:
     """The paper's rows in its order, once for each content measured under that name, then the other data sets."""
     data = {place[:2]: _data(runs) for place, runs in admitted.items()}
     measured = sorted({place[:3] for place in admitted})
@@ -255,20 +156,20 @@ def _kind(number: int, positive: int, negative: int) -> bool:
 def _fill(
     head: _Head,
     schedules: Iterable[Schedule],
-    measured: Mapping[_Place, Measured],
+    measured: Mapping[Place, Measured],
     figures: Mapping[tuple[str, str], Mapping[Schedule, float | None]],
 ) -> Row:
     printed = figures.get((head.dataset, head.negatives), {}) if head.in_paper else {}
     cells = []
     for schedule in schedules:
-        place = _Place(head.dataset, head.fingerprint or "", head.negatives, (schedule.positive, schedule.negative))
+        place = Place(head.dataset, head.fingerprint or "", head.negatives, (schedule.positive, schedule.negative))
         figure = printed.get(schedule)
         learned = figure is not None if schedule in printed else None
         cells.append(Cell(schedule, measured.get(place, Measured()), figure, learned))
     return Row(head.label, head.negatives, head.fingerprint, head.source, tuple(cells))
 
 
-def _others(heads: Iterable[_Head], measured: Mapping[_Place, Measured]) -> tuple[Row, ...]:
+def _others(heads: Iterable[_Head], measured: Mapping[Place, Measured]) -> tuple[Row, ...]:
     rows = []
     for head in heads:
         own = sorted(place.schedule for place in measured if place[:3] == head[:3])

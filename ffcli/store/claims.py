@@ -89,7 +89,7 @@ def record_epoch(store: Store, claim: Claim, metrics: EpochMetrics) -> None:
     with writing(store) as session:
         _update(session, claim)
         session.merge(epoch_row(claim.run_id, metrics))
-        _aggregate(session, claim)
+        aggregate(session, claim.run_id)
 
 
 def rewind(store: Store, claim: Claim, epoch: int) -> None:
@@ -97,7 +97,7 @@ def rewind(store: Store, claim: Claim, epoch: int) -> None:
     with writing(store) as session:
         _update(session, claim)
         session.execute(delete(Epoch).where(Epoch.run_id == claim.run_id, Epoch.epoch > epoch))
-        _aggregate(session, claim)
+        aggregate(session, claim.run_id)
 
 
 def add_provenance(store: Store, claim: Claim, provenance: Provenance) -> None:
@@ -138,15 +138,15 @@ def _update(session: Session, claim: Claim, **values: Any) -> None:
         raise ClaimLost(f"run {claim.run_id[:7]} was given up while this process slept, and is no longer its to write")
 
 
-def _aggregate(session: Session, claim: Claim) -> None:
+def aggregate(session: Session, run_id: str) -> None:
     """Renew what the run's row says of its epochs (as `records.best_accuracy` and its fields define it)."""
-    mine = Epoch.run_id == claim.run_id
+    mine = Epoch.run_id == run_id
     trained = (mine, Epoch.epoch > 0, Epoch.accuracy.is_not(None))
     choice = func.coalesce(Epoch.validation_accuracy, Epoch.accuracy)
     last = select(func.coalesce(func.max(Epoch.epoch), 0)).where(mine).scalar_subquery()
     session.execute(
         update(Run)
-        .where(Run.id == claim.run_id)
+        .where(Run.id == run_id)
         .values(
             epochs_done=last,
             best_accuracy=select(Epoch.accuracy)

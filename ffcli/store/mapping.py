@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from ffcli.config import RunConfig
-from ffcli.records import EpochMetrics, Phase, RunRecord
+from ffcli.records import EpochMetrics, RunRecord
 from ffcli.store.liveness import Owner, abandoned
 from ffcli.store.tables import Epoch, Run
 
@@ -48,20 +51,23 @@ def epoch_row(run_id: str, metrics: EpochMetrics) -> Epoch:
     return Epoch(run_id=run_id, **{name: value for name, value in asdict(metrics).items() if value is not None})
 
 
-def epoch_metrics(row: Epoch) -> EpochMetrics:
-    return EpochMetrics(
-        epoch=row.epoch,
-        hour=row.hour,
-        phase=cast(Phase | None, row.phase),
-        accuracy=row.accuracy,
-        validation_accuracy=row.validation_accuracy,
-        loss_positive=row.loss_positive,
-        loss_negative=row.loss_negative,
-        goodness_positive=_floats(row.goodness_positive),
-        goodness_negative=_floats(row.goodness_negative),
-        dead_units=_floats(row.dead_units),
-        seconds=row.seconds,
-    )
+EPOCH_COLUMNS = tuple(Epoch.__table__.c[name] for name in EpochMetrics.__slots__)
+"""What `epoch_metrics` reads, in order."""
+
+
+def epoch_metrics(row: Sequence[Any]) -> EpochMetrics:
+    """A row of EPOCH_COLUMNS."""
+    values = [*row[:-4], *map(_floats, row[-4:-1]), row[-1]]
+    return EpochMetrics(*values)
+
+
+def epochs_by_run(session: Session, ids: Collection[str]) -> dict[str, list[EpochMetrics]]:
+    """All epochs of some runs (at most some hundred), in order; an empty list where a run has none."""
+    epochs: dict[str, list[EpochMetrics]] = {id: [] for id in ids}
+    found = select(Epoch.run_id, *EPOCH_COLUMNS).where(Epoch.run_id.in_(ids)).order_by(Epoch.run_id, Epoch.epoch)
+    for id, *row in session.execute(found):
+        epochs[id].append(epoch_metrics(row))
+    return epochs
 
 
 def _floats(values: list[float] | None) -> tuple[float, ...] | None:

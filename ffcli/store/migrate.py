@@ -19,7 +19,7 @@ from ffcli.store.sqlite import BEGIN, BUSY_TIMEOUT, IMMEDIATE, connect, copy_dat
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0001"
+HEAD = "0003"
 """The revision that this program reads and writes."""
 
 
@@ -61,7 +61,7 @@ def upgrade(path: Path, *, timeout: float = BUSY_TIMEOUT, folder: Path | None = 
     wait. Raises BadDatabase where the file is newer than `folder` or would lose references; nothing is changed then.
     """
     folder = folder or migrations_folder()
-    known = _revisions(folder)
+    known = revisions(folder)
     refuse_newer(path, look(path, read_only=False, timeout=timeout) if path.exists() else None, known)
     engine = engine_for(path, timeout=timeout, foreign_keys=False, pooled=False).execution_options(**{BEGIN: IMMEDIATE})
     with engine.begin() as connection:
@@ -97,11 +97,12 @@ def refuse_newer(path: Path, revision: str | None, known: list[str]) -> None:
         )
 
 
-def _revisions(folder: Path) -> list[str]:
+def revisions(folder: Path | None = None) -> list[str]:
     """All revisions in `folder`, newest first."""
     from alembic.script import ScriptDirectory
 
-    return [script.revision for script in ScriptDirectory.from_config(_alembic_config(folder)).walk_revisions()]
+    scripts = ScriptDirectory.from_config(_alembic_config(folder or migrations_folder()))
+    return [script.revision for script in scripts.walk_revisions()]
 
 
 def _alembic_config(folder: Path) -> Config:

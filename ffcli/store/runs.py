@@ -4,37 +4,43 @@ interrupted or stale, and marked so by the next claim."""
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Any, get_args
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, Select, Text, func, select, type_coerce
 from sqlalchemy import delete as delete_rows
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from ffcli.errors import BadOption, NoSuchRun, RunBusy, unknown
 from ffcli.records import EpochMetrics, RunRecord, Status
 from ffcli.store import states
 from ffcli.store.database import Store, reading, writing
 from ffcli.store.liveness import utc_now
-from ffcli.store.mapping import RUN_COLUMNS, collector_paused, epoch_metrics, run_record
-from ffcli.store.tables import IS_CURRENT, Epoch, Run
+from ffcli.store.mapping import RUN_COLUMNS, collector_paused, epochs_by_run, run_record
+from ffcli.store.tables import IS_CURRENT, Run
 
 SHORT = 7
 """Hex digits that an id is shown with, at least."""
 
+AT_ONCE = 500
+"""Rows, or ids in a condition, that one statement reads."""
+
 STATUSES: tuple[Status, ...] = get_args(Status)
 
-_ORDERS: dict[str, ColumnElement[Any]] = {
-    "started": Run.started.desc(),
-    "best": Run.best_accuracy.desc().nulls_last(),
-    "final": Run.final_accuracy.desc().nulls_last(),
-    "epochs": Run.epochs_done.desc(),
-    "seconds": Run.seconds.desc(),
-    "dataset": Run.dataset.asc(),
+_NEWEST = (Run.started.desc(), Run.id.desc())
+_ORDERS: dict[str, tuple[ColumnElement[Any], ...]] = {
+    "started": _NEWEST,
+    "oldest": (Run.started.asc(), Run.id.asc()),
+    "best": (Run.best_accuracy.desc().nulls_last(), *_NEWEST),
+    "final": (Run.final_accuracy.desc().nulls_last(), *_NEWEST),
+    "epochs": (Run.epochs_done.desc(), *_NEWEST),
+    "seconds": (Run.seconds.desc(), *_NEWEST),
+    "dataset": (Run.dataset.asc(), *_NEWEST),
 }
 SORTS = tuple(_ORDERS)
 
@@ -74,8 +80,7 @@ def get(store: Store, prefix: str) -> RunRecord:
 def epochs(store: Store, run_id: str) -> list[EpochMetrics]:
     """All epochs of a run, in order. `run_id` is the whole id."""
     with reading(store) as session:
-        rows = session.scalars(select(Epoch).where(Epoch.run_id == run_id).order_by(Epoch.epoch))
-        return [epoch_metrics(row) for row in rows]
+        return epochs_by_run(session, [run_id])[run_id]
 
 
 def list_runs(store: Store, filters: Filters | None = None) -> list[RunRecord]:
@@ -87,13 +92,13 @@ def list_runs(store: Store, filters: Filters | None = None) -> list[RunRecord]:
 
 def short_ids(store: Store, ids: Iterable[str]) -> dict[str, str]:
     """For each id its shortest prefix, of at least SHORT digits, that no other run in the store shares."""
+    short = {id: id[:SHORT] for id in ids}
     with reading(store) as session:
-        every = sorted(session.scalars(select(Run.id)))
-    length = dict.fromkeys(every, SHORT)
-    for one, other in pairwise(every):
-        apart = 1 + next(i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
-        length[one], length[other] = max(length[one], apart), max(length[other], apart)
-    return {id: id[: length.get(id, SHORT)] for id in ids}
+        for some in chunks(short):
+            for id, *neighbours in session.execute(neighbours_of(some)):
+                shared = max(_shared(id, other or "") for other in neighbours)
+                short[id] = id[: max(SHORT, shared + 1)]
+    return short
 
 
 def delete(store: Store, prefix: str) -> RunRecord:
@@ -108,6 +113,26 @@ def delete(store: Store, prefix: str) -> RunRecord:
         session.execute(delete_rows(Run).where(Run.id == record.id))
         states.remove(states.files_of(store, record.id))
         return record
+
+
+def chunks(ids: Iterable[str]) -> Iterator[list[str]]:
+    """`ids`, AT_ONCE at a time."""
+    left = iter(ids)
+    while some := list(islice(left, AT_ONCE)):
+        yield some
+
+
+def neighbours_of(ids: list[str]) -> Select[Any]:
+    """Each id with the one before and the one after it in the store: no other shares a longer prefix."""
+    other = aliased(Run)
+    before = select(func.max(other.id)).where(other.id < Run.id).scalar_subquery()
+    after = select(func.min(other.id)).where(other.id > Run.id).scalar_subquery()
+    return select(Run.id, before, after).where(Run.id.in_(ids))
+
+
+def _shared(one: str, other: str) -> int:
+    """How many digits two different ids begin with alike."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
 
 
 def _get(session: Session, prefix: str) -> RunRecord:
@@ -129,31 +154,34 @@ def _get(session: Session, prefix: str) -> RunRecord:
 
 
 def _matching(session: Session, filters: Filters) -> Iterator[RunRecord]:
-    """Records that pass, in order. Status and tag are looked at here: the first depends on which processes live."""
+    """Records that pass, in order. Status and tag are looked at here: the first depends on which processes live, the
+    second is one of a list. Rows come as they are asked for, so that whoever has enough ends the reading."""
     now = utc_now()
-    statement = _select(filters)
-    if filters.status is None and filters.tag is None:
-        statement = statement.limit(filters.limit)
-    for row in session.execute(statement):
+    for row in session.execute(statement(filters), execution_options={"yield_per": AT_ONCE}):
         record = run_record(row, now)
         if filters.status in (None, record.status) and (filters.tag is None or filters.tag in record.tags):
             yield record
 
 
-def _select(filters: Filters) -> Select[Any]:
+def statement(filters: Filters) -> Select[Any]:
+    """The rows among which the runs that pass are, in order; no others, and no more than asked for, unless status or
+    tag is to be looked at."""
     if filters.status is not None and filters.status not in STATUSES:
         raise BadOption(unknown("status", filters.status, STATUSES))
     if filters.sort not in _ORDERS:
         raise BadOption(unknown("sort key", filters.sort, SORTS))
-    statement = select(*RUN_COLUMNS).order_by(_ORDERS[filters.sort], Run.started.desc(), Run.id)
+    rows = select(*RUN_COLUMNS).order_by(*_ORDERS[filters.sort])
     for column in ("dataset", "negatives", "pos_phase", "neg_phase", "preset"):
         wanted = getattr(filters, column)
         if wanted is not None:
-            statement = statement.where(getattr(Run, column) == wanted)
+            rows = rows.where(getattr(Run, column) == wanted)
     if filters.since is not None:
-        statement = statement.where(Run.started >= filters.since)
+        rows = rows.where(Run.started >= filters.since)
+    if filters.tag is not None:
+        written = json.dumps(filters.tag, ensure_ascii=False)
+        rows = rows.where(type_coerce(Run.tags, Text).contains(written, autoescape=True))
     if filters.status is not None:
-        statement = statement.where(Run.status.in_({filters.status, "running"}))
+        rows = rows.where(Run.status.in_({filters.status, "running"}))
     elif not filters.include_superseded:
-        statement = statement.where(IS_CURRENT)
-    return statement
+        rows = rows.where(IS_CURRENT)
+    return rows.limit(filters.limit) if filters.status is None and filters.tag is None else rows

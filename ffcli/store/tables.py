@@ -1,8 +1,12 @@
-"""The models: a run is one trajectory, with one row for each of its epochs. `migrations/` makes their tables."""
+"""The models: a run is one trajectory, with one row for each of its epochs; a benchmark is one of `ff bench`.
+
+`migrations/` makes their tables.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
@@ -27,6 +31,10 @@ IS_CURRENT = sa.text("status <> 'superseded'")
 """As a literal: only so does SQLite see that the partial index serves a query."""
 
 
+PARSED = 1 << 14
+"""So many texts of a column are remembered with the record that each gave."""
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """Aware UTC datetimes, also where the database keeps none (SQLite)."""
 
@@ -41,7 +49,10 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class AsJson(TypeDecorator[Any]):
-    """A record as JSON text, which pydantic reads in half the time of parsing it first."""
+    """A record as JSON text, which pydantic reads in half the time of parsing it first.
+
+    Records are frozen, so equal texts may give the same one: thousands of runs share a few provenances and tags.
+    """
 
     impl = Text
     cache_ok = True
@@ -50,12 +61,13 @@ class AsJson(TypeDecorator[Any]):
         super().__init__()
         self.type_ = type_
         self.adapter = TypeAdapter[Any](type_)
+        self.read = lru_cache(PARSED)(self.adapter.validate_json)
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         return None if value is None else self.adapter.dump_json(value).decode()
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        return None if value is None else self.adapter.validate_json(value)
+        return None if value is None else self.read(value)
 
 
 class Base(DeclarativeBase):
@@ -69,10 +81,11 @@ class Run(Base):
         CheckConstraint(
             "status IN ('running', 'completed', 'interrupted', 'failed', 'stale', 'superseded')", name="status"
         ),
-        # One row that is not superseded under a key: so one running row too, and one answer to a lookup.
-        Index("uq_run_key_current", "key", unique=True, sqlite_where=IS_CURRENT, postgresql_where=IS_CURRENT),
+        # One row that is not superseded under a key: so one running row too, and one answer to a lookup. The migration
+        # gives PostgreSQL the same condition; here it would load that dialect at every start.
+        Index("uq_run_key_current", "key", unique=True, sqlite_where=IS_CURRENT),
         Index("ix_run_status", "status"),
-        Index("ix_run_started", "started"),
+        Index("ix_run_started", "started", "id"),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -113,6 +126,8 @@ class Run(Base):
 
 class Epoch(Base):
     __tablename__ = "epoch"
+    # All that a report asks of an epoch, without its row.
+    __table_args__ = (Index("ix_epoch_accuracy", "run_id", "epoch", "accuracy", "validation_accuracy"),)
 
     run_id: Mapped[str] = mapped_column(String(32), ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
     epoch: Mapped[int] = mapped_column(primary_key=True)
@@ -126,3 +141,15 @@ class Epoch(Base):
     goodness_negative: Mapped[list[float] | None] = mapped_column(JSON)
     dead_units: Mapped[list[float] | None] = mapped_column(JSON)
     seconds: Mapped[float]
+
+
+class Benchmark(Base):
+    __tablename__ = "benchmarks"
+    __table_args__ = (Index("ix_benchmarks_host", "host", "measured"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    measured: Mapped[datetime] = mapped_column(UtcDateTime)
+    host: Mapped[str] = mapped_column(Text)  # A copy out of the machine, to filter by.
+    machine: Mapped[dict[str, Any]] = mapped_column(JSON)
+    rows: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    breakdown: Mapped[list[dict[str, Any]]] = mapped_column(JSON)

@@ -12,9 +12,19 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from ffcli.cli.db import db_app
+from ffcli.config import DataRef, TrainOptions, resolve
 from ffcli.errors import BadDatabase
+from ffcli.records import EpochMetrics
+from ffcli.store import claims
 from ffcli.store.database import open_store
+from ffcli.store.liveness import this_process
 from ffcli.store.migrate import HEAD
+
+DATA = DataRef(
+    name="mnist", source="full", fingerprint="f" * 64, features=784, classes=10, train=60_000, test=10_000,
+    largest_class=11.35,
+)  # fmt: skip
+EPOCH = EpochMetrics(1, 118, "positive", 50.0, None, None, None, None, None, None, seconds=1.0)
 
 
 def ff_db(*arguments: str | Path, db: Path) -> Result:
@@ -95,3 +105,26 @@ def test_the_store_never_loads_torch_and_opening_at_head_never_loads_alembic(db:
         "assert not {'torch', 'alembic'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", program, str(db)], check=True)
+
+
+def test_merge_says_what_it_takes_in(db: Path) -> None:
+    other = db.with_name("other.db")
+    with open_store(other) as store:
+        for seed in range(2):
+            claim = claims.claim(store, resolve(TrainOptions(seed=seed), DATA, uses_masks=False), owner=this_process())
+            claims.record_epoch(store, claim, EPOCH)
+            claims.finish(store, claim)
+    counts = {"taken": 2, "extended": 0, "already_here": 0, "left_out": 0, "superseded": 0, "epochs": 2, "files": 0}
+    planned = json.loads(ff_db("merge", other, "--dry-run", "--json", db=db).stdout)
+    assert planned == counts | {"notices": [], "dry_run": True}
+    assert "would take in 2 runs" in ff_db("merge", other, "--dry-run", db=db).stdout
+    assert "took in 2 runs" in ff_db("merge", other, db=db).stdout
+    again = json.loads(ff_db("merge", other, "--json", db=db).stdout)
+    assert (again["taken"], again["already_here"], again["dry_run"]) == (0, 2, False)
+
+
+def test_a_dry_merge_makes_no_database(db: Path) -> None:
+    new = db.with_name("new.db")
+    assert "would take in 0 runs" in ff_db("merge", db, "--dry-run", db=new).stdout
+    assert not new.exists()
+    assert isinstance(ff_db("merge", db, db=db).exception, BadDatabase)

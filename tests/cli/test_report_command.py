@@ -38,14 +38,14 @@ def _fresh_console() -> Iterator[None]:
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "ffcli.db"
     with open_store(path) as store:
-        _train(store, (40.0, 70.0, 60.0), epochs=3, neg="masks", dataset="fashion", pos_phase=16)
-        _train(store, (40.0, 80.0), epochs=2, neg="masks", dataset="fashion", pos_phase=16, seed=1, tags=("night",))
-        _train(store, (90.0,), epochs=1, preset="paper", unseparated=True)
-        _train(store, (55.0,), epochs=1, source="sample")
+        store_run(store, (40.0, 70.0, 60.0), epochs=3, neg="masks", dataset="fashion", pos_phase=16)
+        store_run(store, (40.0, 80.0), epochs=2, neg="masks", dataset="fashion", pos_phase=16, seed=1, tags=("night",))
+        store_run(store, (90.0,), epochs=1, preset="paper", unseparated=True)
+        store_run(store, (55.0,), epochs=1, source="sample")
     return path
 
 
-def _train(
+def store_run(
     store: Store, accuracies: tuple[float, ...], *, source: Any = "full", tags: tuple[str, ...] = (), **options: Any
 ) -> None:
     asked = parse_options(options)

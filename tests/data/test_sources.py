@@ -89,6 +89,7 @@ def test_an_idx_file_with_another_digest_is_named_with_both_digests(tmp_path: Pa
         (idx(IMAGES)[:-1], "59 bytes of data where its header says 60"),
         (b"<html>404</html>", "no idx file"),
     ],
+    ids=["empty", "truncated gz", "truncated", "html"],
 )
 def test_a_broken_idx_file_is_said_to_be_what_it_is(tmp_path: Path, content: bytes, says: str) -> None:
     path = tmp_path / "file"

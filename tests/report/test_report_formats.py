@@ -11,8 +11,8 @@ import pytest
 from test_report_protocol import data_ref, outcome
 
 from ffcli.records import Outcome
-from ffcli.report import Protocol
 from ffcli.report.formats import as_csv, as_json, as_latex, as_markdown
+from ffcli.report.protocol import Protocol
 from ffcli.report.tables import Table, draw
 
 

@@ -10,13 +10,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ffcli.config import PRESETS, UNSEPARATED, DataRef, RunConfig, Schedule, TrainOptions, parse_options, resolve
 from ffcli.errors import BadOption
 from ffcli.records import Outcome, RunRecord, Status
-from ffcli.report import Protocol, command_for, default_protocol, plan, select
+from ffcli.report.command import command_for
+from ffcli.report.plan import plan
+from ffcli.report.protocol import Protocol, default_protocol, select
 
 _ids = itertools.count()
 
@@ -164,13 +166,14 @@ def test_selection() -> None:
 @pytest.mark.parametrize(
     ("fields", "cell", "command"),
     [
-        ({}, ("fashion", "masks", "16:1"), "--neg masks --pos-phase 16"),
-        ({"data": "sample"}, ("mnist", "label", "2:2"), "--neg label --pos-phase 2 --balanced --data sample"),
+        ({}, ("fashion", "masks", "16:1"), "--data full --neg masks --pos-phase 16"),
+        ({"data": "sample"}, ("mnist", "label", "2:2"), "--data sample --neg label --pos-phase 2 --balanced"),
         (
             {"lr": 1e-3, "updates_per_batch": 50},
             ("mnist", "label", "0:0"),
-            "--neg label --unseparated --preset paper",
+            "--data full --neg label --unseparated --preset paper",
         ),
+        ({"device": "cuda"}, ("mnist", "label", "1:1"), "--data full --neg label --pos-phase 1 --device cuda"),
         (
             {"lr": 0.01, "hidden": (9, 9)},
             ("a b.npz", "label", "4:2"),
@@ -186,6 +189,7 @@ def test_commands_are_short(fields: dict[str, Any], cell: tuple[str, str, str], 
     assert command_for(Protocol(**fields), dataset, negatives, schedule) == expected
 
 
+@settings(deadline=None)
 @given(
     protocol=st.builds(
         Protocol,

@@ -13,10 +13,10 @@ from test_report_protocol import data_ref, outcome
 
 from ffcli.published import tables as paper_tables
 from ffcli.records import Outcome
-from ffcli.report import Protocol
-from ffcli.report.formats import NOT_LEARNED
+from ffcli.report.protocol import Protocol
 from ffcli.report.render import show
 from ffcli.report.tables import draw
+from ffcli.report.words import NOT_LEARNED
 
 NUMBER = re.compile(r"[±×+-]?\d+(?:\.\d+)?")  # noqa: RUF001
 WIDTHS = (200, 120, 80, 60, 40)
@@ -73,7 +73,7 @@ def test_narrow_terminals_get_other_layouts() -> None:
 def test_what_is_missing_and_the_command_that_fills_it() -> None:
     text = printed([outcome("unseparated", 92.0), outcome(reached=7, status="running"), outcome("4:2", 33.0)], 100)
     assert "34 of 36 cells not yet run; the first, mnist label 2:2, is filled by:" in text
-    assert "\n  ff train --dataset mnist --neg label --pos-phase 2 --balanced\n" in text
+    assert "\n  ff train --dataset mnist --data full --neg label --pos-phase 2 --balanced\n" in text
     assert "7/20 ep" in text
     assert "Also measured, in neither table: mnist label 4:2 33.0" in text
     assert "Nothing is measured yet" not in text
@@ -82,7 +82,9 @@ def test_what_is_missing_and_the_command_that_fills_it() -> None:
 def test_nothing_measured() -> None:
     assert printed([]).count(NOT_LEARNED) == 2 + 1, "the paper's two and the legend's"
     text = printed([], 40)
-    assert text.endswith("Nothing is measured yet. To start:\n  ff train --dataset mnist --neg label --unseparated\n")
+    assert text.endswith(
+        "Nothing is measured yet. To start:\n  ff train --dataset mnist --data full --neg label --unseparated\n"
+    )
     assert "cells not yet run" not in text
 
 

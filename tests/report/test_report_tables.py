@@ -6,15 +6,16 @@ from collections import defaultdict
 from statistics import mean, stdev
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_report_protocol import data_ref, outcome
 
 from ffcli import published
 from ffcli.config import Schedule
 from ffcli.records import Outcome
-from ffcli.report import Protocol
-from ffcli.report.tables import Cell, Metric, Table, build, draw
+from ffcli.report.cells import Cell, Metric
+from ffcli.report.protocol import Protocol
+from ffcli.report.tables import Table, build, draw
 
 
 def tables_of(*outcomes: Outcome, metric: Metric = "final", epochs: int = 20) -> list[Table]:
@@ -43,7 +44,7 @@ def test_without_runs_the_tables_are_the_papers() -> None:
                 assert (cell.published, cell.published_learned) == (figure, figure is not None)
                 assert (cell.measured.mean, cell.measured.runs, cell.measured.learned) == (None, 0, None)
         assert table.epochs == 20
-        assert table.next_command == "ff train --dataset mnist --neg label --unseparated"
+        assert table.next_command == "ff train --dataset mnist --data full --neg label --unseparated"
 
 
 def test_a_cell_is_the_mean_over_its_seeds() -> None:
@@ -149,6 +150,7 @@ outcomes = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(outcomes, max_size=30, unique_by=lambda o: (o.run.config.data.name, o.run.key)))
 def test_every_run_stands_in_one_cell_of_each_protocol_that_admits_it_and_in_no_other(runs: list[Outcome]) -> None:
     drawn = draw([o.run for o in runs], lambda horizon: runs, default=Protocol(), epochs=20)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -14,7 +15,7 @@ from sqlalchemy import text
 from store_helpers import in_processes, make_config, make_epoch
 
 from ffcli.errors import BadDatabase
-from ffcli.store import claims, migrate
+from ffcli.store import claims, migrate, outcomes, runs
 from ffcli.store.database import Store, open_store, reading
 from ffcli.store.liveness import this_process
 from ffcli.store.sqlite import engine_for
@@ -46,7 +47,7 @@ def newer_program(tmp_path: Path) -> Path:
 def program_with_next(folder: Path, more: str) -> Path:
     """The migrations of a later program: ours and one that makes the parent table anew."""
     shutil.copytree(migrate.migrations_folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "0002_next.py").write_text(NEXT.format(head=migrate.HEAD, more=more))
+    (folder / "versions" / "next.py").write_text(NEXT.format(head=migrate.HEAD, more=more))
     return folder
 
 
@@ -91,7 +92,7 @@ def test_every_constraint_has_a_name(store: Store) -> None:
 
 def test_down_and_up_again(store: Store) -> None:
     engine = engine_for(store.path, foreign_keys=False)
-    for target, tables in (("base", {"alembic_version"}), ("head", {"alembic_version", "run", "epoch"})):
+    for target, tables in (("base", {"alembic_version"}), ("head", {"alembic_version", *Base.metadata.tables})):
         with engine.begin() as connection:
             migrate.run_migrations(connection, target=target)
         with engine.begin() as connection:
@@ -114,6 +115,43 @@ def test_an_upgrade_with_rows_keeps_every_child_and_a_backup(filled: Path, newer
     assert count(done.backup, "epoch") == 12
     with pytest.raises(BadDatabase, match="newer than this program"):
         open_store(filled)
+
+
+def test_a_database_of_the_first_revision_is_upgraded_as_it_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    engine = engine_for(path, foreign_keys=False)
+    with engine.begin() as connection:
+        migrate.run_migrations(connection, target="0001")
+        config = make_config()
+        row: dict[str, Any] = {
+            "id": "a" * 32,
+            "key": config.key,
+            "status": "completed",
+            "tags": '["first"]',
+            "provenance": "[]",
+        }
+        row |= {"config": config.model_dump_json(), "dataset": "mnist", "data_source": "full", "negatives": "label"}
+        row |= {"pos_phase": 1, "neg_phase": 1, "preset": "fast@1", "seed": 0, "epochs_requested": 20, "epochs_done": 3}
+        row |= {"started": "2026-01-01 00:00:00.000000", "host": "lab", "pid": 1, "pid_started": 0.0, "seconds": 4.5}
+        connection.execute(text(f"INSERT INTO run ({', '.join(row)}) VALUES ({', '.join(f':{n}' for n in row)})"), row)
+        for epoch in range(1, 4):
+            columns = "run_id, epoch, hour, accuracy, goodness_positive, seconds"
+            values = f"'{row['id']}', {epoch}, {118 * epoch}, {20.5 * epoch}, '[1.5, 2.5]', 1.5"
+            connection.execute(text(f"INSERT INTO epoch ({columns}) VALUES ({values})"))
+    engine.dispose()
+    with open_store(path) as store:
+        assert store.upgraded == migrate.Upgrade("0001", migrate.HEAD, tmp_path / "runs.db.0001.bak")
+        run = runs.get(store, "a")
+        assert (run.config, run.tags, run.epochs_done, run.best_accuracy) == (config, ("first",), 3, None)
+        assert [(e.epoch, e.accuracy, e.goodness_positive) for e in runs.epochs(store, run.id)] == [
+            (epoch, 20.5 * epoch, (1.5, 2.5)) for epoch in range(1, 4)
+        ]
+        [outcome] = outcomes.outcomes(store, 3)
+        assert (outcome.final, outcome.last5) == (61.5, 41.0)
+        with reading(store) as session:
+            indices = set(session.scalars(text("SELECT name FROM sqlite_master WHERE type = 'index'")))
+        assert {"ix_epoch_accuracy", "ix_run_started", "uq_run_key_current"} <= indices
+    assert count(path.with_name("runs.db.0001.bak"), "epoch") == 3
 
 
 def test_eight_processes_upgrade_at_once(filled: Path, newer_program: Path) -> None:

@@ -1,0 +1,85 @@
+"""`ff export`: runs and epochs for other programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ffcli.cli.train import DatabaseOption
+
+Format = Literal["csv", "json"]
+
+
+def export(
+    format: Annotated[
+        Format, typer.Option(help="csv: a row an epoch. json: a list of runs with their epochs.")
+    ] = "csv",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write; else standard output.", show_default=False)
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
+    neg: Annotated[str | None, typer.Option(help="Only these negatives.")] = None,
+    preset: Annotated[str | None, typer.Option(help="fast, paper or custom.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
+    all: Annotated[bool, typer.Option("--all", help="Superseded runs too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Write runs and epochs as CSV or JSON, oldest run first."""
+    from ffcli.cli.console import message
+    from ffcli.cli.list_runs import stored_preset
+    from ffcli.store import export
+    from ffcli.store.database import open_store
+    from ffcli.store.runs import Filters
+
+    filters = Filters(
+        dataset=dataset, negatives=neg, preset=stored_preset(preset), tag=tag, include_superseded=all, sort="oldest"
+    )
+    with open_store(db, create=False) as store:
+        pieces = (export.as_json if as_json or format == "json" else export.as_csv)(store, filters)
+        if output is None:
+            sys.stdout.writelines(pieces)
+        else:
+            write_beside(_new_file(output, store.path), pieces)
+            message(f"written: {output}")
+
+
+def _new_file(output: Path, database: Path) -> Path:
+    """The file to write. Raises BadOption where there can be none, and for the database."""
+    from ffcli.errors import BadOption
+
+    if output.exists() and not output.is_file():
+        raise BadOption(f"--output {output} is no file: give the name of one")
+    if not output.absolute().parent.is_dir():
+        raise BadOption(f"--output {output}: {output.absolute().parent} is no folder, make it first")
+    if output.exists() and database.exists() and output.samefile(database):
+        raise BadOption(f"--output {output} is the database: give another name")
+    return output.resolve()
+
+
+def write_beside(path: Path, pieces: Iterable[str]) -> None:
+    """Write a text file under another name and rename it: `path` is the whole of it, or what it was before.
+
+    Raises StorageFull, and BadOption where the folder cannot be written.
+    """
+    import errno
+    import os
+    from uuid import uuid4
+
+    from ffcli.errors import BadOption, StorageFull
+
+    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
+    try:
+        with part.open("x", encoding="utf-8", newline="") as file:
+            file.writelines(pieces)
+        os.replace(part, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(f"no space left to write {path}: free some, then ask again") from error
+        raise BadOption(f"--output {path}: {(error.strerror or str(error)).lower()}") from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,150 @@
+"""Which run of one side stands beside which of the other: two runs that agree in all that the sides do not name.
+
+Naming `preset` leaves rate and updates to differ; naming different tags leaves the whole protocol to differ, so that
+runs of one cell (data, negatives, phases) and seed are partners. A run that fits both sides is on neither.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ffcli.config import RunConfig
+from ffcli.errors import BadOption
+from ffcli.records import RunRecord
+from ffcli.report.protocol import SHARED, data_kind
+from ffcli.report.selectors import NAMES, Selector, overlap, select, shown, values_of
+
+Pair = tuple[RunRecord, RunRecord]
+
+LOOSE = ("lr_scaling", "mask_blur")
+"""Settings that do not show in every run: partners agree where some value fits both."""
+
+_CELL: dict[str, Callable[[RunConfig], Any]] = {
+    "content": lambda c: c.data.fingerprint,
+    "data": data_kind,
+    "dataset": lambda c: c.data.name,
+    "neg": lambda c: c.negatives,
+    "pos_phase": lambda c: c.schedule.positive,
+    "neg_phase": lambda c: c.schedule.negative,
+    "seed": lambda c: c.seed,
+}
+_SETTINGS = (*_CELL, *SHARED)
+
+_LEAVES_OPEN: Mapping[str, tuple[str, ...]] = {
+    "dataset": ("dataset", "content"),
+    "data": ("data", "content"),
+    "unseparated": ("pos_phase", "neg_phase"),
+    "preset": ("lr", "updates_per_batch"),
+    "tag": (*SHARED, *LOOSE),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    pairs: tuple[Pair, ...]
+    agreed: tuple[str, ...]
+    """The settings in which all partners agree because neither side names them; LOOSE ones among them."""
+    unpaired: tuple[int, int]
+    """Runs of either side without a partner."""
+    in_both: int
+    """Runs that both sides select."""
+
+
+def setting(config: RunConfig, name: str) -> Any:
+    return _CELL[name](config) if name in _CELL else getattr(config, name)
+
+
+def pair(runs: Iterable[RunRecord], a: Selector, b: Selector, only: Sequence[Selector] = ()) -> Pairing:
+    """Partners among the runs that are not superseded and fit `only`.
+
+    Raises BadOption where a side selects nothing, both select the same, no run has a partner, or one has several.
+    """
+    if a.conditions == b.conditions:
+        raise BadOption(f"both sides are {a.text}: name what they differ in, such as neg=label and neg=masks")
+    current = [run for run in runs if run.status != "superseded"]
+    ours, theirs = select(current, *only, a), select(current, *only, b)
+    in_both = {run.id for run in ours} & {run.id for run in theirs}
+    ours, theirs = ([run for run in side if run.id not in in_both] for side in (ours, theirs))
+    if not (ours and theirs):
+        within, other = (b, a) if ours else (a, b)
+        raise BadOption(f"every run with {within.text} is one with {other.text} too: there is nothing to compare")
+    agreed = _agreed(a, b, only)
+    pairs = _partners(ours, theirs, agreed)
+    if not pairs:
+        raise BadOption(_no_partners(ours, theirs, agreed, a, b))
+    _refuse_rivals(pairs, a, b)
+    return Pairing(tuple(pairs), agreed, (len(ours) - len(pairs), len(theirs) - len(pairs)), len(in_both))
+
+
+def _agreed(a: Selector, b: Selector, only: Sequence[Selector]) -> tuple[str, ...]:
+    named = {name for selector in (a, b, *only) for name in selector.conditions}
+    if a.conditions.get("tag") == b.conditions.get("tag"):
+        named.discard("tag")
+    left_open = settings_named(named)
+    if "content" not in left_open:
+        left_open.add("dataset")  # the same content under another name is the same data
+    return tuple(name for name in (*_SETTINGS, *LOOSE) if name not in left_open)
+
+
+def settings_named(names: Iterable[str]) -> set[str]:
+    """The settings that these options of a selector are about."""
+    return {setting for name in names for setting in _LEAVES_OPEN.get(name, (name,))}
+
+
+def _partners(ours: Iterable[RunRecord], theirs: Iterable[RunRecord], agreed: Iterable[str]) -> list[Pair]:
+    strict = [name for name in agreed if name not in LOOSE]
+    loose = [name for name in agreed if name in LOOSE]
+    by_settings: dict[tuple[Any, ...], list[RunRecord]] = defaultdict(list)
+    for run in theirs:
+        by_settings[tuple(setting(run.config, name) for name in strict)].append(run)
+    return [
+        (run, other)
+        for run in ours
+        for other in by_settings.get(tuple(setting(run.config, name) for name in strict), ())
+        if all(overlap(values_of(run, name), values_of(other, name)) for name in loose)
+    ]
+
+
+def _refuse_rivals(pairs: Sequence[Pair], a: Selector, b: Selector) -> None:
+    """Raises BadOption where two runs of a side would have the same partner."""
+    for side, selector in ((0, a), (1, b)):
+        rivals: dict[str, list[RunRecord]] = defaultdict(list)
+        for both in pairs:
+            rivals[both[1 - side].id].append(both[side])
+        for runs in rivals.values():
+            if len(runs) > 1:
+                raise BadOption(_choose(runs, selector))
+
+
+def _choose(runs: Sequence[RunRecord], selector: Selector) -> str:
+    config = runs[0].config
+    differing = {}
+    for name in (*_SETTINGS, *LOOSE):
+        values = {setting(run.config, name) for run in runs} - {None}
+        if len(values) > 1:
+            differing[name] = [shown(value) for value in sorted(values)]
+    what = "; ".join(f"{name} {', '.join(values)}" for name, values in differing.items())
+    choices = [f", such as {selector.text},{name}={differing[name][0]}" for name in differing if name in NAMES]
+    return (
+        f"{selector.text} selects {len(runs)} runs of {config.data.label} {config.negatives} {config.schedule}"
+        f" seed {config.seed}, which differ in {what}: choose one{''.join(choices[:1])}"
+    )
+
+
+def _no_partners(
+    ours: Iterable[RunRecord], theirs: Iterable[RunRecord], agreed: Iterable[str], a: Selector, b: Selector
+) -> str:
+    apart = []
+    for name in agreed:
+        values = [{v for run in side for v in _fitting(run, name)} for side in (ours, theirs)]
+        if not overlap(*values):
+            apart.append("data set" if name == "content" else name)
+    why = f"they differ in {', '.join(apart)}" if apart else "no two agree in all the rest"
+    return f"no run with {a.text} has a partner with {b.text}: {why}"
+
+
+def _fitting(run: RunRecord, name: str) -> Iterable[Any]:
+    return values_of(run, name) if name in LOOSE else (setting(run.config, name),)

@@ -1,0 +1,61 @@
+"""Which protocols the stored runs have, and the horizon of epochs at which the tables of each read them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from ffcli.config import PRESETS, LrScaling, RunConfig
+from ffcli.records import Outcome, RunRecord
+from ffcli.report.protocol import SHARED, Protocol, Signature, data_kind, fitting_rules, signature
+
+
+def plan(records: Iterable[RunRecord], epochs: int | None = None) -> list[tuple[Protocol, int]]:
+    """The protocols of `records`, presets and full data first, each with the epochs at which its tables read the runs.
+
+    That is `epochs` where given, else the preset's where a run has got so far (no preset: the most that were asked for
+    and reached), else as far as any run has got.
+    """
+    planned = []
+    for shared, runs in by_signature(records).items():
+        for protocol in _protocols(shared, [run.config for run in runs]):
+            planned.append((protocol, epochs or _horizon(protocol, [r for r in runs if protocol.fits(r.config)])))
+    return sorted(planned, key=lambda pair: _order(pair[0]))
+
+
+Stored = TypeVar("Stored", RunRecord, Outcome)
+
+
+def by_signature(stored: Iterable[Stored]) -> dict[Signature, list[Stored]]:
+    """Runs, or what they had reached, by what they share. Superseded runs are left out."""
+    groups: dict[Signature, list[Stored]] = defaultdict(list)
+    for item in stored:
+        run = item.run if isinstance(item, Outcome) else item
+        if run.status != "superseded":
+            groups[signature(run.config)].append(item)
+    return groups
+
+
+def _protocols(shared: Signature, configs: Sequence[RunConfig]) -> list[Protocol]:
+    shown = {(rule, config.mask_blur) for config in configs if (rule := _first_rule(config)) is not None}
+    blurs = {blur for _, blur in shown if blur is not None} or {Protocol().mask_blur}
+    wanted = {(rule, b) for rule, blur in shown for b in (blurs if blur is None else {blur})}
+    base = Protocol(data=data_kind(configs[0]), **dict(zip(SHARED, shared[1:], strict=True)))
+    return [base.model_copy(update={"lr_scaling": rule, "mask_blur": blur}) for rule, blur in wanted]
+
+
+def _first_rule(config: RunConfig) -> LrScaling | None:
+    return next(iter(fitting_rules(config)), None) if config.lr_negative == config.lr else None
+
+
+def _horizon(protocol: Protocol, runs: Sequence[RunRecord]) -> int:
+    longest = max(run.epochs_done for run in runs)
+    asked = {protocol.preset.epochs} if protocol.preset else {run.config.epochs for run in runs}
+    return max((epochs for epochs in asked if epochs <= longest), default=longest or max(asked))
+
+
+def _order(protocol: Protocol) -> tuple[object, ...]:
+    presets = [preset.label for preset in PRESETS.values()]
+    place = presets.index(protocol.preset.label) if protocol.preset else len(presets)
+    return (protocol.data, place, len(protocol.differences()), protocol.label)

@@ -1,0 +1,173 @@
+"""How runs were trained that may stand in one table: the protocol.
+
+A protocol is everything in a run's configuration but its data set, negatives, phases and seed. Runs of two protocols,
+or of full data and of the sample, never share a table. Two settings do not show in every run: the scaling rule of the
+awake learning rate only where the rules resolve to different rates, the blur only where the negatives have masks.
+A run belongs to every protocol that would have trained it in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from operator import attrgetter
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from ffcli.config import (
+    ALGORITHM_VERSION,
+    PRESETS,
+    Device,
+    LrScaling,
+    Precision,
+    Preset,
+    RunConfig,
+    awake_lr,
+    preset_label,
+)
+from ffcli.errors import BadOption, unknown
+from ffcli.records import RunRecord
+
+DataKind = Literal["full", "sample"]
+Signature = tuple[object, ...]
+
+RULES: tuple[LrScaling, ...] = ("ratio", "none", "notebook")
+"""A rule has a table only where some run fits none of the rules before it."""
+
+DEFAULT_PRESET = PRESETS["fast"]
+
+SHARED = (
+    "lr", "updates_per_batch", "batch_size", "threshold", "hidden", "holdout", "precision", "device",
+    "algorithm_version",
+)  # fmt: skip
+_shared = attrgetter(*SHARED)
+
+
+class Protocol(BaseModel):
+    """How runs were trained that may be compared. Its defaults are those of the command line, under `fast`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: DataKind = "full"
+    """`full` also holds the user's own `.npz` files."""
+    lr: float = DEFAULT_PRESET.lr
+    updates_per_batch: int = DEFAULT_PRESET.updates_per_batch
+    lr_scaling: LrScaling = "ratio"
+    batch_size: int = 512
+    threshold: float = 1.5
+    hidden: tuple[int, ...] = (500, 500, 500)
+    mask_blur: int = 5
+    holdout: int = 0
+    precision: Precision = "float32"
+    device: Device = "cpu"
+    algorithm_version: int = ALGORITHM_VERSION
+
+    @property
+    def preset(self) -> Preset | None:
+        """The preset whose rate and updates these are."""
+        return preset_names().get(preset_label(self.lr, self.updates_per_batch))
+
+    @property
+    def label(self) -> str:
+        """`fast@1`, `fast@1 with threshold 2.0`, or `custom: lr 0.01`: what differs from the defaults."""
+        return describe({name: getattr(self, name) for name in type(self).model_fields})
+
+    @property
+    def signature(self) -> Signature:
+        """What every run of the protocol shows."""
+        return (self.data, *_shared(self))
+
+    def admits(self, config: RunConfig) -> bool:
+        """Whether a run of this configuration belongs into this protocol's tables."""
+        return self.signature == signature(config) and self.fits(config)
+
+    def fits(self, config: RunConfig) -> bool:
+        """`admits`, for a run whose signature is known to be this protocol's."""
+        return (
+            config.mask_blur in (None, self.mask_blur)
+            and config.lr_negative == self.lr
+            and config.lr_positive == awake_lr(self.lr, config.schedule, self.lr_scaling)
+        )
+
+    def differences(self) -> dict[str, Any]:
+        """The settings that are not the defaults."""
+        return {
+            name: getattr(self, name)
+            for name, field in type(self).model_fields.items()
+            if getattr(self, name) != field.default
+        }
+
+
+_WORDS = {
+    "lr": "lr {}".format,
+    "updates_per_batch": "{} updates a batch".format,
+    "lr_scaling": "lr scaling {}".format,
+    "batch_size": "batches of {}".format,
+    "threshold": "threshold {}".format,
+    "hidden": lambda sizes: "hidden " + ",".join(map(str, sizes)),
+    "mask_blur": "mask blur {}".format,
+    "holdout": "{} images held out".format,
+    "precision": "{}".format,
+    "device": "device {}".format,
+    "algorithm_version": "algorithm version {}".format,
+}
+
+
+def describe(settings: Mapping[str, Any]) -> str:
+    """What of these settings differs from the defaults, beginning with the preset where rate and updates are among
+    them: `fast@1 with threshold 2.0`, `custom: lr 0.01`, `threshold 2.0`. `data` has no words here."""
+    words = {
+        name: _WORDS[name](value)
+        for name, value in settings.items()
+        if name in _WORDS and value != Protocol.model_fields[name].default
+    }
+    if not settings.keys() >= {"lr", "updates_per_batch"}:
+        return ", ".join(words.values())
+    preset = preset_label(settings["lr"], settings["updates_per_batch"])
+    if preset == "custom":
+        return "custom: " + ", ".join(words.values())
+    others = [word for name, word in words.items() if name not in ("lr", "updates_per_batch")]
+    return preset + (f" with {', '.join(others)}" if others else "")
+
+
+def select(
+    records: Iterable[RunRecord], *, preset: str | None = None, data: DataKind | None = None, tag: str | None = None
+) -> list[RunRecord]:
+    """The records of one preset (`fast`, `fast@1`, `custom`), of full data or the sample, under a tag.
+
+    Raises BadOption where there is no such preset.
+    """
+    if preset is not None and preset not in {*preset_names(), "custom"}:
+        raise BadOption(unknown("preset", preset, [*PRESETS, "custom"]))
+    return [
+        run
+        for run in records
+        if (preset is None or preset in (run.config.preset, run.config.preset.partition("@")[0]))
+        and (data is None or data == data_kind(run.config))
+        and (tag is None or tag in run.tags)
+    ]
+
+
+def default_protocol(preset: str | None = None, data: DataKind | None = None) -> Protocol:
+    """What is shown where nothing is measured: the protocol of `ff train` with these options alone."""
+    chosen = preset_names().get(preset or "", DEFAULT_PRESET)
+    return Protocol(data=data or "full", lr=chosen.lr, updates_per_batch=chosen.updates_per_batch)
+
+
+def preset_names() -> dict[str, Preset]:
+    """The presets by name, and by label."""
+    return PRESETS | {preset.label: preset for preset in PRESETS.values()}
+
+
+def data_kind(config: RunConfig) -> DataKind:
+    return "sample" if config.data.source == "sample" else "full"
+
+
+def signature(config: RunConfig) -> Signature:
+    """What a run has in common with all others of its protocols, as one hashable value."""
+    return (data_kind(config), *_shared(config))
+
+
+def fitting_rules(config: RunConfig) -> list[LrScaling]:
+    """The scaling rules that give this run's awake rate, the first of `RULES` first."""
+    return [rule for rule in RULES if config.lr_positive == awake_lr(config.lr, config.schedule, rule)]

@@ -1,0 +1,125 @@
+"""What `ff compare` selects runs by: `neg=masks`, or several conditions as in `preset=paper,threshold=2`.
+
+A condition names an option of `ff train`, or `tag`. The scaling rule of the awake learning rate and the blur of masks
+do not show in every run: a run fits each value under which it would have been trained in the same way.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from ffcli.config import PRESETS, Device, RunConfig, TrainOptions, parse_options
+from ffcli.errors import BadOption, unknown
+from ffcli.records import RunRecord
+from ffcli.report.protocol import DataKind, data_kind, fitting_rules, preset_names
+
+NAMES = ("tag", *(name for name in TrainOptions.model_fields if name != "epochs"), "device", "algorithm_version")
+
+_SHOWN = 8
+"""So many stored values are named in an error, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Conditions that all must hold."""
+
+    text: str
+    """As the user gave them."""
+    conditions: Mapping[str, Any]
+    """Values by the name of the option."""
+
+
+def parse_selector(text: str) -> Selector:
+    """`preset=paper,hidden=500,500` selects by preset and by layer sizes. Hyphens in names are underscores.
+
+    Raises BadOption for what is no condition, an unknown name, a value that the option cannot have, a name twice.
+    """
+    conditions: dict[str, Any] = {}
+    for part in re.split(r",(?=[\w-]+=)", text):
+        given, _, value = (word.strip() for word in part.partition("="))
+        name = given.lstrip("-").replace("-", "_")
+        if not (name and value):
+            raise BadOption(f"'{part}' selects nothing: give NAME=VALUE, such as neg=masks or tag=baseline")
+        if name == "epochs":
+            raise BadOption("epochs select nothing: --epochs N reads every run after N epochs")
+        if name not in NAMES:
+            raise BadOption(unknown("option", name, NAMES))
+        if name in conditions:
+            raise BadOption(f"'{text}' gives {name} twice")
+        conditions[name] = _parse(name, value)
+    return Selector(text, conditions)
+
+
+def _parse(name: str, text: str) -> Any:
+    choices: Mapping[str, Sequence[str]] = {"data": get_args(DataKind), "device": get_args(Device)}
+    if name in choices and text not in choices[name]:
+        raise BadOption(unknown(name, text, choices[name]))
+    if name == "preset" and text not in {*preset_names(), "custom"}:
+        raise BadOption(unknown("preset", text, [*PRESETS, "custom"]))
+    if name == "algorithm_version" and not text.isdecimal():
+        raise BadOption(f"algorithm_version is a whole number, not '{text}'")
+    if name == "algorithm_version":
+        return int(text)
+    if name in ("tag", "preset", *choices):
+        return text
+    return getattr(parse_options({name: text.split(",") if name == "hidden" else text}), name)
+
+
+def select(runs: Iterable[RunRecord], *selectors: Selector) -> list[RunRecord]:
+    """The runs that fit all the selectors. Raises BadOption where there are none, naming what is stored instead."""
+    left, before = list(runs), list[str]()
+    if not left:
+        raise BadOption("there are no runs yet: `ff train` makes one")
+    for name, value in (condition for selector in selectors for condition in selector.conditions.items()):
+        kept = [run for run in left if overlap(values_of(run, name), (value,))]
+        if not kept:
+            among = f" with {', '.join(before)}" if before else ""
+            raise BadOption(f"no run{among} has {name}={shown(value)}: {_stored(left, name, value)}")
+        left = kept
+        before.append(f"{name}={shown(value)}")
+    return left
+
+
+def values_of(run: RunRecord, name: str) -> Collection[Any]:
+    """The values of the option `name` that this run fits; (None,) fits all."""
+    if name == "tag":
+        return run.tags
+    return _VALUES[name](run.config) if name in _VALUES else (getattr(run.config, name),)
+
+
+def overlap(ours: Collection[Any], theirs: Collection[Any]) -> bool:
+    return None in ours or None in theirs or not set(ours).isdisjoint(theirs)
+
+
+_VALUES: dict[str, Callable[[RunConfig], Collection[Any]]] = {
+    "dataset": lambda c: (c.data.name, c.data.path) if c.data.path else (c.data.name,),
+    "data": lambda c: (data_kind(c),),
+    "neg": lambda c: (c.negatives,),
+    "pos_phase": lambda c: (c.schedule.positive,),
+    "neg_phase": lambda c: (c.schedule.negative,),
+    "unseparated": lambda c: (not c.schedule.separated,),
+    "preset": lambda c: (c.preset.partition("@")[0], c.preset),
+    "lr_scaling": fitting_rules,
+}
+
+
+def shown(value: Any) -> str:
+    """A value as it is given on the command line."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _stored(runs: Iterable[RunRecord], name: str, value: Any) -> str:
+    values = {v for run in runs for v in values_of(run, name) if v is not None}
+    if not values:
+        return "none is stored" if name != "tag" else "no tag is stored"
+    texts = [shown(v) for v in sorted(values)]
+    near = difflib.get_close_matches(shown(value), texts, n=1, cutoff=0.5) if isinstance(value, str) else []
+    guess = f"did you mean '{near[0]}'? " if near else ""
+    more = f", ... ({len(texts)} in all)" if len(texts) > _SHOWN else ""
+    return f"{guess}stored are {', '.join(texts[:_SHOWN])}{more}"

@@ -1,0 +1,43 @@
+"""What `ff bench --save` kept."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import asdict
+
+from sqlalchemy import select
+
+from ffcli.benchmark import BenchmarkRecord, Machine, Row, Step
+from ffcli.store.database import Store, reading, writing
+from ffcli.store.tables import Benchmark
+
+
+def keep(store: Store, record: BenchmarkRecord) -> None:
+    """Raises BadDatabase where the store is read-only."""
+    with writing(store) as session:
+        session.add(
+            Benchmark(
+                id=uuid.uuid4().hex,
+                measured=record.measured,
+                host=record.machine.host,
+                machine=asdict(record.machine),
+                rows=[asdict(row) for row in record.rows],
+                breakdown=[asdict(step) for step in record.breakdown],
+            )
+        )
+
+
+def history(store: Store, host: str) -> list[BenchmarkRecord]:
+    """Everything that was measured on `host`, oldest first."""
+    with reading(store) as session:
+        found = session.scalars(select(Benchmark).where(Benchmark.host == host).order_by(Benchmark.measured))
+        return [_record(row) for row in found]
+
+
+def _record(row: Benchmark) -> BenchmarkRecord:
+    return BenchmarkRecord(
+        measured=row.measured,
+        machine=Machine(**row.machine),
+        rows=tuple(Row(**values) for values in row.rows),
+        breakdown=tuple(Step(**values) for values in row.breakdown),
+    )

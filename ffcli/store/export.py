@@ -1,0 +1,98 @@
+"""Runs with all their epochs as text, piece by piece: ten thousand runs take no more memory than their records.
+
+CSV is tidy: one row an epoch, with what identifies its run in every row; a run without epochs has none. Numbers read
+back as they were; a field is empty where there is none. JSON has the names of `ff show --json`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from ffcli.records import EpochMetrics, RunRecord, epoch_json, run_json
+from ffcli.store.database import Store, reading
+from ffcli.store.mapping import epochs_by_run
+from ffcli.store.runs import Filters, chunks, list_runs
+
+_SETTINGS = (
+    "preset", "lr", "lr_scaling", "lr_positive", "lr_negative", "updates_per_batch", "batch_size", "threshold",
+    "mask_blur", "holdout", "precision", "device", "algorithm_version",
+)  # fmt: skip
+"""Of the config, as they are."""
+
+_BY_LAYER = ("goodness_positive", "goodness_negative", "dead_units")
+
+
+def as_csv(store: Store, filters: Filters) -> Iterator[str]:
+    """The heading, then the rows of one run at a time, as `filters` order the runs."""
+    records = list_runs(store, filters)
+    layers = max((len(run.config.hidden) for run in records), default=0)
+    by_layer = [f"{name}_{layer}" for name in _BY_LAYER for layer in range(1, layers + 1)]
+    plain = [name for name in EpochMetrics.__slots__ if name not in (*_BY_LAYER, "seconds")]
+    yield _lines([[*_RUN_COLUMNS, *plain, *by_layer, "seconds"]])
+    for run, epochs in _with_epochs(store, records):
+        of_run = _run_values(run)
+        yield _lines(
+            [
+                *of_run,
+                *(getattr(epoch, name) for name in plain),
+                *(value for name in _BY_LAYER for value in _padded(getattr(epoch, name), layers)),
+                epoch.seconds,
+            ]
+            for epoch in epochs
+        )
+
+
+def as_json(store: Store, filters: Filters) -> Iterator[str]:
+    """A list of runs, each with its epochs, a run a line. Numbers that are not finite become null."""
+    before = "[\n"
+    for run, epochs in _with_epochs(store, list_runs(store, filters)):
+        epochs_json = [{name: _finite(value) for name, value in epoch_json(e).items()} for e in epochs]
+        yield before + json.dumps(run_json(run) | {"epochs": epochs_json})
+        before = ",\n"
+    yield "[]\n" if before == "[\n" else "\n]\n"
+
+
+def _with_epochs(store: Store, records: list[RunRecord]) -> Iterator[tuple[RunRecord, list[EpochMetrics]]]:
+    """Each chunk is a transaction of its own: whoever reads slowly holds no snapshot of the database."""
+    by_id = {run.id: run for run in records}
+    for ids in chunks(by_id):
+        with reading(store) as session:
+            epochs = epochs_by_run(session, ids)
+        yield from ((by_id[id], epochs[id]) for id in ids)
+
+
+_RUN_COLUMNS = (
+    "id", "key", "status", "name", "tags", "seed", "dataset", "data_source", "data_fingerprint", "negatives",
+    "pos_phase", "neg_phase", *_SETTINGS, "hidden",
+)  # fmt: skip
+
+
+def _run_values(run: RunRecord) -> list[Any]:
+    config = run.config
+    return [
+        run.id, run.key, run.status, run.name, ",".join(run.tags), config.seed, config.data.name, config.data.source,
+        config.data.fingerprint, config.negatives, config.schedule.positive, config.schedule.negative,
+        *(getattr(config, name) for name in _SETTINGS), ",".join(map(str, config.hidden)),
+    ]  # fmt: skip
+
+
+def _padded(values: tuple[float, ...] | None, layers: int) -> list[float | None]:
+    known = values or ()
+    return [*known, *[None] * (layers - len(known))]
+
+
+def _lines(rows: Any) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

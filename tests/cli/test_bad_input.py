@@ -1,0 +1,266 @@
+"""What bad input gets: one clear line, the right exit code, and nothing left behind."""
+
+from __future__ import annotations
+
+import gzip
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from ff import FF, SMALL
+
+from ffcli.data.sources import CATALOGUE
+from ffcli.store.database import open_store
+
+if TYPE_CHECKING:
+    from inside import Inside
+
+pytest_plugins = ["inside"]
+
+NO_DEVICE = f"cuda:{torch.cuda.device_count()}"
+
+OPTIONS: list[tuple[str, tuple[str, ...]]] = [
+    ("train --dataset minst", ("unknown data set 'minst'", "did you mean 'mnist'?", "cifar10", ".npz")),
+    ("train --neg mask", ("unknown negatives 'mask'", "did you mean 'masks'?", "label")),
+    ("train --pos-phase 0", ("--pos-phase", "greater than or equal to 1", "not 0")),
+    ("train --neg-phase -4", ("--neg-phase", "greater than or equal to 1", "not -4")),
+    ("train --pos-phase 1.5", ("--pos-phase", "integer")),
+    ("train --pos-phase 0 --lr nan", ("--pos-phase", "not 0;", "--lr should be a finite number")),
+    ("train --unseparated --pos-phase 3", ("no phases", "leave out the phase lengths, or --unseparated")),
+    ("train --unseparated --neg-phase 1", ("no phases", "leave out the phase lengths, or --unseparated")),
+    ("train --unseparated --balanced", ("leave out one of --balanced and --unseparated",)),
+    ("train --balanced --neg-phase 2", ("leave out one of --balanced and --neg-phase",)),
+    ("train --hidden 500,0", ("--hidden '500,0'", "positive whole numbers", "500,500,500")),
+    ("train --hidden 500,x", ("--hidden '500,x'", "positive whole numbers")),
+    ("train --hidden=", ("--hidden ''", "positive whole numbers")),
+    ("train --hidden -3", ("--hidden '-3'", "positive whole numbers")),
+    ("train --lr nan", ("--lr should be a finite number, not nan",)),
+    ("train --lr inf", ("--lr should be a finite number, not inf",)),
+    ("train --lr -0.1", ("--lr should be greater than", "not -0.1")),
+    ("train --lr fast", ("--lr", "number")),
+    ("train --lr-scaling ratoi", ("--lr-scaling", "'ratio', 'notebook' or 'none'", "'ratoi'")),
+    ("train --threshold nan", ("--threshold should be a finite number",)),
+    ("train --preset papr", ("unknown preset 'papr'", "did you mean 'paper'?")),
+    ("train --preset fast@7", ("unknown preset 'fast@7'", "did you mean 'fast'?")),
+    ("train --epochs 0", ("--epochs", "greater than or equal to 1")),
+    ("train --epochs 99999999999999999999", ("--epochs", "less than or equal to 1000000000")),
+    ("train --precision float16", ("--precision", "'float32', 'float64'", "not 'float16'")),
+    ("train --mask-blur 13", ("--mask-blur", "less than or equal to 12")),
+    ("train --seed -1", ("--seed", "greater than or equal to 0")),
+    ("train --eval-every 0", ("--eval-every", "at least 1")),
+    ("train --threads 0", ("--threads", "1 to 1024", "not 0")),
+    ("train --batch-size 10001", ("--batch-size 10001 is more than the 10000 training images of mnist (sample)",)),
+    ("train --holdout 9700", ("--batch-size 512 is more than the 300 training images", "left after --holdout 9700")),
+    ("train --holdout 10001", ("the 0 training images", "left after --holdout 10001")),
+    ("train --data ful", ("--data", "'auto', 'full' or 'sample'")),
+    ("train --dataset cifar10", ("cifar10 has no sample",)),
+    ("train --device tpu", ("--device tpu", "auto, cpu, cuda and cuda:N")),
+    ("train --confg x", ("--confg", "--config")),
+    ("train mnist", ("unexpected", "mnist")),
+    ("trian", ("trian",)),
+    ("train --config nowhere.toml", ("--config nowhere.toml", "no such file")),
+    ("train --db nowhere/ff.db", ("nowhere is no folder", "--db")),
+    ("train --db .", ("is a folder", "ffcli.db")),
+    ("train --db postgresql://lab/runs", ("postgresql:// is not supported", "sqlite:///PATH")),
+    ("train --db sqlite://", ("three slashes",)),
+    ("list-runs --status done", ("unknown status 'done'", "completed")),
+    ("list-runs --sort acuracy", ("unknown sort key 'acuracy'", "best")),
+    ("list-runs --preset papr", ("unknown preset 'papr'", "did you mean 'paper'?")),
+    ("list-runs --since yesterday", ("--since", "%Y-%m-%d")),
+    ("list-runs --since 0001-01-01", ("--since", "1970")),
+    ("list-runs --limit -1", ("--limit", "0")),
+    ("show", ("Missing argument", "run")),
+    ("show latest", ("'latest' is no run id", "hex digits", "list-runs")),
+    ("show abc", ("there is no run 'abc'", "list-runs")),
+    ("delete abc", ("there is no database", "ff train")),
+    ("prune", ("there is no database", "ff train")),
+    ("report --preset papr", ("unknown preset 'papr'",)),
+    ("sweep", ("nothing to sweep", "--table 1")),
+    ("sweep --table 3", ("--table 3", "1 and 2")),
+    ("sweep --seeds 4-1", ("--seeds '4-1'", "0-4")),
+    ("sweep --pos-phase 1,0", ("--pos-phase", "not '0'")),
+    ("data fetch minst", ("unknown data set 'minst'", "did you mean 'mnist'?")),
+]
+
+
+@pytest.mark.parametrize(("command", "says"), OPTIONS, ids=[command for command, _ in OPTIONS])
+def test_a_wrong_option_is_named_and_nothing_is_made(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch, command: str, says: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(inside.ff.folder)
+    line = inside.refused(*command.split())
+    assert all(part in line for part in says), line
+    assert not list(inside.ff.folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("pos_phases = 3", "unknown option 'pos_phases'"),
+        ("pos_phase = ", "is no TOML"),
+        ("lr = inf", "--lr should be a finite number"),
+        ("hidden = [0]", "--hidden should be greater than or equal to 1, not 0"),
+        ("hidden = []", "--hidden"),
+        ("\xff", "is no TOML"),
+    ],
+)
+def test_a_wrong_config_file_is_named(inside: Inside, content: str, says: str) -> None:
+    path = inside.ff.folder / "run.toml"
+    path.write_text(content, encoding="latin-1")
+    assert says in inside.refused("train", "--config", str(path))
+    assert list(inside.ff.folder.iterdir()) == [path]
+
+
+def test_a_device_that_is_not_there_trains_nothing(inside: Inside) -> None:
+    line = inside.refused("train", *SMALL, "--device", NO_DEVICE)
+    assert f"--device {NO_DEVICE}" in line
+    assert "--device cpu" in line
+    assert inside.json("list-runs", "--all") == []
+
+
+def save_npz(path: Path, *, side: int = 4, train: int = 600, classes: int = 3, test_classes: int | None = None) -> Path:
+    """A small data set of noise."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (train + 60, side, side), dtype=np.uint8)
+    np.savez(
+        path,
+        train_images=images[:train],
+        train_labels=np.arange(train) % classes,
+        test_images=images[train:],
+        test_labels=np.arange(60) % (test_classes or classes),
+    )
+    return path
+
+
+def cut(path: Path) -> None:
+    save_npz(path)
+    path.write_bytes(path.read_bytes()[:-700])
+
+
+DATA_FILES: list[tuple[str, Callable[[Path], Any], tuple[str, ...]]] = [
+    ("gone", lambda path: None, ("is no file", "train_images")),
+    ("empty", Path.touch, ("is empty",)),
+    ("truncated", cut, ("truncated or damaged",)),
+    ("labels outside", lambda path: save_npz(path, test_classes=4), ("test label 3", "training classes 0 to 2")),
+    ("too many classes", lambda path: save_npz(path, side=2, classes=5), ("5 classes but only 4 features",)),
+    ("too small", lambda path: save_npz(path, train=500), ("--batch-size 512 is more than the 500 training images",)),
+]
+
+
+@pytest.mark.parametrize(("name", "make", "says"), DATA_FILES, ids=[name for name, *_ in DATA_FILES])
+def test_a_bad_data_file_is_refused(
+    inside: Inside, name: str, make: Callable[[Path], Any], says: tuple[str, ...]
+) -> None:
+    make(path := inside.ff.folder / f"{name}.npz")
+    line = inside.refused(
+        "train", "--dataset", str(path), "--data", "auto", "--data-dir", str(inside.ff.folder / "data")
+    )
+    assert all(part in line for part in (name, *says)), line
+    assert not inside.ff.db.exists()
+
+
+def test_a_data_file_with_another_digest_is_refused_and_not_kept(inside: Inside) -> None:
+    folder = inside.ff.folder / "data"
+    (folder / "mnist").mkdir(parents=True)
+    for name, _ in CATALOGUE["mnist"].files:
+        header = b"\0\0\x08\x03" + 3 * b"\0\0\0\x02" if "images" in name else b"\0\0\x08\x01\0\0\0\x02"
+        (folder / "mnist" / f"{name}.gz").write_bytes(gzip.compress(header + bytes(8 if "images" in name else 2)))
+    line = inside.refused("train", "--data", "full", "--data-dir", str(folder))
+    assert "train-images-idx3-ubyte.gz is not the published file" in line
+    assert "expected 6bbc9ace898e44ae57da46a324031adb" in line
+    assert [path.name for path in folder.iterdir() if path.suffix != ".lock"] == ["mnist"]
+    assert not inside.ff.db.exists()
+
+
+def garbage(path: Path) -> str:
+    path.write_bytes(b"not a database" * 100)
+    return str(path)
+
+
+def of_another_program(path: Path) -> str:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE songs (title)")
+    return str(path)
+
+
+def newer(path: Path) -> str:
+    open_store(path).close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    return str(path)
+
+
+def read_only(path: Path) -> str:
+    open_store(path).close()
+    return f"sqlite:///file:{path}?mode=ro&uri=true"
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (garbage, "is no database: give the path of one, or of a new file"),
+        (of_another_program, "it is no ffcli database"),
+        (newer, "is newer than this program"),
+        (read_only, "is read-only: make it writable, or give another --db"),
+    ],
+)
+def test_a_bad_database_is_refused_and_left_as_it_was(inside: Inside, make: Callable[[Path], str], says: str) -> None:
+    path = inside.ff.folder / "runs.db"
+    db = make(path)
+    before = path.read_bytes()
+    for command in (["train", *SMALL], ["list-runs"], ["report"]):
+        if command[0] == "train" or make != read_only:
+            assert says in inside.refused(*command, "--db", db)
+    assert path.read_bytes() == before
+
+
+def test_a_locked_database_fails_what_was_asked_and_no_more(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ffcli.cli.training.LOCK_TIMEOUT", 0.1)
+    open_store(inside.ff.db).close()
+    with closing(sqlite3.connect(inside.ff.db, isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        line = inside.refused("train", *SMALL, "--epochs", "1", code=1)
+        assert f"{inside.ff.db} is locked by another process: try again" in line
+    assert inside.json("list-runs", "--all") == []
+    assert inside.json("train", *SMALL, "--epochs", "1")["status"] == "completed"
+
+
+def test_a_full_disk_fails_the_run_which_continues_once_there_is_space(inside: Inside, tiny_disk: Path) -> None:
+    asked = ("train", "--hidden", "300", "--epochs", "1", "--db", str(tiny_disk / "ff.db"))
+    assert "no space left to write" in inside.refused(*asked, "--quiet", code=1)
+    (run,) = inside.json("list-runs", "--db", str(tiny_disk / "ff.db"))
+    assert run["status"] == "interrupted"
+    assert "no space left" in run["failure"]
+    assert not list(tiny_disk.glob("*.states/*"))
+
+    subprocess.run(["mount", "-o", "remount,size=32m", tiny_disk], check=True)
+    assert inside.json(*asked, "--quiet")["status"] == "completed"
+    assert inside.json("list-runs", "--db", str(tiny_disk / "ff.db"))[0]["id"] == run["id"]
+
+
+def test_a_full_stdout_is_said(ff: FF) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    command, environment = ff.command("data", "list", "--json"), ff.environment | {"PYTHONUNBUFFERED": ""}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "ff: no space left to write\n")
+
+
+def test_numbers_that_are_not_finite_end_the_run_as_failed(inside: Inside) -> None:
+    asked = ("train", *SMALL, "--lr", "1e30", "--epochs", "3", "--quiet")
+    out, err = inside(*asked, "--json", code=1)
+    assert err.splitlines() == [
+        line for line in err.splitlines() if line.startswith("ff: diverged in epoch 1, layer 1")
+    ]
+    failed = inside.json("list-runs")[0]
+    assert (failed["status"], failed["epochs_done"], failed["final_accuracy"]) == ("failed", 0, None)
+    assert f'"id": "{failed["id"]}"' in out
+    shown, _ = inside("show", failed["id"])
+    assert "diverged in epoch 1, layer 1" in " ".join(shown.split())

@@ -1,0 +1,332 @@
+"""The commands from outside: names of JSON, filters, questions asked, what is printed where, what is loaded."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ff import FF, SMALL
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ffcli.cli.training import merge, toml_of
+from ffcli.config import DataRef, TrainOptions, parse_options, resolve
+
+if TYPE_CHECKING:
+    from inside import Inside
+
+pytest_plugins = ["inside"]
+
+MASKS = ("train", "--dataset", "fashion", "--neg", "masks", "--hidden", "30", "--epochs", "1")
+DIVERGING = ("train", *SMALL, "--lr", "1e30", "--epochs", "1", "--quiet")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Inside:
+    """Four runs, and one superseded: to be read only."""
+    from inside import Inside
+
+    ff = Inside(FF(tmp_path_factory.mktemp("study"), data_folder))
+    ff(
+        "train",
+        *SMALL,
+        "--epochs",
+        "2",
+        "--name",
+        "first [/b] night",
+        "--tag",
+        "pilot",
+        "--tag",
+        "[red]",
+        "--note",
+        "so",
+    )
+    ff("train", *SMALL, "--epochs", "1", "--unseparated", "--lr", "0.01")
+    ff(*MASKS, "--pos-phase", "16")
+    ff(*MASKS, "--pos-phase", "16", "--force")
+    ff(*DIVERGING, code=1)
+    return ff
+
+
+def ids(runs: list[dict[str, Any]]) -> set[str]:
+    return {run["id"] for run in runs}
+
+
+ACCURACIES = {"best_accuracy", "final_accuracy", "seconds"}
+RUN = {"id", "key", "status", "cached", "config", *ACCURACIES}
+
+
+def test_the_names_of_json_are_those_promised(study: Inside) -> None:
+    trained = study.json("train", *SMALL, "--epochs", "2")
+    assert trained.keys() >= RUN | {"epochs"}
+    assert [epoch["epoch"] for epoch in trained["epochs"]] == [0, 1, 2]
+    assert 0 <= trained["final_accuracy"] <= trained["best_accuracy"] <= 100
+
+    listed = study.json("list-runs")
+    assert all(run.keys() >= RUN and "epochs" not in run for run in listed)
+    assert {run["final_accuracy"] for run in listed if run["status"] == "failed"} == {None}
+    assert next(run for run in listed if run["id"] == trained["id"])["final_accuracy"] == trained["final_accuracy"]
+
+    for table in study.json("report"):
+        assert table.keys() >= {"table", "protocol", "data", "metric", "rows"}
+        for row in table["rows"]:
+            assert row.keys() >= {"dataset", "negatives", "cells"}
+            for cell in row["cells"]:
+                assert cell.keys() >= {"pos_phase", "neg_phase", "mean", "std", "runs", "published", "learned"}
+                assert (cell["mean"] is None) == (cell["runs"] == 0)
+
+
+def test_the_toml_of_a_run_asks_for_it_again(study: Inside, tmp_path: Path) -> None:
+    (run,) = study.json("list-runs", "--dataset", "fashion")
+    path = tmp_path / "run.toml"
+    path.write_text(study("show", run["id"], "--toml")[0])
+    again = study.json("train", "--config", str(path))
+    assert (again["cached"], again["id"], again["key"]) == (True, run["id"], run["key"])
+    planned = study.json("train", "--config", str(path), "--dry-run", "--preset", "paper", "--pos-phase", "2")["config"]
+    assert (planned["lr"], planned["updates_per_batch"], planned["epochs"]) == (0.001, 50, 500)
+    assert (planned["pos_phase"], planned["neg"], planned["hidden"]) == (2, "masks", [30])
+
+
+DATA = DataRef(
+    name="mnist", source="sample", fingerprint="f" * 64, features=784, classes=10, train=10_000, test=2_000,
+    largest_class=10.0,
+)  # fmt: skip
+RATES = st.floats(1e-12, 1e12, allow_nan=False)
+COUNTS = st.integers(1, 500)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"neg": st.sampled_from(["label", "masks"])},
+        optional={
+            "preset": st.sampled_from(["fast", "fast@1", "paper"]),
+            "epochs": COUNTS,
+            "lr": RATES,
+            "lr_scaling": st.sampled_from(["ratio", "notebook", "none"]),
+            "updates_per_batch": COUNTS,
+            "batch_size": COUNTS,
+            "threshold": st.floats(allow_nan=False, allow_infinity=False),
+            "hidden": st.lists(COUNTS, min_size=1, max_size=4).map(tuple),
+            "mask_blur": st.integers(0, 12),
+            "seed": st.integers(0, 2**63 - 1),
+            "holdout": st.integers(0, 5_000),
+            "precision": st.sampled_from(["float32", "float64"]),
+        },
+    ),
+    st.one_of(
+        st.just({"unseparated": True}), st.fixed_dictionaries({}, optional={"pos_phase": COUNTS, "neg_phase": COUNTS})
+    ),
+)
+def test_toml_keeps_the_key_of_every_config(options: dict[str, Any], phases: dict[str, Any]) -> None:
+    def resolved(asked: TrainOptions) -> Any:
+        return resolve(asked, DATA, uses_masks=asked.neg == "masks")
+
+    config = resolved(parse_options(options | phases))
+    read = resolved(parse_options(merge({}, tomllib.loads(toml_of(config)), False)))
+    assert read == config
+    assert read.key == config.key
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ((), 4),
+        (("--all",), 5),
+        (("--status", "superseded"), 1),
+        (("--dataset", "mnist"), 3),
+        (("--dataset", "fashion", "--neg", "masks", "--pos-phase", "16"), 1),
+        (("--neg", "label", "--status", "completed"), 2),
+        (("--status", "failed"), 1),
+        (("--pos-phase", "0"), 1),
+        (("--preset", "fast"), 2),
+        (("--preset", "custom"), 2),
+        (("--preset", "paper"), 0),
+        (("--tag", "pilot"), 1),
+        (("--tag", "pil"), 0),
+        (("--since", "2020-01-01"), 4),
+        (("--since", "2999-01-01"), 0),
+        (("--limit", "3"), 3),
+        (("--limit", "0"), 4),
+    ],
+)
+def test_list_runs_filters(study: Inside, filters: tuple[str, ...], found: int) -> None:
+    assert len(study.json("list-runs", *filters)) == found
+
+
+def test_list_runs_sorts(study: Inside) -> None:
+    started = [run["started"] for run in study.json("list-runs")]
+    assert started == sorted(started, reverse=True)
+    for sort, name in (("final", "final_accuracy"), ("best", "best_accuracy"), ("seconds", "seconds")):
+        values = [run[name] for run in study.json("list-runs", "--sort", sort)]
+        measured = [value for value in values if value is not None]
+        assert values == sorted(measured, reverse=True) + [None] * (len(values) - len(measured))
+    assert study.json("list-runs", "--sort", "dataset")[0]["config"]["dataset"] == "fashion"
+    assert "--limit 0 shows all" in study("list-runs", "--limit", "1")[1]
+
+
+def test_labels_are_shown_as_they_were_given(study: Inside) -> None:
+    listed, _ = study("list-runs", env={"COLUMNS": "250"})
+    assert "first [/b] night #pilot #[red]" in listed
+    (run,) = study.json("list-runs", "--tag", "pilot")
+    assert (run["name"], run["tags"], run["note"]) == ("first [/b] night", ["pilot", "[red]"], "so")
+    shown, _ = study("show", run["id"])
+    assert "first [/b] night #pilot #[red]" in shown
+    assert "\nso\n" in shown
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+def test_no_terminal_is_too_narrow_for_numbers(study: Inside, columns: int) -> None:
+    listed, _ = study("list-runs", "--all", env={"COLUMNS": str(columns)})
+    runs = study.json("list-runs", "--all")
+    numbers = {f"{run['final_accuracy']:.2f}" for run in runs if run["final_accuracy"] is not None}
+    assert numbers | {run["id"][:7] for run in runs} | {run["status"] for run in runs} <= set(listed.split())
+    (run,) = study.json("list-runs", "--tag", "pilot")
+    shown, _ = study("show", run["id"], env={"COLUMNS": str(columns)})
+    epochs = study.json("show", run["id"])["epochs"]
+    assert {f"{epoch['accuracy']:.2f}" for epoch in epochs} <= set(shown.split())
+    for text in (listed, shown):
+        assert "…" not in text
+        assert max(map(len, text.splitlines())) <= columns
+
+
+def test_delete_asks_first_and_takes_the_files_too(inside: Inside) -> None:
+    run = inside.json("train", *SMALL, "--epochs", "1", "--keep-state")
+    files = inside.ff.folder / "ff.states"
+    for answer, code in (("n\n", 1), ("", 130)):
+        _, asked = inside("delete", run["id"], answer=answer, code=code)
+        assert f"Delete run {run['id'][:7]} (mnist (sample), label, 1:1" in asked
+        assert len(list(files.iterdir())) == 2
+    assert ids(inside.json("list-runs")) == {run["id"]}
+    assert inside("delete", run["id"][:5], answer="y\n")[1].endswith("fast@1, seed 0)\n")
+    assert inside.json("list-runs", "--all") == []
+    assert not list(files.iterdir())
+
+    second = inside.json("train", *SMALL, "--epochs", "1")
+    assert inside.json("delete", second["id"], "--yes") == {"deleted": second["id"]}
+    assert "no run" in inside.refused("show", second["id"])
+
+
+def test_prune_frees_states_and_superseded_runs(inside: Inside) -> None:
+    first = inside.json("train", *SMALL, "--epochs", "1", "--keep-state")
+    second = inside.json("train", *SMALL, "--epochs", "1", "--keep-state", "--force")
+    states = inside.ff.folder / "ff.states"
+    freed = inside.json("prune", "--keep-superseded")
+    assert (freed["runs"], freed["files"]) == (0, 1)
+    before = sum(path.stat().st_size for path in states.iterdir())
+    freed = inside.json("prune")
+    left = [path.name for path in states.iterdir()]
+    assert left == [f"{second['id']}.weights.safetensors"]
+    assert freed["bytes"] == before - (states / left[0]).stat().st_size > 0
+    assert freed["runs"] == 1
+    assert ids(inside.json("list-runs", "--all")) == {second["id"]} != {first["id"]}
+    assert inside("prune")[1] == "freed 0.0 MB: 0 superseded runs, 0 files\n"
+
+
+def test_a_dry_run_writes_nothing(inside: Inside) -> None:
+    inside("train", *SMALL, "--dry-run")
+    before = sorted(inside.ff.data.iterdir())
+    shown, _ = inside("train", *SMALL, "--epochs", "1", "--dry-run")
+    plan = inside.json("train", *SMALL, "--epochs", "1", "--dry-run")
+    assert f"key {plan['key']}" in shown
+    assert re.search(r"not stored: about .*rough guess", shown)
+    assert (plan["cached"], plan["status"], plan["config"]["hidden"]) == (False, None, [30, 20])
+    assert plan["estimated_seconds"] > 0
+    assert len(inside.json("sweep", "--pos-phase", "1,2", "--dry-run")["cells"]) == 2
+    assert not list(inside.ff.folder.iterdir())
+    assert sorted(inside.ff.data.iterdir()) == before
+
+
+def test_a_dry_run_says_what_is_stored(study: Inside) -> None:
+    stored = study.json("train", *SMALL, "--epochs", "2", "--dry-run")
+    assert (stored["cached"], stored["status"], stored["estimated_seconds"]) == (True, "completed", 0)
+    longer = study.json("train", *SMALL, "--epochs", "4", "--dry-run")
+    assert (longer["cached"], longer["epochs_done"], longer["estimate_measured"]) == (False, 2, True)
+    assert "stored: " in study("train", *SMALL, "--epochs", "2", "--dry-run")[0]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "flag", "says"),
+    [
+        ("FFCLI_DATASET", "minst", ("--dataset", "mnist"), "unknown data set 'minst'"),
+        ("FFCLI_DATA", "half", ("--data", "sample"), "--data should be"),
+        ("FFCLI_DEVICE", "tpu", ("--device", "cpu"), "--device tpu"),
+        ("FFCLI_THREADS", "0", ("--threads", "1"), "--threads should be"),
+        ("FFCLI_DB", "nowhere/ff.db", ("--db", "ff.db"), "nowhere is no folder"),
+        ("FFCLI_DATA_DIR", "ff.toml/data", ("--data-dir", "data"), "cannot write in"),
+    ],
+)
+def test_the_environment_is_heard_under_the_flags(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, flag: tuple[str, str], says: str
+) -> None:
+    monkeypatch.chdir(inside.ff.folder)
+    Path("ff.toml").touch()
+    command = ("train", *SMALL[2:], "--epochs", "1", "--quiet")
+    assert says in inside.refused(*command, env={variable: value})
+    inside(*command, *flag, env={variable: value})
+    assert Path("ff.db").exists()
+
+
+def commands() -> list[tuple[str, ...]]:
+    """The words of every command."""
+    from typer.main import get_command
+
+    from ffcli.cli.main import app
+
+    def walk(command: Any, words: tuple[str, ...]) -> list[tuple[str, ...]]:
+        below = getattr(command, "commands", {})
+        return [words, *(found for name, sub in below.items() for found in walk(sub, (*words, name)))]
+
+    return walk(get_command(app), ())
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_has_help(inside: Inside, words: tuple[str, ...]) -> None:
+    shown, _ = inside(*words, "--help")
+    assert f"Usage: {' '.join(('ff', *words))}" in " ".join(shown.split())
+    assert shown == inside(*words, "-h")[0]
+
+
+def test_results_go_to_stdout_and_messages_to_stderr(inside: Inside) -> None:
+    out, err = inside("train", *SMALL, "--epochs", "2")
+    assert [line.split()[:2] for line in err.splitlines()[-3:]] == [["epoch", f"{n}/2"] for n in (0, 1, 2)]
+    assert "accuracy" in out
+    assert "epoch 1/2" not in out
+    assert inside("train", *SMALL, "--epochs", "2", "--quiet")[1] == ""
+    assert "\x1b" not in out + err
+
+
+def test_every_format_of_the_report_is_plain_text(study: Inside) -> None:
+    for format in ("rich", "markdown", "csv", "json", "latex"):
+        assert "\x1b" not in study("report", "--format", format)[0]
+    rows = list(csv.DictReader(io.StringIO(study("report", "--format", "csv", "--table", "2")[0])))
+    assert {row["dataset"] for row in rows} == {"mnist", "fashion"}
+
+
+def loaded(ff: FF, *arguments: str) -> set[str]:
+    """The packages that a process of this command imported."""
+    done = ff(*arguments, PYTHONPROFILEIMPORTTIME="1")
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line}
+
+
+def test_only_a_training_loads_torch(study: Inside) -> None:
+    for arguments in (("--help",), ("--version",)):
+        assert not loaded(study.ff, *arguments) & {"torch", "sqlalchemy", "numpy", "alembic"}
+    for command in (["train", *SMALL, "--epochs", "2"], ["list-runs"], ["report"]):
+        packages = loaded(study.ff, *command)
+        assert "sqlalchemy" in packages
+        assert not packages & {"torch", "torchvision", "scipy", "alembic"}
+
+
+def test_a_reader_that_leaves_early_is_no_error(study: Inside) -> None:
+    environment = study.ff.environment | {"PYTHONUNBUFFERED": ""}
+    pipes = (("db path --json", "true", ""), ("report --json", "true", ""), ("report --json", "head -n 1", "[\n"))
+    for command, reader, read in pipes:
+        pipe = ["sh", "-c", f'"$@" {command} | {reader}', "sh", *study.ff.command()]
+        done = subprocess.run(pipe, env=environment, capture_output=True, text=True)
+        assert (done.returncode, done.stdout, done.stderr) == (0, read, "")

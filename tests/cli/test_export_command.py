@@ -1,0 +1,178 @@
+"""`ff export`: what it writes reads back as what is stored."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from ffcli.cli.console import err, out
+from ffcli.cli.export import export
+from ffcli.config import DataRef, parse_options, resolve
+from ffcli.errors import BadOption
+from ffcli.records import EpochMetrics, epoch_json, run_json
+from ffcli.store import runs
+from ffcli.store.claims import claim, finish, record_epoch
+from ffcli.store.database import Store, open_store
+from ffcli.store.liveness import this_process
+from ffcli.store.runs import Filters
+
+app = typer.Typer()
+app.command()(export)
+
+THIRD = 1 / 3
+EPOCH = EpochMetrics(
+    epoch=1, hour=118, phase="negative", accuracy=100 * THIRD, validation_accuracy=None, loss_positive=1e-17,
+    loss_negative=0.1 + 0.2, goodness_positive=(THIRD, 2.0), goodness_negative=(5e-324, 1.7976931348623157e308),
+    dead_units=(0.0, 1.0), seconds=1.25,
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _fresh_consoles() -> Iterator[None]:
+    """A console holds the stream of the test that made it."""
+    out.cache_clear()
+    err.cache_clear()
+    yield
+    out.cache_clear()
+    err.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four runs (one superseded, one without epochs) of two and of three layers."""
+    path = tmp_path_factory.mktemp("store") / "ffcli.db"
+    with open_store(path) as store:
+        train(
+            store, [EPOCH, replace(EPOCH, epoch=2, goodness_positive=(math.inf, 0.5))], tags=("a", "b,c"), hidden=(3, 2)
+        )
+        train(store, [replace(EPOCH, accuracy=None, dead_units=None)], dataset="fashion", neg="masks")
+        train(store, [], preset="paper", unseparated=True)
+        train(store, [EPOCH], hidden=(3, 2), force=True)
+    return path
+
+
+def train(store: Store, epochs: list[EpochMetrics], *, tags: Any = (), force: bool = False, **options: Any) -> None:
+    asked = parse_options(options)
+    data = DataRef(
+        name=asked.dataset, source="sample", fingerprint="f" * 64, features=784, classes=10, train=10_000, test=2_000,
+        largest_class=10.0, path="/home/somebody/data.npz",
+    )  # fmt: skip
+    config = resolve(asked, data, uses_masks=asked.neg == "masks")
+    mine = claim(store, config, owner=this_process(), tags=tags, force=force, name='so "called",\n')
+    for epoch in epochs:
+        record_epoch(store, mine, epoch)
+    finish(store, mine)
+
+
+def run(*arguments: str | Path, db: Path) -> Result:
+    return CliRunner().invoke(app, ["--db", str(db), *map(str, arguments)])
+
+
+def rows(*arguments: str | Path, db: Path) -> list[dict[str, str]]:
+    result = run(*arguments, db=db)
+    assert result.exit_code == 0, result.output
+    return list(csv.DictReader(io.StringIO(result.stdout)))
+
+
+def test_csv_has_a_row_an_epoch_and_every_float_as_it_was(database: Path) -> None:
+    found = rows("--all", db=database)
+    assert [(row["dataset"], row["epoch"], row["status"]) for row in found] == [
+        ("mnist", "1", "superseded"), ("mnist", "2", "superseded"), ("fashion", "1", "completed"),
+        ("mnist", "1", "completed"),
+    ]  # fmt: skip
+    assert list(found[0])[-17:] == [
+        "epoch", "hour", "phase", "accuracy", "validation_accuracy", "loss_positive", "loss_negative",
+        "goodness_positive_1", "goodness_positive_2", "goodness_positive_3", "goodness_negative_1",
+        "goodness_negative_2", "goodness_negative_3", "dead_units_1", "dead_units_2", "dead_units_3", "seconds",
+    ]  # fmt: skip
+    with open_store(database) as store:
+        stored = [(r, runs.epochs(store, r.id)) for r in runs.list_runs(store, Filters(include_superseded=True))]
+    by_id = {record.id: (record, epochs) for record, epochs in stored}
+    for row in found:
+        record, epochs = by_id[row["id"]]
+        epoch = next(e for e in epochs if e.epoch == int(row["epoch"]))
+        config = record.config
+        assert (row["key"], int(row["seed"]), row["negatives"]) == (record.key, config.seed, config.negatives)
+        assert (row["data_source"], row["preset"], row["name"]) == ("sample", config.preset, record.name)
+        assert (int(row["pos_phase"]), int(row["neg_phase"])) == (config.schedule.positive, config.schedule.negative)
+        assert tuple(map(int, row["hidden"].split(","))) == config.hidden
+        for name in ("lr", "lr_positive", "lr_negative", "threshold"):
+            assert float(row[name]) == getattr(config, name)
+        assert int(row["updates_per_batch"]) == config.updates_per_batch
+        for name in ("accuracy", "validation_accuracy", "loss_positive", "loss_negative", "seconds"):
+            assert number(row[name]) == getattr(epoch, name)
+        for name in ("goodness_positive", "goodness_negative", "dead_units"):
+            written = [number(row[f"{name}_{layer}"]) for layer in (1, 2, 3)]
+            known = list(getattr(epoch, name) or ())
+            assert written == known + [None] * (3 - len(known))
+    assert "/home/" not in run("--all", db=database).stdout
+
+
+def number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def test_json_has_the_names_of_show(database: Path) -> None:
+    result = run("--json", db=database)
+    assert result.stdout == run("--format", "json", db=database).stdout
+    shown = json.loads(result.stdout)
+    with open_store(database) as store:
+        stored = [(r, runs.epochs(store, r.id)) for r in runs.list_runs(store, Filters(sort="oldest"))]
+    expected = [run_json(record) | {"epochs": [epoch_json(e) for e in epochs]} for record, epochs in stored]
+    assert shown == json.loads(json.dumps(expected))
+    everything = json.loads(run("--json", "--all", db=database).stdout)
+    assert everything[0]["epochs"][1]["goodness_positive"] == [None, 0.5]
+    assert "Infinity" not in run("--json", "--all", db=database).stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (["--dataset", "fashion"], ["fashion"]),
+        (["--neg", "label"], ["mnist", "mnist"]),
+        (["--preset", "paper"], ["mnist"]),
+        (["--tag", "b,c", "--all"], ["mnist"]),
+        (["--tag", "b"], []),
+    ],
+)
+def test_filters(database: Path, options: list[str], found: list[str]) -> None:
+    assert [run["config"]["dataset"] for run in json.loads(run("--json", *options, db=database).stdout)] == found
+
+
+def test_where_nothing_is_stored_there_is_a_heading_or_an_empty_list(tmp_path: Path) -> None:
+    assert run(db=tmp_path / "none.db").stdout.startswith("id,key,status,")
+    assert json.loads(run("--json", db=tmp_path / "none.db").stdout) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_replaced_whole(database: Path, tmp_path: Path) -> None:
+    target = tmp_path / "study.csv"
+    target.write_text("what was there")
+    result = run("--output", target, db=database)
+    assert result.stdout == ""
+    assert target.read_text() == run(db=database).stdout
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_file_that_cannot_be_written_is_named_and_what_was_there_stays(database: Path, tmp_path: Path) -> None:
+    before = database.read_bytes()
+    for output, words in (
+        (database, "is the database"),
+        (tmp_path, "is no file"),
+        (tmp_path / "no" / "x.csv", "no folder"),
+    ):
+        result = run("--output", output, db=database)
+        assert isinstance(result.exception, BadOption)
+        assert words in str(result.exception)
+    assert database.read_bytes() == before
+    assert list(tmp_path.iterdir()) == []

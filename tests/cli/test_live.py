@@ -1,0 +1,129 @@
+"""What a terminal shows while a run trains: a real pseudo-terminal, and a real Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import pytest
+from ff import FF, SMALL
+
+# The command becomes the foreground of its terminal, as under a shell.
+OWN_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
+HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
+
+
+@dataclass
+class Terminal:
+    """A process on a terminal, and all that it wrote there."""
+
+    process: subprocess.Popen[bytes]
+    master: int
+    slave: int
+    written: str = ""
+
+    @property
+    def text(self) -> str:
+        """Without escape sequences."""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.written)
+
+    def read_until(self, *patterns: str, seconds: float = 240) -> None:
+        """Read until the text matches all patterns. Fails where it never does."""
+        deadline = time.monotonic() + seconds
+        while not all(re.search(pattern, self.text) for pattern in patterns):
+            if not self._read(deadline):
+                missing = [pattern for pattern in patterns if not re.search(pattern, self.text)]
+                pytest.fail(f"never shown: {missing}; the end of what was: {self.text[-2000:]}")
+
+    def read_to_end(self, seconds: float = 240) -> int:
+        """Read what is still written; returns the exit code."""
+        deadline = time.monotonic() + seconds
+        while self.process.poll() is None:
+            self._read(time.monotonic() + 0.1)
+            assert time.monotonic() < deadline, self.text[-2000:]
+        while self._read(time.monotonic() + 0.1):
+            pass
+        return self.process.wait()
+
+    def _read(self, deadline: float) -> bool:
+        ready, _, _ = select.select([self.master], [], [], max(0, deadline - time.monotonic()))
+        if not ready:
+            return False
+        with suppress(OSError):
+            self.written += os.read(self.master, 1 << 16).decode(errors="replace")
+            return True
+        return False
+
+
+@contextmanager
+def on_terminal(ff: FF, *arguments: str, **environment: str) -> Iterator[Terminal]:
+    master, slave = pty.openpty()
+    variables = ff.environment | {"TERM": "xterm-256color", "LINES": "30", **environment}
+    process = subprocess.Popen(
+        [sys.executable, "-c", OWN_TERMINAL, *ff.command(*arguments)],
+        env={name: value for name, value in variables.items() if name != "NO_COLOR" or "NO_COLOR" in environment},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    try:
+        yield Terminal(process, master, slave)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+        os.close(slave)
+
+
+def test_a_terminal_shows_the_training_and_ctrl_c_leaves_it_clean(ff: FF) -> None:
+    asked = ("train", *SMALL, "--epochs", "3000", "--pos-phase", "64", "--balanced")
+    with on_terminal(ff, *asked) as terminal:
+        before = termios.tcgetattr(terminal.slave)
+        terminal.read_until(
+            r"loading torch",
+            r"mnist \(sample\), label, 64:64, fast@1, seed 0   run [0-9a-f]{7}",
+            r"epoch (\d{2,})/3000",
+            r"hour \d{2,}",
+            r"awake",
+            r"asleep",
+            r"\d+ s left|\d+ min \d+ s left",
+            r"accuracy  \d+\.\d\d %  .*[▁▂▃▄▅▆▇█]{5}",
+            r"layer 1   goodness true \d+\.\d\d  wrong \d+\.\d\d   dead units \d+%",
+            r"layer 2   goodness true",
+        )
+        assert HIDE in terminal.written
+        assert "\x1b[1m" in terminal.written
+        os.write(terminal.master, b"\x03")
+        assert terminal.read_to_end() == 130
+        assert termios.tcgetattr(terminal.slave) == before
+    assert terminal.written.rindex(SHOW) > terminal.written.rindex(HIDE)
+    last = terminal.text.rstrip().splitlines()[-1]
+    assert last.startswith("ff: interrupted: run")
+    assert "Traceback" not in terminal.text
+    (run,) = ff.json("list-runs")
+    assert run["status"] == "interrupted"
+    assert run["epochs_done"] >= 9
+
+
+def test_no_colour_means_plain_lines_on_a_terminal_too(ff: FF) -> None:
+    with on_terminal(ff, "train", *SMALL, "--epochs", "2", NO_COLOR="1") as terminal:
+        assert terminal.read_to_end() == 0
+    assert "\x1b" not in terminal.written
+    assert re.search(r"epoch 2/2  hour +\d+  asleep +accuracy", terminal.text)
+    for environment, plain in (({"NO_COLOR": "1"}, True), ({"TERM": "dumb"}, True), ({}, False)):
+        with on_terminal(ff, "list-runs", **environment) as terminal:
+            assert terminal.read_to_end() == 0
+        assert "completed" in terminal.text
+        assert ("\x1b" not in terminal.written) == plain

@@ -1,0 +1,312 @@
+"""Two sides over the same cells and seeds."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from test_report_protocol import data_ref, outcome
+
+from ffcli.config import DataRef, RunConfig
+from ffcli.errors import BadOption
+from ffcli.records import Outcome
+from ffcli.report.comparison import Comparison, compare
+from ffcli.report.comparison_formats import tables
+from ffcli.report.difference import difference_of
+from ffcli.report.pairing import Pairing, pair
+from ffcli.report.selectors import parse_selector
+
+
+def at(runs: Iterable[Outcome]) -> Callable[[int], list[Outcome]]:
+    """What runs of a constant accuracy had reached at a horizon."""
+    return lambda horizon: [
+        Outcome(
+            o.run, horizon, min(o.run.epochs_done, horizon), o.best if o.run.epochs_done >= horizon else None,
+            o.best, o.best,
+        )
+        for o in runs
+    ]  # fmt: skip
+
+
+def compared(runs: Sequence[Outcome], a: str, b: str, *only: str, **options: Any) -> tuple[list[Comparison], Pairing]:
+    sides = [parse_selector(text) for text in (a, b, *only)]
+    return compare([o.run for o in runs], at(runs), sides[0], sides[1], only=sides[2:], **options)
+
+
+def one(runs: Sequence[Outcome], a: str, b: str, *only: str, **options: Any) -> Comparison:
+    (comparison,), _ = compared(runs, a, b, *only, **options)
+    return comparison
+
+
+def refusal(runs: Sequence[Outcome], a: str, b: str, *only: str, **options: Any) -> str:
+    with pytest.raises(BadOption) as refused:
+        compared(runs, a, b, *only, **options)
+    return str(refused.value)
+
+
+def test_pairs_are_of_one_cell_and_seed() -> None:
+    runs = [
+        *(outcome("16:1", 40.0 + seed, seed=seed) for seed in range(3)),
+        *(outcome("16:1", 50.0 + 3 * seed, seed=seed, neg="masks") for seed in (2, 0, 1)),
+        outcome("unseparated", 90.0),
+        outcome("unseparated", 88.0, neg="masks"),
+        outcome("1:1", 80.0, data=data_ref("fashion")),
+        outcome("1:1", 70.0, neg="masks"),
+        outcome("1:1", 75.0, seed=1),
+        outcome("1:1", 10.0, status="superseded"),
+    ]
+    (comparison,), pairing = compared(runs, "neg=label", "neg=masks")
+    cells = [(c.a.dataset, c.a.negatives, c.b.negatives, c.a.schedule, c.seeds) for c in comparison.cells]
+    assert cells == [("mnist", "label", "masks", (0, 0), (0,)), ("mnist", "label", "masks", (16, 1), (0, 1, 2))]
+    single, several = (cell.difference for cell in comparison.cells)
+    assert (single.pairs, single.difference, single.interval, single.better) == (1, -2.0, None, None)
+    assert (several.mean_a, several.mean_b, several.difference) == (41.0, 53.0, 12.0)
+    assert several.interval == (10.0, 14.0)
+    assert several.better == "b"
+    assert (comparison.overall.pairs, comparison.overall.difference) == (4, 8.5)
+    assert (pairing.unpaired, pairing.in_both) == ((2, 1), 0)
+    assert (comparison.protocol, comparison.data, comparison.epochs) == ("fast@1", "full", 20)
+
+
+SETTINGS: list[tuple[float, DataRef | None, dict[str, Any]]] = [
+    (50.0, None, {}),
+    (60.0, None, {"preset": "paper"}),
+    (70.0, None, {"threshold": 2.0}),
+    (80.0, None, {"lr_scaling": "none"}),
+    (40.0, data_ref(source="sample"), {}),
+]
+
+
+def test_each_set_of_shared_settings_is_a_comparison_of_its_own() -> None:
+    runs = [
+        outcome("4:1", accuracy + (neg == "masks"), neg=neg, data=data, **options)
+        for neg in ("label", "masks")
+        for accuracy, data, options in SETTINGS
+    ]
+    found = {(c.protocol, c.data): c for c in compared(runs, "neg=label", "neg=masks")[0]}
+    assert found.keys() == {
+        ("fast@1", "full"), ("paper@1", "full"), ("fast@1 with threshold 2.0", "full"),
+        ("fast@1 with lr scaling none", "full"), ("fast@1", "sample"),
+    }  # fmt: skip
+    assert all(c.overall.pairs == 1 and c.overall.difference == 1 for c in found.values())
+    assert found["paper@1", "full"].epochs == 500
+    assert found["fast@1", "full"].epochs == 20
+    only = one(runs, "neg=label", "neg=masks", "data=full", "threshold=1.5,preset=fast,lr-scaling=ratio")
+    assert only.overall.mean_a == 50.0
+
+
+def test_presets_leave_rate_and_updates_to_differ() -> None:
+    runs = [
+        outcome("4:1", accuracy, neg=neg, preset=preset, epochs=20)
+        for neg in ("label", "masks")
+        for preset, accuracy in (("fast", 50.0), ("paper", 60.0))
+    ]
+    comparison = one([*runs, outcome("4:1", preset="paper", epochs=20, threshold=2.0)], "preset=fast", "preset=paper")
+    assert [c.a.negatives for c in comparison.cells] == ["label", "masks"], "with masks and without in one comparison"
+    assert comparison.differing == {"lr": ((0.05,), (0.001,)), "updates_per_batch": ((1,), (50,))}
+    assert comparison.protocol == ""
+
+
+def test_a_run_that_fits_both_sides_is_on_neither() -> None:
+    runs = [
+        outcome("4:1", 50.0),
+        outcome("4:1", 55.0, lr_scaling="none"),
+        outcome("4:4", 60.0, lr_scaling="none"),
+        outcome("unseparated", 90.0),
+    ]
+    (comparison,), pairing = compared(runs, "lr_scaling=ratio", "lr_scaling=none")
+    assert [(c.a.schedule, c.difference.difference) for c in comparison.cells] == [((4, 1), 5.0)]
+    assert (pairing.in_both, pairing.unpaired) == (2, (0, 0))
+    assert comparison.differing["lr_scaling"] == (("ratio",), ("none",))
+    assert "every run with lr_scaling=ratio is one with lr_scaling=none too" in refusal(
+        runs[2:], "lr_scaling=ratio", "lr_scaling=none"
+    )
+
+
+def test_masks_of_another_blur_are_no_partners_and_runs_without_masks_have_every_blur() -> None:
+    label, plain, blurred = (outcome(), outcome(neg="masks"), outcome(neg="masks", mask_blur=6))
+    comparison = one([label, plain], "neg=label", "neg=masks")
+    assert comparison.differing == {"neg": (("label",), ("masks",))}
+    assert "mask_blur 5, 6: choose one, such as neg=masks,mask_blur=5" in refusal(
+        [label, plain, blurred], "neg=label", "neg=masks"
+    )
+    assert one([label, plain, blurred], "neg=label", "neg=masks,mask_blur=6").protocol == "fast@1 with mask blur 6"
+    compared_blur, pairing = compared([label, plain, blurred], "mask_blur=5", "mask_blur=6")
+    assert (compared_blur[0].overall.pairs, pairing.in_both) == (1, 1)
+
+
+def test_tags_leave_the_protocol_to_differ_and_name_what_does() -> None:
+    runs = [
+        *(outcome("8:1", 20.0, seed=seed, tags=("baseline",)) for seed in (0, 1)),
+        outcome("8:1", 60.0, seed=0, tags=("cured", "night"), threshold=2.0, lr_scaling="none"),
+        outcome("8:1", 62.0, seed=1, tags=("cured",), threshold=3.0, lr_scaling="none"),
+    ]
+    comparison = one(runs, "tag=baseline", "tag=cured")
+    assert comparison.overall.difference == 41.0
+    assert comparison.differing == {"threshold": ((1.5,), (2.0, 3.0)), "lr_scaling": (("ratio",), ("none",))}
+    rival = outcome("8:1", 65.0, seed=1, tags=("cured",), threshold=2.5)
+    said = refusal([*runs, rival], "tag=baseline", "tag=cured")
+    assert "tag=cured selects 2 runs of mnist label 8:1 seed 1, which differ in threshold 2.5, 3.0" in said
+    assert "such as tag=cured,threshold=2.5" in said
+    filtered = one([*runs, rival], "tag=cured,lr_scaling=none", "tag=baseline", "seed=1")
+    assert filtered.overall.difference == -42.0
+    assert "they differ in lr_scaling" in refusal(
+        [outcome("8:1", tags=("x",)), outcome("8:1", tags=("x",), threshold=2.0, lr_scaling="none")],
+        "threshold=1.5,tag=x",
+        "threshold=2,tag=x",
+    )
+
+
+def test_data_sets_and_phases_can_be_compared() -> None:
+    runs = [
+        outcome(f"{n}:{negative}", 90.0 - n + negative, data=data_ref(name))
+        for n in (1, 16)
+        for negative in (1, 2)
+        for name in ("mnist", "fashion")
+    ]
+    found = one(runs, "pos_phase=1", "pos-phase=16")
+    assert [(c.a.dataset, c.a.schedule, c.b.schedule) for c in found.cells] == [
+        ("mnist", (1, 1), (16, 1)), ("mnist", (1, 2), (16, 2)),
+        ("fashion", (1, 1), (16, 1)), ("fashion", (1, 2), (16, 2)),
+    ]  # fmt: skip
+    assert found.overall.difference == -15.0
+    assert len(one(runs, "dataset=mnist", "dataset=fashion").cells) == 4
+    sample = [outcome(f"{n}:1", data=data_ref(source="sample")) for n in (1, 16)]
+    against = one([*runs, *sample], "data=full", "data=sample")
+    assert (against.data, [c.a.dataset for c in against.cells]) == (None, ["mnist", "mnist"])
+    assert [title for title, _ in tables(against, ("a", "b"))] == ["mnist label"]
+
+
+def test_the_same_content_under_another_name_is_the_same_data() -> None:
+    copy = data_ref("my_copy", "file", fingerprint=data_ref().fingerprint)
+    assert one([outcome(), outcome(neg="masks", data=copy)], "neg=label", "neg=masks").overall.pairs == 1
+    other = data_ref("mnist", "file", fingerprint="ab" * 32)
+    assert "they differ in data set" in refusal([outcome(), outcome(neg="masks", data=other)], "neg=label", "neg=masks")
+
+
+def test_horizon() -> None:
+    runs = [
+        outcome(f"{n}:1", neg=neg, epochs=epochs, reached=reached)
+        for n, reached, epochs in ((1, 20, 20), (2, 20, 20), (4, 7, 20), (8, 100, 100))
+        for neg in ("label", "masks")
+    ]
+    usual = one(runs, "neg=label", "neg=masks")
+    assert (usual.epochs, usual.overall.pairs, usual.left_out) == (20, 3, 1)
+    best = one(runs, "neg=label", "neg=masks", metric="best")
+    assert (best.overall.pairs, best.left_out) == (3, 1), "a shorter run has a best, but not of as many epochs"
+    early = one(runs, "neg=label", "neg=masks", epochs=7)
+    assert (early.epochs, early.overall.pairs, early.left_out) == (7, 4, 0)
+    two = one([outcome(reached=12), outcome(neg="masks", reached=9)], "neg=label", "neg=masks")
+    assert two.epochs == 9, "as far as both have got"
+    assert "has got as far as epoch 300" in refusal(runs, "neg=label", "neg=masks", epochs=300)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        ("label", "neg=masks", "'label' selects nothing: give NAME=VALUE"),
+        ("neg=", "neg=masks", "give NAME=VALUE"),
+        ("nge=label", "neg=masks", "did you mean 'neg'?"),
+        ("neg=lable", "neg=masks", "no run has neg=lable: did you mean 'label'? stored are label, masks"),
+        ("preset=fats", "preset=fast", "did you mean 'fast'?"),
+        ("preset=paper", "preset=fast", "no run has preset=paper: stored are fast, fast@1"),
+        ("neg=masks,threshold=2", "neg=label", "no run with neg=masks has threshold=2.0: stored are 1.5"),
+        ("threshold=high", "threshold=2", "--threshold should be a valid number"),
+        ("lr_scaling=rato", "lr_scaling=none", "--lr-scaling should be 'ratio'"),
+        ("data=half", "data=full", "unknown data 'half'"),
+        ("epochs=3", "epochs=4", "--epochs N"),
+        ("tag=x", "tag=y", "no run has tag=x: no tag is stored"),
+        ("neg=label,neg=masks", "neg=label", "gives neg twice"),
+        ("neg=label", "neg=label", "both sides are neg=label"),
+        ("preset=fast", "preset=fast@1", "every run with preset=fast is one with preset=fast@1 too"),
+        ("seed=0", "seed=1,neg=masks", "seed=0 has a partner"),
+    ],
+)
+def test_refusals(a: str, b: str, said: str) -> None:
+    runs = [outcome("4:1"), outcome("2:1", neg="masks", seed=1)]
+    assert said in refusal(runs, a, b)
+
+
+def test_without_runs_there_is_nothing_to_select() -> None:
+    assert "no runs yet" in refusal([], "neg=label", "neg=masks")
+
+
+def test_layer_sizes_and_flags_are_read_as_the_command_line_reads_them() -> None:
+    assert parse_selector("hidden=100,50,preset=fast").conditions == {"hidden": (100, 50), "preset": "fast"}
+    assert parse_selector("unseparated=true,--lr-scaling=none").conditions == {
+        "unseparated": True,
+        "lr_scaling": "none",
+    }
+    assert parse_selector("tag=a=b").conditions == {"tag": "a=b"}
+
+
+@pytest.mark.parametrize("differences", [(1.0, -2.0), (1.0, 4.0, 2.5), (3.0, -1.0, 0.5, 8.0, 2.0, -0.25)])
+def test_the_interval_is_the_percentile_bootstrap_of_the_mean(differences: tuple[float, ...]) -> None:
+    means = [float(np.mean(drawn)) for drawn in itertools.product(differences, repeat=len(differences))]
+    expected = np.percentile(means, [2.5, 97.5], method="inverted_cdf")
+    found = difference_of([50.0] * len(differences), [50.0 + d for d in differences]).interval
+    assert found is not None
+    assert found == pytest.approx(tuple(expected), abs=0.06 * (max(differences) - min(differences)))
+
+
+@settings(deadline=None)
+@example([(0.0, 1.0), (1.0, 0.5)])
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=2, max_size=8))
+def test_a_verdict_has_an_interval_that_excludes_0(pairs: list[tuple[float, float]]) -> None:
+    ours, theirs = zip(*pairs, strict=True)
+    found, swapped, again = difference_of(ours, theirs), difference_of(theirs, ours), difference_of(ours, theirs)
+    assert found == again
+    assert found.interval is not None
+    low, high = found.interval
+    apart = [b - a for a, b in pairs]
+    assert min(apart) - 1e-9 <= low <= high <= max(apart) + 1e-9
+    assert found.better == ("b" if low > 0 else "a" if high < 0 else None)
+    assert swapped.difference == pytest.approx(-found.difference)
+    if min(apart) > 1e-9:
+        assert (found.better, swapped.better) == ("b", "a")
+
+
+GRID = {
+    found.run.key: found
+    for schedule in ("unseparated", "4:4", "4:1")
+    for seed in (0, 1)
+    for negatives in ({"neg": "label"}, {"neg": "masks"}, {"neg": "masks", "mask_blur": 6})
+    for threshold in (1.5, 2.0)
+    for rule in ("ratio", "none", "notebook")
+    for found in [outcome(schedule, seed=seed, threshold=threshold, lr_scaling=rule, **negatives)]
+}
+
+
+SIDES: dict[str, Callable[[RunConfig], bool]] = {
+    "neg=label": lambda c: c.negatives == "label",
+    "neg=masks,mask_blur=5": lambda c: c.mask_blur == 5,
+    "threshold=1.5": lambda c: c.threshold == 1.5,
+    "threshold=2": lambda c: c.threshold == 2,
+    "seed=0": lambda c: c.seed == 0,
+    "seed=1": lambda c: c.seed == 1,
+}
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from(list(GRID.values())), min_size=20, unique_by=lambda o: o.run.key),
+    st.sampled_from([("neg=label", "neg=masks,mask_blur=5"), ("threshold=1.5", "threshold=2"), ("seed=0", "seed=1")]),
+)
+def test_partners_differ_in_nothing_but_what_is_named(runs: list[Outcome], sides: tuple[str, str]) -> None:
+    a, b = map(parse_selector, sides)
+    pairing, swapped = (pair([o.run for o in runs], *both) for both in ((a, b), (b, a)))
+    named = {"negatives", "mask_blur"} if "neg" in a.conditions else a.conditions.keys()
+
+    def rest(run: Outcome) -> dict[str, Any]:
+        return {name: value for name, value in run.run.config.identity().items() if name not in named}
+
+    ours, theirs = ([run for run in runs if SIDES[side](run.run.config)] for side in sides)
+    expected = {(one.run.id, other.run.id) for one in ours for other in theirs if rest(one) == rest(other)}
+    assert {(one.id, other.id) for one, other in pairing.pairs} == expected
+    assert {(other.id, one.id) for one, other in swapped.pairs} == expected
+    assert pairing.unpaired == swapped.unpaired[::-1] == (len(ours) - len(expected), len(theirs) - len(expected))

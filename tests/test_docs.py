@@ -1,0 +1,98 @@
+"""Every command and option has help and stands in the README; CI runs what the README prints."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from ffcli.cli.main import app
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command and group with the words that call it."""
+
+    def walk(command: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+        yield words, command
+        for name, below in getattr(command, "commands", {}).items():
+            yield from walk(below, (*words, name))
+
+    return walk(get_command(app), ())
+
+
+COMMANDS = dict(commands())
+
+
+def section(words: tuple[str, ...]) -> str:
+    """What the README says about a command: the section under its heading."""
+    if not words:
+        return re.split(r"^### ", README.partition("\n## Commands\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    for part in re.split(r"^#+ (?=.*`ff )", README, flags=re.MULTILINE)[1:]:
+        heading, _, body = part.partition("\n")
+        if re.search(rf"`ff {words[0]}\b(?!-)", heading):
+            return re.split(r"^#+ ", body, maxsplit=1, flags=re.MULTILINE)[0]
+    pytest.fail(f"the README has no section on `ff {words[0]}`")
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_command_and_its_options_have_help_and_stand_in_the_readme(words: tuple[str, ...]) -> None:
+    command, text = COMMANDS[words], section(words)
+    assert command.help
+    assert " ".join(("ff", *words)) in README
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            assert re.search(rf"\b{parameter.name.upper()}\b", README)
+            continue
+        assert parameter.help, f"{parameter.opts} has no help"
+        for option in parameter.opts + parameter.secondary_opts:
+            assert re.search(rf"(?<![\w-]){option}(?![\w-])", text), f"the README's section lacks {option}"
+
+
+def test_the_readme_knows_every_environment_variable_and_no_other() -> None:
+    heard = {parameter.envvar for command in COMMANDS.values() for parameter in command.params if parameter.envvar}
+    assert set(re.findall(r"FFCLI_[A-Z_]+", README)) - {"FFCLI_TRAJECTORIES"} == heard
+
+
+def test_the_readme_names_no_option_that_is_not_there() -> None:
+    options = {o for command in COMMANDS.values() for parameter in command.params for o in parameter.opts} | {"--help"}
+    for call in re.findall(r"\bff ([a-z-]+[^`\n#]*)", README):
+        assert set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", call)) <= options, call
+
+
+def set_up(purpose: str) -> str:
+    """One of the README's two commands."""
+    found = re.search(rf"^<!-- {purpose} -->\n```sh\n(.+)\n```$", README, flags=re.MULTILINE)
+    assert found, f"the README has no command marked {purpose}"
+    return found[1]
+
+
+def test_the_two_commands_share_one_environment() -> None:
+    (train, last), (tests, checks) = (set_up(purpose).rsplit(" && ", 1) for purpose in ("train", "tests"))
+    assert train == tests
+    assert last == ".venv/bin/ff train --dataset fashion --neg masks --pos-phase 16"
+    assert checks == ".venv/bin/nox"
+
+
+def test_ci_runs_the_readmes_second_command(tmp_path: Path) -> None:
+    """In a copy, and with a python3 that does nothing but fail."""
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / "bin").mkdir()
+    shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci")
+    shutil.copy(ROOT / "README.md", tmp_path)
+    stand_in = tmp_path / "bin" / "python3"
+    stand_in.write_text('#!/bin/sh\necho "asked: $*"\nexit 7\n')
+    stand_in.chmod(0o755)
+    path = f"{stand_in.parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run([tmp_path / ".ci" / "run"], env=os.environ | {"PATH": path}, capture_output=True, text=True)
+    assert done.stdout == f"+ {set_up('tests')}\nasked: -m venv .venv\n"
+    assert done.returncode == 7

@@ -1,0 +1,162 @@
+"""Which part of ffcli may import which, what only some may load, and what none may do."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "ffcli"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+BOUNDARY = {"", "errors", "config", "records", "published", "benchmark"}
+"""What crosses between the parts, and the version."""
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "": set(),
+    "errors": set(),
+    "config": {"errors"},
+    "records": {"config"},
+    "published": {"config"},
+    "benchmark": set(),
+    "engine": BOUNDARY,
+    "data": BOUNDARY,
+    "store": BOUNDARY,
+    "report": BOUNDARY,
+    "devices": BOUNDARY,
+    "estimate": BOUNDARY,
+    "grid": BOUNDARY,
+    "messages": BOUNDARY,
+    "provenance": BOUNDARY,
+    "bench": BOUNDARY | {"engine", "data", "estimate", "provenance"},
+    "trainer": BOUNDARY | {"engine", "data", "devices", "provenance"},
+    "recording": BOUNDARY | {"store"},
+    "workers": {"messages"},
+    "worker": {"errors", "messages", "trainer"},
+    "runner": BOUNDARY | {"trainer", "recording", "data", "store"},
+    "sweep": BOUNDARY | {"runner", "recording", "workers", "messages", "estimate", "store"},
+    "cli": BOUNDARY
+    | {"sweep", "workers", "grid", "runner", "estimate", "devices", "store", "report", "bench"}
+    | {"data.datasets", "data.negatives", "engine.phases"},
+    "__main__": {"cli"},
+}
+"""By part of ffcli, the parts or modules of it that it may import; its own are free to it. A new part says here where
+it stands."""
+
+ONLY_IN: dict[str, set[str]] = {
+    "torch": {"engine", "data", "bench", "trainer", "provenance", "devices"},
+    "torchvision": {"data"},
+    "sqlalchemy": {"store"},
+    "sqlite3": {"store"},
+    "alembic": {"store"},
+    "typer": {"cli"},
+    "rich": {"cli", "report"},
+    "safetensors": {"store", "data", "messages"},
+    "pickle": {"data.formats"},
+}
+"""What must not be imported elsewhere."""
+
+LOADS_TORCH = {"engine", "data.tensors", "bench", "trainer", "provenance"}
+"""Where torch is imported with the module; elsewhere only inside functions."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """`module` is imported: with its importer, or in a function of it."""
+
+    importer: str
+    module: str
+    line: int
+    lazy: bool
+
+    def __str__(self) -> str:
+        return f"ffcli.{self.importer}, line {self.line}, imports {self.module}"
+
+
+def name_of(path: Path) -> str:
+    """The module's name below ffcli: `store.runs`; empty for ffcli itself."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path) -> Iterator[Import]:
+    """What runs; imports for type checkers do not."""
+
+    def walk(node: ast.AST, lazy: bool) -> Iterator[Import]:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            return
+        if isinstance(node, ast.Import):
+            yield from (Import(name_of(path), alias.name, node.lineno, lazy) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield Import(name_of(path), full if is_module(full) else str(node.module), node.lineno, lazy)
+        for child in ast.iter_child_nodes(node):
+            yield from walk(child, lazy or isinstance(node, ast.FunctionDef))
+
+    yield from walk(ast.parse(path.read_text(encoding="utf-8")), False)
+
+
+def is_module(name: str) -> bool:
+    place = PACKAGE.parent.joinpath(*name.split("."))
+    return place.is_dir() or place.with_suffix(".py").is_file()
+
+
+def among(module: str, parts: set[str]) -> bool:
+    """Whether `module` is one of `parts`, or inside one."""
+    return any(module == part or (part and module.startswith(f"{part}.")) for part in parts)
+
+
+IMPORTS = [found for path in SOURCES for found in imports_of(path)]
+
+
+def test_there_are_imports_to_look_at() -> None:
+    assert len(SOURCES) > 50
+    assert any(found.importer == "runner" and found.module == "ffcli.trainer" and found.lazy for found in IMPORTS)
+    assert any(found.module == "ffcli.data.datasets" for found in IMPORTS)
+
+
+def test_imports_follow_the_layers() -> None:
+    wrong = []
+    for found in IMPORTS:
+        part = found.importer.partition(".")[0]
+        if found.module.split(".")[0] == "ffcli":
+            inner = found.module.removeprefix("ffcli").lstrip(".")
+            if not among(inner, MAY_IMPORT[part] | {part}):
+                wrong.append(str(found))
+    assert wrong == []
+
+
+def test_every_part_is_placed() -> None:
+    assert {name_of(path).partition(".")[0] for path in SOURCES} == MAY_IMPORT.keys()
+
+
+@pytest.mark.parametrize("package", ONLY_IN)
+def test_what_only_some_may_load(package: str) -> None:
+    loading = [found for found in IMPORTS if among(found.module, {package})]
+    assert [str(found) for found in loading if not among(found.importer, ONLY_IN[package])] == []
+
+
+def test_torch_is_loaded_only_where_tensors_are() -> None:
+    at_import = [found for found in IMPORTS if among(found.module, {"torch"}) and not found.lazy]
+    assert [str(found) for found in at_import if not among(found.importer, LOADS_TORCH)] == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_no_module_is_long_or_dangerous(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 300
+    for node in ast.walk(ast.parse(text)):
+        # The migrations are the only author of the schema.
+        assert not (isinstance(node, ast.Attribute) and node.attr == "create_all")
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in {"torch.load", "torch.save", "eval", "exec"}
+            # One restricted unpickler, behind a digest: see `ffcli.data.formats`.
+            assert called not in {f"pickle.{name}" for name in ("load", "loads", "Unpickler", "dump", "dumps")}
+            for keyword in node.keywords:
+                assert (keyword.arg, ast.unparse(keyword.value)) not in {("allow_pickle", "True"), ("shell", "True")}

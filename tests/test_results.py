@@ -1,0 +1,45 @@
+"""The study's results: the README says what the files say."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import sys
+from pathlib import Path
+
+from ffcli.published import tables
+from ffcli.store.database import open_store
+from ffcli.store.runs import epochs, list_runs
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+
+from write_study import study_tables, written  # noqa: E402
+
+
+def test_the_readme_has_the_tables_of_the_study(tmp_path: Path) -> None:
+    database = Path(shutil.copy(ROOT / "results" / "study.db", tmp_path))
+    assert written((ROOT / "README.md").read_text(encoding="utf-8")) == study_tables(database)
+
+
+def test_the_study_is_whole_and_its_csv_says_the_same(tmp_path: Path) -> None:
+    database = Path(shutil.copy(ROOT / "results" / "study.db", tmp_path))
+    with open_store(database) as store:
+        runs = list_runs(store)
+        stored = {(run.id, e.epoch): e.accuracy for run in runs for e in epochs(store, run.id)}
+    cells = {(run.config.data.name, run.config.negatives, run.config.schedule) for run in runs}
+    published = {(*row, s) for table in tables().values() for row, line in table.rows.items() for s in line}
+    assert cells == published
+    assert len(runs) == 52
+    assert {run.status for run in runs} == {"completed"}
+    assert {(run.config.preset, run.config.seed, run.config.data.source) for run in runs} == {("fast@1", 0, "full")}
+
+    with (ROOT / "results" / "study.csv").open(newline="", encoding="utf-8") as file:
+        exported = {(row["id"], int(row["epoch"])): float(row["accuracy"]) for row in csv.DictReader(file)}
+    assert exported == stored
+
+
+def test_the_results_name_no_path_of_the_machine_that_made_them() -> None:
+    strings = (ROOT / "results" / "study.db").read_bytes()
+    assert b"/home/" not in strings
+    assert b"/tmp/" not in strings
