@@ -342,7 +342,7 @@ def test_without_torchvision_the_user_hears_what_to_install(
 ) -> None:
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setitem(sys.modules, "torchvision.datasets", None)
-    with pytest.raises(DownloadFailed, match=r'pip install "ffcli\[download\]"'):
+    with pytest.raises(DownloadFailed, match=r'pip install "\.\[download\]"'):
         download(dataclasses.replace(CATALOGUE["mnist"], host=server[0]), tmp_path / "data", lambda line: None)
 
 
