@@ -105,11 +105,17 @@ def look_up(store: Store, config: RunConfig) -> Answer | None:
     if found is None:
         return None
     if found.diverged:
-        raise Diverged(f"run {found.id[:7]}: {found.failure} (--force trains it anew)")
+        raise Diverged(f"run {found.id[:7]}: {found.failure} (`ff train --force` trains it anew)")
     answer = _read(store, found, config)
     reached = answer.epochs and answer.epochs[-1].epoch == config.epochs and answer.final_accuracy is not None
     unfinished = found.status in ("interrupted", "stale") and found.epochs_done >= found.config.epochs
     return answer if reached and not unfinished else None
+
+
+def stored_answer(store: Store, config: RunConfig) -> Answer | None:
+    """What the store has of this config up to the epochs asked for, however far that is."""
+    found = runs.find(store, config.key)
+    return _read(store, found, config) if found else None
 
 
 def _read(store: Store, found: RunRecord, config: RunConfig) -> Answer:

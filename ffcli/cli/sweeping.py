@@ -23,7 +23,7 @@ from ffcli.estimate import seconds_left
 from ffcli.grid import combinations, read_grid, restricted, seed_list, split_list, table_cells
 from ffcli.published import tables as published_tables
 from ffcli.records import config_json
-from ffcli.runner import Request, look_up
+from ffcli.runner import Request, look_up, stored_answer
 from ffcli.store import runs
 from ffcli.store.database import Store, open_store
 from ffcli.sweep import Cell, Sweep, ended, longest_first, make_cells, sweep
@@ -133,20 +133,20 @@ def show_sweep_plan(plan: Plan, *, workers: int | None, db: str | None, json: bo
 
 
 def sweep_json(store: Store, cells: Sequence[Cell]) -> dict[str, Any]:
-    """`ff sweep --json`: every cell with its run's id and accuracies."""
+    """`ff sweep --json`: every cell with its run's id, and its accuracies at the epochs that were asked for."""
     rows = []
     for cell in cells:
-        found = runs.find(store, cell.config.key)
+        answer = stored_answer(store, cell.config)
         rows.append(
             {
-                "id": found.id if found else None,
+                "id": answer.run.id if answer else None,
                 "key": cell.config.key,
                 "status": cell.status,
                 "reason": cell.reason,
                 "config": config_json(cell.config),
-                "epochs_done": found.epochs_done if found else 0,
-                "final_accuracy": found.final_accuracy if found else None,
-                "best_accuracy": found.best_accuracy if found else None,
+                "epochs_done": answer.epochs[-1].epoch if answer and answer.epochs else 0,
+                "final_accuracy": answer.final_accuracy if answer else None,
+                "best_accuracy": answer.best_accuracy if answer else None,
             }
         )
     return {"cells": rows, **{status: ended(cells, status) for status in ("done", "cached", "failed", "stopped")}}

@@ -163,7 +163,7 @@ def show_answer(store: Store, answer: Answer, config: RunConfig) -> None:
     chosen = "by held-out images" if config.holdout else "best on the test set"
     console.print(describe(config), style="bold", markup=False)
     console.print(
-        f"accuracy [bold]{_percent(answer.final_accuracy)}[/] after {config.epochs} epochs"
+        f"accuracy [bold]{_percent(answer.final_accuracy)}[/] after {config.epochs} epoch{'s' * (config.epochs != 1)}"
         + (f", {_percent(answer.best_accuracy)} in epoch {best.epoch} ({chosen})" if best else "")
     )
     if line := published_line(config, answer.final_accuracy):
