@@ -70,7 +70,7 @@ def _normalised(pixels: object, arrays: Arrays, dtype: torch.dtype, device: torc
     raw = torch.from_numpy(pixels).to(device)
     by_channel = partial(torch.tensor, dtype=dtype, device=device)
     mean, std = (by_channel(values).mul_(255).view(1, -1, 1) for values in (arrays.mean, arrays.std))
-    return torch.sub(raw.view(len(raw), arrays.channels, -1), mean).div_(std).flatten(1)
+    return raw.view(len(raw), arrays.channels, -1).to(dtype).sub_(mean).div_(std).flatten(1)
 
 
 def _hold_out(images: Tensor, labels: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
