@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import sys
@@ -63,6 +64,8 @@ def main() -> None:
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     signal.signal(signal.SIGTERM, _terminate)
+    # Nearly all that a command makes lives to its end: by Python's default the collector walks it hundreds of times.
+    gc.set_threshold(100_000, 50, 100)
     try:
         code = app(arguments, prog_name="ff", standalone_mode=False)
         sys.stdout.flush()
@@ -75,6 +78,7 @@ def main() -> None:
         if debug:
             traceback.print_exc()
         code = _explain(error)
+    gc.freeze()  # spares the exit its own walks
     sys.exit(code)
 
 

@@ -41,9 +41,10 @@ def report(
     from ffcli.store.runs import list_runs
 
     with open_store(db, create=False) as store:
+        records = select(list_runs(store), preset=preset, data=data, tag=tag)
         tables = draw(
-            select(list_runs(store), preset=preset, data=data, tag=tag),
-            partial(outcomes, store),
+            records,
+            partial(outcomes, store, runs=records),
             default=default_protocol(preset, data),
             metric=metric,
             epochs=epochs,
