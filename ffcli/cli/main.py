@@ -78,7 +78,6 @@ def main() -> None:
         if debug:
             traceback.print_exc()
         code = _explain(error)
-    gc.freeze()  # spares the exit its own walks
     sys.exit(code)
 
 
