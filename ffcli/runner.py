@@ -112,6 +112,14 @@ def look_up(store: Store, config: RunConfig) -> Answer | None:
     return answer if reached and not unfinished else None
 
 
+def is_answered(store: Store, config: RunConfig) -> bool:
+    """Whether the store answers this config as it is, be it with a divergence."""
+    try:
+        return look_up(store, config) is not None
+    except Diverged:
+        return True
+
+
 def stored_answer(store: Store, config: RunConfig) -> Answer | None:
     """What the store has of this config up to the epochs asked for, however far that is."""
     found = runs.find(store, config.key)

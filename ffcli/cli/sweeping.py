@@ -18,12 +18,12 @@ from ffcli.config import RunConfig, TrainOptions, parse_options, resolve
 from ffcli.data import datasets
 from ffcli.data.negatives import STRATEGIES
 from ffcli.devices import choose_device, cuda_devices, device_kind
-from ffcli.errors import BadOption, Diverged, Interrupted, unknown
+from ffcli.errors import BadOption, Interrupted, unknown
 from ffcli.estimate import seconds_left
 from ffcli.grid import combinations, read_grid, restricted, seed_list, split_list, table_cells
 from ffcli.published import tables as published_tables
 from ffcli.records import config_json
-from ffcli.runner import Request, look_up, stored_answer
+from ffcli.runner import Request, is_answered, stored_answer
 from ffcli.store import runs
 from ffcli.store.database import Store, open_store
 from ffcli.sweep import Cell, Sweep, ended, longest_first, make_cells, sweep
@@ -100,7 +100,7 @@ def show_sweep_plan(plan: Plan, *, workers: int | None, db: str | None, json: bo
         rows = []
         for cell in longest_first(cells):
             found = runs.find(store, cell.config.key)
-            cached = _is_answered(store, cell.config)
+            cached = is_answered(store, cell.config)
             done = found.epochs_done if found else 0
             seconds, known = seconds_left(cell.config, 0 if cached else done, measured)
             rows.append((cell.config, cached, done, 0.0 if cached else seconds, known))
@@ -195,13 +195,6 @@ def _resolve_all(options: Sequence[TrainOptions], device: str, folder: Path) -> 
         resolve(o, refs[o.dataset, o.data], device=device_kind(device), uses_masks=STRATEGIES[o.neg].masks)
         for o in options
     ]
-
-
-def _is_answered(store: Store, config: RunConfig) -> bool:
-    try:
-        return look_up(store, config) is not None
-    except Diverged:
-        return True
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from ffcli.devices import choose_device, device_kind
 from ffcli.errors import BadOption, Diverged, unknown
 from ffcli.estimate import seconds_left
 from ffcli.records import config_json, epoch_json, run_json
-from ffcli.runner import Answer, Request, look_up, run
+from ffcli.runner import Answer, Request, is_answered, run
 from ffcli.store import runs
 from ffcli.store.database import Store, open_store
 
@@ -78,7 +78,7 @@ def show_plan(
     config, request = resolve_request(asked, request, config_file, balanced, folder)
     with open_store(db, create=False) as store:
         found = runs.find(store, config.key)
-        cached = not request.force and found is not None and _answers(store, config)
+        cached = not request.force and found is not None and is_answered(store, config)
         done = found.epochs_done if found and found.status in ("interrupted", "stale") else 0
         seconds, measured = seconds_left(config, done, measured_here(store))
     plan = {
@@ -190,13 +190,6 @@ def toml_of(config: RunConfig) -> str:
     import tomli_w
 
     return tomli_w.dumps(options_of(config).model_dump(mode="json", exclude_none=True))
-
-
-def _answers(store: Store, config: RunConfig) -> bool:
-    try:
-        return look_up(store, config) is not None
-    except Diverged:
-        return True
 
 
 def _read_config(path: Path | None) -> Asked:
