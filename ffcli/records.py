@@ -60,22 +60,28 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True)
-class RunRecord:
-    """One stored run (one trajectory), without its epochs."""
+class RunSummary:
+    """What a report over thousands of runs needs of each."""
 
     id: str
     key: str
     config: RunConfig
     status: Status
-    name: str | None
     tags: tuple[str, ...]
+    epochs_done: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord(RunSummary):
+    """One stored run (one trajectory), without its epochs."""
+
+    name: str | None
     note: str | None
     failure: str | None
     """Why it failed or was interrupted."""
     started: datetime
     ended: datetime | None
     heartbeat: datetime | None
-    epochs_done: int
     best_accuracy: float | None
     """Percent, over the epochs after 0: best on the test images, or test accuracy of the epoch that the held-out
     images chose."""
@@ -94,7 +100,7 @@ class RunRecord:
 class Outcome:
     """What one run had reached at a horizon of epochs. Accuracies in percent."""
 
-    run: RunRecord
+    run: RunSummary
     horizon: int
     reached: int
     """Epochs done, at most the horizon."""

@@ -46,13 +46,13 @@ def compare(
     from ffcli.report.comparison import compare as compared
     from ffcli.report.selectors import parse_selector
     from ffcli.store.database import open_store
-    from ffcli.store.outcomes import outcomes
-    from ffcli.store.runs import list_runs
+    from ffcli.store.outcomes import outcomes, summaries
 
     ours, theirs, *both = (parse_selector(text) for text in (a, b, *(only or ())))
     with open_store(db, create=False) as store:
+        runs = summaries(store)
         comparisons, pairing = compared(
-            list_runs(store), partial(outcomes, store), ours, theirs, only=both, metric=metric, epochs=epochs
+            runs, partial(outcomes, store, runs=runs), ours, theirs, only=both, metric=metric, epochs=epochs
         )
     if json:
         print_json(formats.as_json(comparisons, pairing, ours, theirs, both))

@@ -37,14 +37,13 @@ def report(
     from ffcli.report.protocol import default_protocol, select
     from ffcli.report.tables import draw
     from ffcli.store.database import open_store
-    from ffcli.store.outcomes import outcomes
-    from ffcli.store.runs import list_runs
+    from ffcli.store.outcomes import outcomes, summaries
 
     with open_store(db, create=False) as store:
-        records = select(list_runs(store), preset=preset, data=data, tag=tag)
+        runs = select(summaries(store), preset=preset, data=data, tag=tag)
         tables = draw(
-            records,
-            partial(outcomes, store, runs=records),
+            runs,
+            partial(outcomes, store, runs=runs),
             default=default_protocol(preset, data),
             metric=metric,
             epochs=epochs,

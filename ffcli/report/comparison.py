@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ffcli.errors import BadOption
 from ffcli.published import DATASETS, NEGATIVES
-from ffcli.records import Outcome, RunRecord
+from ffcli.records import Outcome, RunSummary
 from ffcli.report.cells import Metric, Place
 from ffcli.report.difference import Difference, difference_of
 from ffcli.report.pairing import LOOSE, Pair, Pairing, pair, setting
@@ -51,7 +51,7 @@ class Comparison:
 
 
 def compare(
-    runs: Iterable[RunRecord],
+    runs: Iterable[RunSummary],
     outcomes_at: Callable[[int], Iterable[Outcome]],
     a: Selector,
     b: Selector,
@@ -99,7 +99,7 @@ def _grouped(pairing: Pairing) -> Iterable[list[Pair]]:
     return groups.values()
 
 
-def _common(runs: Sequence[RunRecord], name: str) -> Any:
+def _common(runs: Sequence[RunSummary], name: str) -> Any:
     """The first value of a loose setting that fits all the runs; None where every value does, or none."""
     fitting = [values for run in runs if None not in (values := values_of(run, name))]
     return next((v for v in fitting[0] if all(v in values for values in fitting)), None) if fitting else None
@@ -189,5 +189,5 @@ def _apart(both: Pair, name: str) -> bool:
     return len(_values(both, name)) > 1
 
 
-def _values(runs: Iterable[RunRecord], name: str) -> set[Any]:
+def _values(runs: Iterable[RunSummary], name: str) -> set[Any]:
     return {setting(run.config, name) for run in runs}

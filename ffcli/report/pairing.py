@@ -13,11 +13,11 @@ from typing import Any
 
 from ffcli.config import RunConfig
 from ffcli.errors import BadOption
-from ffcli.records import RunRecord
+from ffcli.records import RunSummary
 from ffcli.report.protocol import SHARED, data_kind
 from ffcli.report.selectors import NAMES, Selector, overlap, select, shown, values_of
 
-Pair = tuple[RunRecord, RunRecord]
+Pair = tuple[RunSummary, RunSummary]
 
 LOOSE = ("lr_scaling", "mask_blur")
 """Settings that do not show in every run: partners agree where some value fits both."""
@@ -57,7 +57,7 @@ def setting(config: RunConfig, name: str) -> Any:
     return _CELL[name](config) if name in _CELL else getattr(config, name)
 
 
-def pair(runs: Iterable[RunRecord], a: Selector, b: Selector, only: Sequence[Selector] = ()) -> Pairing:
+def pair(runs: Iterable[RunSummary], a: Selector, b: Selector, only: Sequence[Selector] = ()) -> Pairing:
     """Partners among the runs that are not superseded and fit `only`.
 
     Raises BadOption where a side selects nothing, both select the same, no run has a partner, or one has several.
@@ -94,10 +94,10 @@ def settings_named(names: Iterable[str]) -> set[str]:
     return {setting for name in names for setting in _LEAVES_OPEN.get(name, (name,))}
 
 
-def _partners(ours: Iterable[RunRecord], theirs: Iterable[RunRecord], agreed: Iterable[str]) -> list[Pair]:
+def _partners(ours: Iterable[RunSummary], theirs: Iterable[RunSummary], agreed: Iterable[str]) -> list[Pair]:
     strict = [name for name in agreed if name not in LOOSE]
     loose = [name for name in agreed if name in LOOSE]
-    by_settings: dict[tuple[Any, ...], list[RunRecord]] = defaultdict(list)
+    by_settings: dict[tuple[Any, ...], list[RunSummary]] = defaultdict(list)
     for run in theirs:
         by_settings[tuple(setting(run.config, name) for name in strict)].append(run)
     return [
@@ -111,7 +111,7 @@ def _partners(ours: Iterable[RunRecord], theirs: Iterable[RunRecord], agreed: It
 def _refuse_rivals(pairs: Sequence[Pair], a: Selector, b: Selector) -> None:
     """Raises BadOption where two runs of a side would have the same partner."""
     for side, selector in ((0, a), (1, b)):
-        rivals: dict[str, list[RunRecord]] = defaultdict(list)
+        rivals: dict[str, list[RunSummary]] = defaultdict(list)
         for both in pairs:
             rivals[both[1 - side].id].append(both[side])
         for runs in rivals.values():
@@ -119,7 +119,7 @@ def _refuse_rivals(pairs: Sequence[Pair], a: Selector, b: Selector) -> None:
                 raise BadOption(_choose(runs, selector))
 
 
-def _choose(runs: Sequence[RunRecord], selector: Selector) -> str:
+def _choose(runs: Sequence[RunSummary], selector: Selector) -> str:
     config = runs[0].config
     differing = {}
     for name in (*_SETTINGS, *LOOSE):
@@ -135,7 +135,7 @@ def _choose(runs: Sequence[RunRecord], selector: Selector) -> str:
 
 
 def _no_partners(
-    ours: Iterable[RunRecord], theirs: Iterable[RunRecord], agreed: Iterable[str], a: Selector, b: Selector
+    ours: Iterable[RunSummary], theirs: Iterable[RunSummary], agreed: Iterable[str], a: Selector, b: Selector
 ) -> str:
     apart = []
     for name in agreed:
@@ -146,5 +146,5 @@ def _no_partners(
     return f"no run with {a.text} has a partner with {b.text}: {why}"
 
 
-def _fitting(run: RunRecord, name: str) -> Iterable[Any]:
+def _fitting(run: RunSummary, name: str) -> Iterable[Any]:
     return values_of(run, name) if name in LOOSE else (setting(run.config, name),)

@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Mapping, Sequence
 
 from ffcli.config import PRESETS, LrScaling, RunConfig
-from ffcli.records import Outcome, RunRecord
+from ffcli.records import RunSummary
 from ffcli.report.protocol import SHARED, Protocol, Signature, data_kind, fitting_rules, signature
 
 
-def plan(records: Iterable[RunRecord], epochs: int | None = None) -> list[tuple[Protocol, int]]:
-    """The protocols of `records`, presets and full data first, each with the epochs at which its tables read the runs.
+def plan(groups: Mapping[Signature, Sequence[RunSummary]], epochs: int | None = None) -> list[tuple[Protocol, int]]:
+    """The protocols of the runs of `by_signature`, presets and full data first, each with its horizon: the epochs at
+    which its tables read the runs.
 
     That is `epochs` where given, else the preset's where a run has got so far (no preset: the most that were asked for
     and reached), else as far as any run has got.
     """
     planned = []
-    for shared, runs in by_signature(records).items():
+    for shared, runs in groups.items():
         for protocol in _protocols(shared, [run.config for run in runs]):
             planned.append((protocol, epochs or _horizon(protocol, [r for r in runs if protocol.fits(r.config)])))
     return sorted(planned, key=lambda pair: _order(pair[0]))
 
 
-Stored = TypeVar("Stored", RunRecord, Outcome)
-
-
-def by_signature(stored: Iterable[Stored]) -> dict[Signature, list[Stored]]:
-    """Runs, or what they had reached, by what they share. Superseded runs are left out."""
-    groups: dict[Signature, list[Stored]] = defaultdict(list)
-    for item in stored:
-        run = item.run if isinstance(item, Outcome) else item
+def by_signature(runs: Iterable[RunSummary]) -> dict[Signature, list[RunSummary]]:
+    """Runs by what they share. Superseded ones are left out."""
+    groups: dict[Signature, list[RunSummary]] = defaultdict(list)
+    for run in runs:
         if run.status != "superseded":
-            groups[signature(run.config)].append(item)
+            groups[signature(run.config)].append(run)
     return groups
 
 
@@ -49,7 +45,7 @@ def _first_rule(config: RunConfig) -> LrScaling | None:
     return next(iter(fitting_rules(config)), None) if config.lr_negative == config.lr else None
 
 
-def _horizon(protocol: Protocol, runs: Sequence[RunRecord]) -> int:
+def _horizon(protocol: Protocol, runs: Sequence[RunSummary]) -> int:
     longest = max(run.epochs_done for run in runs)
     asked = {protocol.preset.epochs} if protocol.preset else {run.config.epochs for run in runs}
     return max((epochs for epochs in asked if epochs <= longest), default=longest or max(asked))

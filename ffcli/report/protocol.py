@@ -26,7 +26,7 @@ from ffcli.config import (
     preset_label,
 )
 from ffcli.errors import BadOption, unknown
-from ffcli.records import RunRecord
+from ffcli.records import RunSummary
 
 DataKind = Literal["full", "sample"]
 Signature = tuple[object, ...]
@@ -131,8 +131,8 @@ def describe(settings: Mapping[str, Any]) -> str:
 
 
 def select(
-    records: Iterable[RunRecord], *, preset: str | None = None, data: DataKind | None = None, tag: str | None = None
-) -> list[RunRecord]:
+    records: Iterable[RunSummary], *, preset: str | None = None, data: DataKind | None = None, tag: str | None = None
+) -> list[RunSummary]:
     """The records of one preset (`fast`, `fast@1`, `custom`), of full data or the sample, under a tag.
 
     Raises BadOption where there is no such preset.

@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from ffcli.config import PRESETS, Device, RunConfig, TrainOptions, parse_options
 from ffcli.errors import BadOption, unknown
-from ffcli.records import RunRecord
+from ffcli.records import RunSummary
 from ffcli.report.protocol import DataKind, data_kind, fitting_rules, preset_names
 
 NAMES = ("tag", *(name for name in TrainOptions.model_fields if name != "epochs"), "device", "algorithm_version")
@@ -69,7 +69,7 @@ def _parse(name: str, text: str) -> Any:
     return getattr(parse_options({name: text.split(",") if name == "hidden" else text}), name)
 
 
-def select(runs: Iterable[RunRecord], *selectors: Selector) -> list[RunRecord]:
+def select(runs: Iterable[RunSummary], *selectors: Selector) -> list[RunSummary]:
     """The runs that fit all the selectors. Raises BadOption where there are none, naming what is stored instead."""
     left, before = list(runs), list[str]()
     if not left:
@@ -84,7 +84,7 @@ def select(runs: Iterable[RunRecord], *selectors: Selector) -> list[RunRecord]:
     return left
 
 
-def values_of(run: RunRecord, name: str) -> Collection[Any]:
+def values_of(run: RunSummary, name: str) -> Collection[Any]:
     """The values of the option `name` that this run fits; (None,) fits all."""
     if name == "tag":
         return run.tags
@@ -114,7 +114,7 @@ def shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _stored(runs: Iterable[RunRecord], name: str, value: Any) -> str:
+def _stored(runs: Iterable[RunSummary], name: str, value: Any) -> str:
     values = {v for run in runs for v in values_of(run, name) if v is not None}
     if not values:
         return "none is stored" if name != "tag" else "no tag is stored"

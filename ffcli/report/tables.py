@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
 from ffcli.config import ALGORITHM_VERSION, DataRef, Schedule
 from ffcli.published import tables as paper_tables
-from ffcli.records import Outcome, RunRecord
+from ffcli.records import Outcome, RunSummary
 from ffcli.report.cells import Cell, Measured, Metric, Place, Row, admitted_runs, reduce_runs
 from ffcli.report.command import command_for
 from ffcli.report.plan import by_signature, plan
@@ -54,7 +54,7 @@ class Table:
 
 
 def draw(
-    records: Collection[RunRecord],
+    runs: Iterable[RunSummary],
     outcomes_at: Callable[[int], Iterable[Outcome]],
     *,
     default: Protocol,
@@ -63,15 +63,17 @@ def draw(
     numbers: Sequence[int] = (1, 2),
     published: bool = True,
 ) -> list[Table]:
-    """The tables `numbers` of every protocol in `records`, or of `default` where there are no records.
+    """The tables `numbers` of every protocol of `runs`, or of `default` where there are none.
 
-    `outcomes_at` gives what runs had reached at a horizon of epochs; those of other runs than `records` are ignored.
+    `outcomes_at` gives what runs had reached at a horizon of epochs; those of other runs are ignored.
     """
-    kept = {run.id for run in records}
-    read = cache(lambda horizon: by_signature(o for o in outcomes_at(horizon) if o.run.id in kept))
+    groups = by_signature(runs)
+    read = cache(lambda horizon: {outcome.run.id: outcome for outcome in outcomes_at(horizon)})
     tables = []
-    for protocol, horizon in plan(records, epochs):
-        tables += build(protocol, horizon, read(horizon)[protocol.signature], metric, numbers, published)
+    for protocol, horizon in plan(groups, epochs):
+        reached = read(horizon)
+        outcomes = [reached[run.id] for run in groups[protocol.signature] if run.id in reached]
+        tables += build(protocol, horizon, outcomes, metric, numbers, published)
     if not tables:
         horizon = epochs or (default.preset or DEFAULT_PRESET).epochs
         tables = build(default, horizon, [], metric, numbers, published)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ffcli.config import RunConfig
-from ffcli.records import EpochMetrics, RunRecord
+from ffcli.records import EpochMetrics, RunRecord, RunSummary
 from ffcli.store.liveness import Owner, abandoned
 from ffcli.store.tables import Epoch, Run
 
@@ -33,8 +33,14 @@ def config_columns(config: RunConfig) -> dict[str, Any]:
     }
 
 
-RUN_COLUMNS = tuple(Run.__table__.c[name] for name in (*RunRecord.__slots__, "host", "pid", "pid_started"))
-"""What `run_record` reads, in order: plain columns, since objects for 10,000 runs take longer than all the rest."""
+def _columns(*names: str) -> tuple[Any, ...]:
+    """Plain columns of a run: objects for 10,000 runs take longer than all the rest."""
+    return tuple(Run.__table__.c[name] for name in names)
+
+
+SUMMARY_COLUMNS = _columns(*(field.name for field in fields(RunSummary)))
+RUN_COLUMNS = _columns(*(field.name for field in fields(RunRecord)), "host", "pid", "pid_started")
+"""What `run_record` reads, in order."""
 
 
 def run_record(row: Sequence[Any], now: datetime) -> RunRecord:

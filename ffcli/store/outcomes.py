@@ -8,23 +8,37 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, case, func, literal, select
 
 from ffcli.config import PRESETS
-from ffcli.records import LAST, Outcome, RunRecord
+from ffcli.records import LAST, Outcome, RunSummary
 from ffcli.store.database import Store, reading
-from ffcli.store.mapping import collector_paused
-from ffcli.store.runs import list_runs
+from ffcli.store.liveness import utc_now
+from ffcli.store.mapping import RUN_COLUMNS, SUMMARY_COLUMNS, collector_paused, run_record
 from ffcli.store.tables import IS_CURRENT, Epoch, Run
 
 
-def outcomes(store: Store, horizon: int | None = None, runs: Iterable[RunRecord] | None = None) -> list[Outcome]:
+def summaries(store: Store) -> list[RunSummary]:
+    """Every run that is not superseded, newest first. A run whose process is gone no longer shows as running."""
+    with collector_paused(), reading(store) as session:
+        running = session.execute(select(*RUN_COLUMNS).where(Run.status == "running"))
+        now = utc_now()
+        alive = {row.id: run_record(row, now).status for row in running}
+        found = session.connection().execute(summary_statement())
+        return [RunSummary(id, key, config, alive.get(id, status), *rest) for id, key, config, status, *rest in found]
+
+
+def summary_statement() -> Select[Any]:
+    return select(*SUMMARY_COLUMNS).where(IS_CURRENT).order_by(Run.started.desc(), Run.id.desc())
+
+
+def outcomes(store: Store, horizon: int | None = None, runs: Iterable[RunSummary] | None = None) -> list[Outcome]:
     """The outcome of every run that is not superseded, newest first; with `runs` of those among them, in that order.
 
     `horizon`: epochs; None reads each run at the length of its preset, a `custom` one at the epochs asked of it.
-    Who has the records already gives them as `runs`: to read 10,000 takes longer than all the rest.
+    Who has the summaries already gives them as `runs`: to read 10,000 takes longer than all the rest.
     """
-    records = list_runs(store) if runs is None else runs
+    wanted = summaries(store) if runs is None else runs
     with collector_paused(), reading(store) as session:
-        measured = {id: values for id, *values in session.execute(statement(horizon))}
-        return [_outcome(run, *measured[run.id]) for run in records if run.id in measured]
+        measured = {id: values for id, *values in session.connection().execute(statement(horizon))}
+        return [_outcome(run, *measured[run.id]) for run in wanted if run.id in measured]
 
 
 def statement(horizon: int | None) -> Select[Any]:
@@ -53,7 +67,7 @@ def statement(horizon: int | None) -> Select[Any]:
 
 
 def _outcome(
-    run: RunRecord, at: int, done: int, final: float | None, best: float | None, last5: float | None
+    run: RunSummary, at: int, done: int, final: float | None, best: float | None, last5: float | None
 ) -> Outcome:
     return Outcome(run, horizon=at, reached=min(done, at), final=final, best=best, last5=last5)
 

@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import itertools
 import shlex
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,9 +14,9 @@ from hypothesis import strategies as st
 
 from ffcli.config import PRESETS, UNSEPARATED, DataRef, RunConfig, Schedule, TrainOptions, parse_options, resolve
 from ffcli.errors import BadOption
-from ffcli.records import Outcome, RunRecord, Status
+from ffcli.records import Outcome, RunSummary, Status
 from ffcli.report.command import command_for
-from ffcli.report.plan import plan
+from ffcli.report.plan import by_signature, plan
 from ffcli.report.protocol import Protocol, default_protocol, select
 
 _ids = itertools.count()
@@ -59,17 +58,12 @@ def outcome(
     config = configure(schedule, data=data, **options)
     done = config.epochs if reached is None else reached
     horizon = horizon or config.epochs
-    now = datetime(2024, 1, 1, tzinfo=UTC)
-    run = RunRecord(
-        id=f"r{next(_ids)}", key=config.key, config=config, status=status, name=None, tags=tags, note=None,
-        failure=None, started=now, ended=None, heartbeat=None, epochs_done=done, best_accuracy=accuracy,
-        final_accuracy=accuracy, seconds=1.0, provenance=(),
-    )  # fmt: skip
+    run = RunSummary(f"r{next(_ids)}", config.key, config, status, tags, epochs_done=done)
     return Outcome(run, horizon, min(done, horizon), accuracy if done >= horizon else None, accuracy, accuracy)
 
 
 def protocols(*outcomes: Outcome) -> list[str]:
-    return [protocol.label for protocol, _ in plan(o.run for o in outcomes)]
+    return [protocol.label for protocol, _ in plan(by_signature(o.run for o in outcomes))]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +144,7 @@ def test_runs_without_masks_stand_beside_every_blur() -> None:
     ],
 )
 def test_horizon(asked: int | None, runs: list[Outcome], horizon: int) -> None:
-    assert [epochs for _, epochs in plan((o.run for o in runs), asked)] == [horizon]
+    assert [epochs for _, epochs in plan(by_signature(o.run for o in runs), asked)] == [horizon]
 
 
 def test_selection() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from statistics import mean
 
 import pytest
@@ -37,7 +38,8 @@ def test_as_plainly_computed(
     [outcome] = outcomes.outcomes(store, horizon)
     seen = [m for m in metrics if 0 < m.epoch <= horizon]
     last = [m.accuracy for m in seen if m.epoch > horizon - LAST and m.accuracy is not None]
-    assert outcome.run == runs.get(store, claim.run_id)
+    record = asdict(runs.get(store, claim.run_id))
+    assert asdict(outcome.run) == {name: record[name] for name in asdict(outcome.run)}
     assert (outcome.horizon, outcome.reached) == (horizon, max((m.epoch for m in seen), default=0))
     assert outcome.final == next((m.accuracy for m in seen if m.epoch == horizon), None)
     assert outcome.best == best_accuracy(seen)
