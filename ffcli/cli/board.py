@@ -18,6 +18,7 @@ from ffcli.cli.words import describe, duration
 from ffcli.config import Schedule
 from ffcli.estimate import epoch_operations
 from ffcli.sweep import Cell, Sweep, ended
+from ffcli.wording import counted
 
 ENDS = {"done": "green", "cached": "green", "failed": "red", "stopped": "yellow"}
 
@@ -76,7 +77,7 @@ class Board(Quiet):
     def _counts(self) -> Text:
         cells = self.sweep.cells
         done = ended(cells, "done") + ended(cells, "cached")
-        parts = [(f"{done}/{len(cells)} cells", "bold"), (f"  {ended(cells, 'running')} running", "cyan")]
+        parts = [(f"{done}/{counted(len(cells), 'cell')}", "bold"), (f"  {ended(cells, 'running')} running", "cyan")]
         if elsewhere := ended(cells, "elsewhere"):
             parts.append((f"  {elsewhere} trained by another sweep", ""))
         if failed := ended(cells, "failed"):

@@ -45,12 +45,12 @@ def compare(
     from ffcli.report import comparison_formats as formats
     from ffcli.report.comparison import compare as compared
     from ffcli.report.selectors import parse_selector
-    from ffcli.store.database import open_store
+    from ffcli.store.database import open_to_read
     from ffcli.store.outcomes import outcomes
     from ffcli.store.runs import list_runs
 
     ours, theirs, *both = (parse_selector(text) for text in (a, b, *(only or ())))
-    with open_store(db, create=False) as store:
+    with open_to_read(db) as store:
         comparisons, pairing = compared(
             list_runs(store), partial(outcomes, store), ours, theirs, only=both, metric=metric, epochs=epochs
         )

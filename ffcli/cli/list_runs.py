@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from ffcli.records import RunRecord
+
+Status = Literal["running", "completed", "interrupted", "failed", "stale", "superseded"]
+Sort = Literal["started", "oldest", "best", "final", "epochs", "seconds", "dataset"]
 
 MIDDLE = ("run", "data", "neg", "phases", "final", "best", "epochs", "status")
 LAYOUTS = (
@@ -29,34 +32,34 @@ LAYOUTS = (
 def list_runs(
     dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
     neg: Annotated[str | None, typer.Option(help="Only these negatives.")] = None,
-    status: Annotated[
-        str | None, typer.Option(help="running, completed, interrupted, failed, stale or superseded.")
-    ] = None,
-    pos_phase: Annotated[int | None, typer.Option(help="Only this positive phase; 0 for unseparated.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Only runs that stand so.")] = None,
+    pos_phase: Annotated[int | None, typer.Option(help="Only this positive phase; 0 for unseparated.", min=0)] = None,
     preset: Annotated[str | None, typer.Option(help="fast, paper or custom.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
     since: Annotated[
         datetime | None, typer.Option(help="Started then or later.", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
     ] = None,
     limit: Annotated[int, typer.Option(help="At most so many; 0 for all.", min=0, max=10**9)] = 50,
-    sort: Annotated[str, typer.Option(help="started, oldest, best, final, epochs, seconds or dataset.")] = "started",
+    sort: Annotated[Sort, typer.Option(help="What the order is by.")] = "started",
     all: Annotated[bool, typer.Option("--all", help="Superseded runs too.")] = False,
     db: DatabaseOption = None,
     json: JsonOption = False,
 ) -> None:
     """List runs, newest first."""
     from ffcli.cli.console import message, out, print_json
+    from ffcli.cli.filters import check_dataset, known_negatives, stored_preset
     from ffcli.records import run_json
-    from ffcli.store.database import open_store
+    from ffcli.store.database import open_to_read
     from ffcli.store.runs import Filters, short_ids
     from ffcli.store.runs import list_runs as stored
 
     filters = Filters(
-        dataset=dataset, negatives=neg, status=status, pos_phase=pos_phase, preset=stored_preset(preset), tag=tag,
-        since=_local(since) if since else None, include_superseded=all or status == "superseded", sort=sort,
-        limit=limit + 1 if limit else None,
+        dataset=dataset, negatives=known_negatives(neg), status=status, pos_phase=pos_phase,
+        preset=stored_preset(preset), tag=tag, since=_local(since) if since else None,
+        include_superseded=all or status == "superseded", sort=sort, limit=limit + 1 if limit else None,
     )  # fmt: skip
-    with open_store(db, create=False) as store:
+    with open_to_read(db) as store:
+        check_dataset(store, dataset)
         found = stored(store, filters)
         shown = found[:limit] if limit else found
         ids = short_ids(store, [r.id for r in shown])
@@ -79,18 +82,6 @@ def _local(since: datetime) -> datetime:
         return since.astimezone()
     except (ValueError, OverflowError) as error:
         raise BadOption(f"--since {since:%Y-%m-%d}: give a day from 1970 on") from error
-
-
-def stored_preset(name: str | None) -> str | None:
-    """The label that runs are stored under. Raises BadOption for a preset that does not exist."""
-    from ffcli.config import PRESETS
-    from ffcli.errors import BadOption, unknown
-
-    if name is None or name == "custom" or "@" in name:
-        return name
-    if name not in PRESETS:
-        raise BadOption(unknown("preset", name, [*PRESETS, "custom"]))
-    return PRESETS[name].label
 
 
 def run_table(shown: list[RunRecord], ids: dict[str, str], *, width: int) -> Table:

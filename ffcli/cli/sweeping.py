@@ -27,6 +27,7 @@ from ffcli.runner import Request, is_answered, stored_answer
 from ffcli.store import runs
 from ffcli.store.database import Store, open_store
 from ffcli.sweep import Cell, Sweep, ended, longest_first, make_cells, sweep
+from ffcli.wording import counted
 from ffcli.workers import ProcessWorkers, default_count
 
 
@@ -125,11 +126,14 @@ def show_sweep_plan(plan: Plan, *, workers: int | None, db: str | None, json: bo
         )
         return
     for config, cached, done, seconds, _ in rows:
-        state = "stored" if cached else f"{done}/{config.epochs} epochs, {duration(seconds)}"
+        state = "stored" if cached else f"{done}/{counted(config.epochs, 'epoch')}, {duration(seconds)}"
         out().print(f"{describe(config):48} {state}", markup=False)
     missing = sum(not row[1] for row in rows)
     rough = "" if all(row[4] for row in rows) else " (a rough guess: nothing was measured here yet)"
-    out().print(f"{missing} of {len(rows)} cells to train, about {duration(total)} with {len(devices)} workers{rough}")
+    out().print(
+        f"{missing} of {counted(len(rows), 'cell')} to train, about {duration(total)}"
+        f" with {counted(len(devices), 'worker')}{rough}"
+    )
 
 
 def sweep_json(store: Store, cells: Sequence[Cell]) -> dict[str, Any]:
@@ -159,7 +163,9 @@ def show_result(cells: Sequence[Cell]) -> None:
             out().print(f"failed: {describe(cell.config)}: {cell.reason}", markup=False)
     counts = f"{ended(cells, 'done')} trained, {ended(cells, 'cached')} stored before, {ended(cells, 'failed')} failed"
     left = len(cells) - sum(ended(cells, status) for status in ("done", "cached", "failed"))
-    out().print(f"{len(cells)} cells: {counts}" + (f", {left} left" if left else "; `ff report` draws the tables"))
+    out().print(
+        f"{counted(len(cells), 'cell')}: {counts}" + (f", {left} left" if left else "; `ff report` draws the tables")
+    )
 
 
 def worker_devices(device: str, workers: int | None) -> list[str]:

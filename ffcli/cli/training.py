@@ -19,6 +19,7 @@ from ffcli.records import config_json, epoch_json, run_json
 from ffcli.runner import Answer, Request, is_answered, run
 from ffcli.store import runs
 from ffcli.store.database import Store, open_store
+from ffcli.wording import counted
 
 LOCK_TIMEOUT = 60.0
 """Seconds that a training waits for another process's lock before it gives up an epoch's commit."""
@@ -163,7 +164,7 @@ def show_answer(store: Store, answer: Answer, config: RunConfig) -> None:
     chosen = "by held-out images" if config.holdout else "best on the test set"
     console.print(describe(config), style="bold", markup=False)
     console.print(
-        f"accuracy [bold]{_percent(answer.final_accuracy)}[/] after {config.epochs} epoch{'s' * (config.epochs != 1)}"
+        f"accuracy [bold]{_percent(answer.final_accuracy)}[/] after {counted(config.epochs, 'epoch')}"
         + (f", {_percent(answer.best_accuracy)} in epoch {best.epoch} ({chosen})" if best else "")
     )
     if line := published_line(config, answer.final_accuracy):

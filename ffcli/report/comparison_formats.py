@@ -13,6 +13,7 @@ from ffcli.report.difference import TRUSTED, Difference
 from ffcli.report.pairing import Pairing, settings_named
 from ffcli.report.selectors import Selector, shown
 from ffcli.report.words import DATA, metric_words
+from ffcli.wording import counted
 
 LONGEST_NAME = 16
 """A longer selector is called a or b in the tables."""
@@ -110,18 +111,18 @@ def summary(comparison: Comparison, names: tuple[str, str]) -> list[str]:
     lines = [
         f"Overall {overall.mean_a:.1f} and {overall.mean_b:.1f}: {DIFFERENCE} {overall.difference:+z.1f},"
         f" {INTERVAL} {_interval(overall)}"
-        + (f" over {count} pairs; {'better: ' if overall.better else ''}{verdict}" if verdict else "")
+        + (f" over {counted(count, 'pair')}; {'better: ' if overall.better else ''}{verdict}" if verdict else "")
     ]
     if sure := _with_interval(comparison):
         better = Counter(difference.better for difference in sure)
         lines.append(
             f"{names[0]} better in {better['a']}, {names[1]} in {better['b']}"
-            f" of {len(sure)} cells with two pairs or more"
+            f" of {counted(len(sure), 'cell')} with two pairs or more"
         )
     if comparison.left_out:
         lines.append(
-            f"{comparison.left_out} pairs left out: not both at {comparison.epochs} epochs, or not evaluated there"
-            " (--epochs reads all after as many)"
+            f"{counted(comparison.left_out, 'pair')} left out: not both at epoch {comparison.epochs}, or not evaluated"
+            " there (--epochs reads all after as many)"
         )
     return lines
 

@@ -29,6 +29,7 @@ from ffcli.report.words import (
     title,
     value,
 )
+from ffcli.wording import counted
 
 NEAR, FAR = 3, 10
 """Points of difference up to which a cell is green, and yellow; red beyond."""
@@ -65,7 +66,7 @@ def _cells(tables: Iterable[Table]) -> Iterable[Cell]:
 def _show_missing(table: Table, console: Console) -> None:
     if not table.missing:
         return
-    count = f"{len(table.missing)} of {sum(len(row.cells) for row in table.rows)} cells not yet run"
+    count = f"{len(table.missing)} of {counted(sum(len(row.cells) for row in table.rows), 'cell')} not yet run"
     if table.next_command is None:
         console.print(Text(f"{count}; an earlier version of the algorithm made this table: nothing can be added."))
         return

@@ -115,14 +115,6 @@ def test_formats(database: Path) -> None:
     assert "49.0" not in bare
 
 
-def test_before_the_first_run_nothing_is_made(tmp_path: Path) -> None:
-    result = run(db=tmp_path / "new.db")
-    assert result.exit_code == 0
-    assert "97.7" in result.stdout
-    assert "Nothing is measured yet" in result.stdout
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
