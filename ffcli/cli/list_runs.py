@@ -19,14 +19,23 @@ Status = Literal["running", "completed", "interrupted", "failed", "stale", "supe
 Sort = Literal["started", "oldest", "best", "final", "epochs", "seconds", "dataset"]
 
 MIDDLE = ("run", "data", "neg", "phases", "final", "best", "epochs", "status")
+WIDE = (*MIDDLE, "preset", "seed", "time", "started", "name, tags")
+NARROW = ("run", "what", "final", "status")
 LAYOUTS = (
-    (*MIDDLE, "preset", "seed", "time", "started", "name, tags"),
+    WIDE,
+    ("run", "what", "final", "best", "epochs", "status", "seed", "name, tags"),
+    ("run", "what", "final", "best", "epochs", "status"),
+    NARROW,
+)
+"""Columns, from the widest terminal to the narrowest."""
+PLAIN = (
+    WIDE,
     (*MIDDLE, "preset", "seed", "name, tags"),
     MIDDLE,
     ("run", "data", "neg", "phases", "final", "status"),
-    ("run", "what", "final", "status"),
+    NARROW,
 )
-"""Columns, from the widest terminal to the narrowest."""
+"""The same where every run is of the default preset, so that none need be named."""
 
 
 def list_runs(
@@ -87,29 +96,32 @@ def _local(since: datetime) -> datetime:
 def run_table(shown: list[RunRecord], ids: dict[str, str], *, width: int) -> Table:
     """One line a run; a narrow terminal leaves out what can be seen with `ff show`, and cuts no number."""
     from ffcli.cli.layout import fitting_table
+    from ffcli.report.protocol import DEFAULT_PRESET
 
     rows = [_cells(run, ids[run.id]) for run in shown]
-    return fitting_table(
-        LAYOUTS, rows, width=width, right=("final", "best", "epochs"), wrapped=("data", "what", "name, tags")
-    )
+    layouts = PLAIN if {row["preset"].plain for row in rows} == {DEFAULT_PRESET.label} else LAYOUTS
+    wrapped = ("data", "what", "preset", "name, tags")
+    return fitting_table(layouts, rows, width=width, right=("final", "best", "epochs"), wrapped=wrapped)
 
 
 def _cells(run: RunRecord, id: str) -> dict[str, Text]:
     from rich.text import Text
 
-    from ffcli.cli.words import STATUS_STYLES, duration
+    from ffcli.cli.words import STATUS_STYLES, duration, protocol_of
+    from ffcli.report.protocol import DEFAULT_PRESET
 
     config = run.config
+    preset = protocol_of(config)
     what = (config.data.label, config.negatives, str(config.schedule))
     values = {
         "run": id,
         **dict(zip(("data", "neg", "phases"), what, strict=True)),
-        "what": " ".join(what),
+        "what": " ".join(what) + ("" if preset == DEFAULT_PRESET.label else f", {preset}"),
         "final": _percent(run.final_accuracy),
         "best": _percent(run.best_accuracy),
         "epochs": f"{run.epochs_done}/{config.epochs}",
         "status": run.status,
-        "preset": config.preset,
+        "preset": preset,
         "seed": str(config.seed),
         "time": duration(run.seconds),
         "started": f"{run.started.astimezone():%Y-%m-%d %H:%M}",

@@ -131,6 +131,14 @@ def describe(settings: Mapping[str, Any]) -> str:
     return preset + (f" with {', '.join(others)}" if others else "")
 
 
+def settings_of(config: RunConfig) -> dict[str, Any]:
+    """What `describe` is told of a run: the first scaling rule that fits, and the blur only where there are masks."""
+    settings = {name: getattr(config, name) for name in SHARED}
+    if rules := fitting_rules(config):
+        settings["lr_scaling"] = rules[0]
+    return settings if config.mask_blur is None else settings | {"mask_blur": config.mask_blur}
+
+
 def select(
     records: Iterable[RunRecord], *, preset: str | None = None, data: DataKind | None = None, tag: str | None = None
 ) -> list[RunRecord]:

@@ -217,6 +217,8 @@ def test_no_terminal_is_too_narrow_for_numbers(study: Inside, columns: int) -> N
     assert {f"{epoch['accuracy']:.2f}" for epoch in epochs} <= set(shown.split())
     for text in (listed, shown):
         assert "…" not in text
+    assert {"30,20", "0.01,"} <= set(listed.split()), "what differs from the preset"
+    for text in (listed, shown):
         assert max(map(len, text.splitlines())) <= columns
 
 
@@ -229,7 +231,7 @@ def test_delete_asks_first_and_takes_the_files_too(inside: Inside) -> None:
         assert ("--yes" in asked) == (code == 2)
         assert len(list(files.iterdir())) == 2
     assert ids(inside.json("list-runs")) == {run["id"]}
-    assert inside("delete", run["id"][:5], answer="y\n")[1].endswith("fast@1, seed 0)\n")
+    assert inside("delete", run["id"][:5], answer="y\n")[1].endswith("fast@1 with hidden 30,20, seed 0)\n")
     assert inside.json("list-runs", "--all") == []
     assert not list(files.iterdir())
 

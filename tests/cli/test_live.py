@@ -93,7 +93,7 @@ def test_a_terminal_shows_the_training_and_ctrl_c_leaves_it_clean(ff: FF) -> Non
         before = termios.tcgetattr(terminal.slave)
         terminal.read_until(
             r"loading torch",
-            r"mnist \(sample\), label, 64:64, fast@1, seed 0   run [0-9a-f]{7}",
+            r"mnist \(sample\), label, 64:64, fast@1 with hidden 30,20, seed 0   run [0-9a-f]{7}",
             r"epoch (\d{2,})/3000",
             r"hour \d{2,}",
             r"awake",
