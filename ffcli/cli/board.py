@@ -37,13 +37,14 @@ def watching(*, quiet: bool) -> Iterator[Quiet]:
 
 
 class Quiet:
-    """Nothing but notices."""
+    """Nothing but notices and failures."""
 
     def begins(self, sweep: Sweep) -> None:
         self.sweep = sweep
 
     def changed(self, cell: Cell) -> None:
-        pass
+        if cell.status == "failed":
+            message(f"failed: {cell_line(cell)}")
 
     def notice(self, text: str) -> None:
         message(text)
@@ -66,6 +67,7 @@ class Board(Quiet):
         self.trained = 0.0
 
     def changed(self, cell: Cell) -> None:
+        super().changed(cell)
         if cell.status == "running" and cell.metrics and cell.metrics.epoch:
             self.trained += epoch_operations(cell.config)
 

@@ -157,10 +157,7 @@ def sweep_json(store: Store, cells: Sequence[Cell]) -> dict[str, Any]:
 
 
 def show_result(cells: Sequence[Cell]) -> None:
-    """One line of counts, one for each failure."""
-    for cell in cells:
-        if cell.status == "failed":
-            out().print(f"failed: {describe(cell.config)}: {cell.reason}", markup=False)
+    """One line of counts; failures were said as they came."""
     counts = f"{ended(cells, 'done')} trained, {ended(cells, 'cached')} stored before, {ended(cells, 'failed')} failed"
     left = len(cells) - sum(ended(cells, status) for status in ("done", "cached", "failed"))
     out().print(
