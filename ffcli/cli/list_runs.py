@@ -46,7 +46,7 @@ def list_runs(
     preset: Annotated[str | None, typer.Option(help="fast, paper or custom.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
     since: Annotated[
-        datetime | None, typer.Option(help="Started then or later.", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
+        str | None, typer.Option(help="Started then or later, such as 2025-01-31 or 2025-01-31T12:00.")
     ] = None,
     limit: Annotated[int, typer.Option(help="At most so many; 0 for all.", min=0, max=10**9)] = 50,
     sort: Annotated[Sort, typer.Option(help="What the order is by.")] = "started",
@@ -64,7 +64,7 @@ def list_runs(
 
     filters = Filters(
         dataset=dataset, negatives=known_negatives(neg), status=status, pos_phase=pos_phase,
-        preset=stored_preset(preset), tag=tag, since=_local(since) if since else None,
+        preset=stored_preset(preset), tag=tag, since=_moment(since) if since else None,
         include_superseded=all or status == "superseded", sort=sort, limit=limit + 1 if limit else None,
     )  # fmt: skip
     with open_to_read(db) as store:
@@ -83,14 +83,14 @@ def list_runs(
         message(f"the first {len(shown)}; --limit 0 shows all")
 
 
-def _local(since: datetime) -> datetime:
-    """A time as the user's clock has it. Raises BadOption where no clock has it."""
+def _moment(since: str) -> datetime:
+    """A time as the user's clock has it. Raises BadOption."""
     from ffcli.errors import BadOption
 
     try:
-        return since.astimezone()
+        return datetime.fromisoformat(since).astimezone()
     except (ValueError, OverflowError) as error:
-        raise BadOption(f"--since {since:%Y-%m-%d}: give a day from 1970 on") from error
+        raise BadOption(f"--since '{since}': give a day from 1970 on, or a time, such as 2025-01-31T12:00") from error
 
 
 def run_table(shown: list[RunRecord], ids: dict[str, str], *, width: int) -> Table:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ffcli.cli.console import message, out, print_json
 from ffcli.cli.words import describe, duration, published_line, status_text
-from ffcli.config import RunConfig, options_of, parse_options, resolve
+from ffcli.config import RunConfig, resolve
 from ffcli.data import datasets
 from ffcli.data.negatives import STRATEGIES
 from ffcli.devices import choose_device, device_kind
 from ffcli.errors import BadOption, Diverged, unknown
 from ffcli.estimate import seconds_left
+from ffcli.options import options_of, parse_options, read_toml
 from ffcli.records import config_json, epoch_json, run_json
 from ffcli.runner import Answer, Request, is_answered, run
 from ffcli.store import runs
@@ -196,12 +196,9 @@ def toml_of(config: RunConfig) -> str:
 def _read_config(path: Path | None) -> Asked:
     if path is None:
         return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadOption(f"--config {path}: {(error.strerror or str(error)).lower()}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadOption(f"--config {path} is no TOML: {error}") from error
+    content = read_toml("--config", path)
+    parse_options(content, f"--config {path}")
+    return content
 
 
 def layer_sizes(text: str) -> tuple[int, ...]:

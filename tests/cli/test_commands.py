@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ffcli.cli.training import merge, toml_of
-from ffcli.config import DataRef, TrainOptions, parse_options, resolve
+from ffcli.config import DataRef, TrainOptions, resolve
+from ffcli.options import parse_options
 
 if TYPE_CHECKING:
     from inside import Inside
