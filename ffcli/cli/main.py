@@ -66,6 +66,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     # Nearly all that a command makes lives to its end: by Python's default the collector walks it hundreds of times.
     gc.set_threshold(100_000, 50, 100)
+    if os.environ.get("NO_COLOR"):
+        _undecorated_help()
     try:
         code = app(arguments, prog_name="ff", standalone_mode=False)
         sys.stdout.flush()
@@ -79,6 +81,13 @@ def main() -> None:
             traceback.print_exc()
         code = _explain(error)
     sys.exit(code)
+
+
+def _undecorated_help() -> None:
+    """NO_COLOR alone would leave the help its bold and dim."""
+    from typer import rich_utils
+
+    rich_utils.COLOR_SYSTEM = None
 
 
 def _explain(error: Exception) -> int:

@@ -123,7 +123,8 @@ def test_no_colour_means_plain_lines_on_a_terminal_too(ff: FF) -> None:
     assert "\x1b" not in terminal.written
     assert re.search(r"epoch 2/2  hour +\d+  asleep +accuracy", terminal.text)
     for environment, plain in (({"NO_COLOR": "1"}, True), ({"TERM": "dumb"}, True), ({}, False)):
-        with on_terminal(ff, "list-runs", **environment) as terminal:
-            assert terminal.read_to_end() == 0
-        assert "completed" in terminal.text
-        assert ("\x1b" not in terminal.written) == plain
+        for command, shows in (("list-runs", "completed"), ("--help", "Usage: ff")):
+            with on_terminal(ff, command, **environment) as terminal:
+                assert terminal.read_to_end() == 0
+            assert shows in terminal.text
+            assert ("\x1b" not in terminal.written) == plain
