@@ -126,9 +126,10 @@ def show_sweep_plan(plan: Plan, *, workers: int | None, db: str | None, json: bo
             }
         )
         return
+    longest = max(len(describe(row[0])) for row in rows)
     for config, cached, done, seconds, _ in rows:
         state = "stored" if cached else f"{done}/{counted(config.epochs, 'epoch')}, {duration(seconds)}"
-        out().print(f"{describe(config):48} {state}", markup=False)
+        out().print(f"{describe(config):{longest}}  {state}", markup=False, soft_wrap=True)
     missing = sum(not row[1] for row in rows)
     rough = "" if all(row[4] for row in rows) else " (a rough guess: nothing was measured here yet)"
     out().print(

@@ -51,7 +51,9 @@ def status_text(status: Status) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `3 min 20 s`, `10 h 30 min`."""
+    """`43 ms`, `0.4 s`, `12 s`, `3 min 20 s`, `10 h 30 min`."""
+    if seconds < 0.1:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
