@@ -216,7 +216,7 @@ def test_horizon() -> None:
         ("preset=fats", "preset=fast", "did you mean 'fast'?"),
         ("preset=paper", "preset=fast", "no run has preset=paper: stored are fast, fast@1"),
         ("neg=masks,threshold=2", "neg=label", "no run with neg=masks has threshold=2.0: stored are 1.5"),
-        ("threshold=high", "threshold=2", "--threshold should be a valid number"),
+        ("threshold=high", "threshold=2", "--threshold should be a number"),
         ("lr_scaling=rato", "lr_scaling=none", "--lr-scaling should be 'ratio'"),
         ("data=half", "data=full", "unknown data 'half'"),
         ("epochs=3", "epochs=4", "--epochs N"),
