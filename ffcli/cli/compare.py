@@ -44,6 +44,7 @@ def compare(
     from ffcli.cli.console import out, print_json
     from ffcli.report import comparison_formats as formats
     from ffcli.report.comparison import compare as compared
+    from ffcli.report.comparison_json import as_json
     from ffcli.report.selectors import parse_selector
     from ffcli.store.database import open_to_read
     from ffcli.store.outcomes import outcomes
@@ -55,7 +56,7 @@ def compare(
             list_runs(store), partial(outcomes, store), ours, theirs, only=both, metric=metric, epochs=epochs
         )
     if json:
-        print_json(formats.as_json(comparisons, pairing, ours, theirs, both))
+        print_json(as_json(comparisons, pairing, ours, theirs, both))
         return
     console = out()
     console.print(

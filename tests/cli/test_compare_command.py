@@ -70,8 +70,8 @@ def test_json(database: Path) -> None:
     }  # fmt: skip
     assert sixteen == {
         "dataset": "mnist", "fingerprint": one["fingerprint"], "negatives": None, "pos_phase": 16, "neg_phase": 1,
-        "seeds": [0, 1, 2], "pairs": 3, "mean_a": 21.0, "mean_b": 62.0, "difference": 41.0, "interval": [40.0, 42.0],
-        "better": "b",
+        "seeds": [0, 1, 2], "learned": True, "pairs": 3, "mean_a": 21.0, "mean_b": 62.0, "difference": 41.0,
+        "interval": [40.0, 42.0], "better": "b",
     }  # fmt: skip
     assert (one["pos_phase"], one["difference"], one["interval"], one["better"]) == (1, -10.0, None, None)
     assert overall.keys() == {"pairs", "mean_a", "mean_b", "difference", "interval", "better"}
