@@ -163,6 +163,7 @@ def _start_cells(sweep: Sweep, workers: Workers) -> None:
             cell.config,
             arrays,
             str(sweep.data_folder),
+            sweep.request.device,
             eval_every=sweep.request.eval_every,
             threads=sweep.request.threads,
         )
