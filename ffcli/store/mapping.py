@@ -13,9 +13,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ffcli.config import RunConfig
+from ffcli.errors import BadDatabase
 from ffcli.records import EpochMetrics, RunRecord
 from ffcli.store.liveness import Owner, abandoned
-from ffcli.store.tables import Epoch, Run
+from ffcli.store.tables import AsJson, Epoch, Run, Unreadable
 
 
 def config_columns(config: RunConfig) -> dict[str, Any]:
@@ -37,9 +38,18 @@ RUN_COLUMNS = tuple(Run.__table__.c[name] for name in (*RunRecord.__slots__, "ho
 """What `run_record` reads, in order: plain columns, since objects for 10,000 runs take longer than all the rest."""
 
 
+_JSON = tuple(name for name in RunRecord.__slots__ if isinstance(Run.__table__.c[name].type, AsJson))
+
+
 def run_record(row: Sequence[Any], now: datetime) -> RunRecord:
-    """A row of RUN_COLUMNS as it is to be seen at `now`: a run whose process is gone no longer shows as running."""
+    """A row of RUN_COLUMNS as it is to be seen at `now`: a run whose process is gone no longer shows as running.
+
+    Raises BadDatabase, naming the run, where a column does not hold what it should.
+    """
     record = RunRecord(*row[:-3])
+    for name in _JSON:
+        if isinstance(getattr(record, name), Unreadable):
+            raise BadDatabase(f"run {record.id} is damaged: its {name} cannot be read")
     if record.status == "running" and (end := abandoned(Owner(*row[-3:]), record.heartbeat, now)):
         return replace(record, status=end[0], failure=end[1], ended=record.heartbeat)
     return record
