@@ -11,7 +11,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ffcli.errors import BadOption, unknown
 
@@ -209,23 +209,6 @@ class TrainOptions(_Frozen):
         return Schedule(positive=self.pos_phase or 1, negative=self.neg_phase or 1)
 
 
-def parse_options(values: dict[str, Any]) -> TrainOptions:
-    """Validate what a user gave. Raises BadOption with one line naming each wrong value."""
-    try:
-        return TrainOptions.model_validate(values)
-    except ValidationError as error:
-        first = {e["loc"][:1]: e for e in reversed(error.errors())}
-        raise BadOption("; ".join(_explain(e) for e in reversed(first.values()))) from error
-
-
-def _explain(error: Any) -> str:
-    name = "--" + str(error["loc"][0]).replace("_", "-") if error["loc"] else ""
-    if error["type"] == "extra_forbidden":
-        return f"unknown option '{error['loc'][0]}' in the config"
-    message = error["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    return f"{name} {message}, not {error['input']!r}" if name else message
-
-
 def resolve(options: TrainOptions, data: DataRef, *, device: Device = "cpu", uses_masks: bool) -> RunConfig:
     """Close everything that `options` leaves open.
 
@@ -261,10 +244,14 @@ def resolve(options: TrainOptions, data: DataRef, *, device: Device = "cpu", use
             f"{data.name} has {data.classes} classes but only {data.features} features:"
             " a label needs one feature a class"
         )
+    if data.train < config.batch_size:
+        raise BadOption(
+            f"--batch-size {config.batch_size} is more than the {data.train} training images of {data.label}"
+        )
     if config.batches < 1:
         raise BadOption(
-            f"--batch-size {config.batch_size} is more than the {max(0, data.train - config.holdout)} training images"
-            f" of {data.label}{f' left after --holdout {config.holdout}' if config.holdout else ''}"
+            f"--holdout {config.holdout} leaves no batch of {config.batch_size} of the {data.train} training images of"
+            f" {data.label}: give at most {data.train - config.batch_size}"
         )
     return config
 
@@ -275,25 +262,3 @@ def preset_label(lr: float, updates_per_batch: int) -> str:
         if (preset.lr, preset.updates_per_batch) == (lr, updates_per_batch):
             return preset.label
     return "custom"
-
-
-def options_of(config: RunConfig) -> TrainOptions:
-    """The options that ask for `config` again."""
-    return TrainOptions(
-        dataset=config.data.path or config.data.name,
-        data="auto" if config.data.source == "file" else config.data.source,
-        neg=config.negatives,
-        pos_phase=config.schedule.positive or None,
-        neg_phase=config.schedule.negative or None,
-        unseparated=not config.schedule.separated,
-        preset=config.preset if config.preset != "custom" else "fast",
-        lr_scaling=config.lr_scaling,
-        mask_blur=config.mask_blur if config.mask_blur is not None else 5,
-        **{
-            name: getattr(config, name)
-            for name in (
-                "epochs", "lr", "updates_per_batch", "batch_size", "threshold", "hidden", "seed", "holdout",
-                "precision",
-            )
-        },
-    )  # fmt: skip

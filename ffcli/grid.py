@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ffcli.config import Schedule
-from ffcli.errors import BadOption
+from ffcli.config import Schedule, TrainOptions
+from ffcli.errors import BadOption, unknown
+from ffcli.options import parse_options, read_toml
 from ffcli.published import tables
 
 Options = dict[str, Any]
+
+OWN = ("table", "seeds", "balanced")
+"""What a grid file may have beside the options of a run."""
 
 
 def table_cells(numbers: Sequence[int]) -> list[Options]:
@@ -78,21 +81,27 @@ def read_grid(path: Path) -> tuple[dict[str, list[Any]], list[int], bool]:
 
     Returns (lists, table numbers, balanced). Raises BadOption.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadOption(f"--grid {path}: {(error.strerror or str(error)).lower()}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadOption(f"--grid {path} is no TOML: {error}") from error
-    numbers = _as_list(content.pop("table", []))
-    balanced = bool(content.pop("balanced", False))
+    content, where = read_toml("--grid", path), f"--grid {path}"
+    if extra := content.keys() - {*OWN, *TrainOptions.model_fields}:
+        raise BadOption(f"{where}: {unknown('option', min(extra), (*OWN, *TrainOptions.model_fields))}")
+    numbers, balanced = _as_list(content.pop("table", [])), content.pop("balanced", False)
+    if wrong := [n for n in numbers if n not in tables()]:
+        raise BadOption(f"{where}: table should be {' or '.join(map(str, tables()))}, not {wrong[0]!r}")
+    if not isinstance(balanced, bool):
+        raise BadOption(f"{where}: balanced should be true or false, not {balanced!r}")
     if "seeds" in content:
         seeds = content.pop("seeds")
         content["seed"] = seed_list(seeds) if isinstance(seeds, str) else seeds
     # A list of layer sizes is one value; a list of such lists is several.
-    if "hidden" in content and content["hidden"] and isinstance(content["hidden"][0], int):
-        content["hidden"] = [content["hidden"]]
-    return {name: _as_list(value) for name, value in content.items()}, numbers, balanced
+    if isinstance(sizes := content.get("hidden"), list) and not any(isinstance(size, list) for size in sizes):
+        content["hidden"] = [sizes]
+    lists = {name: _as_list(value) for name, value in content.items()}
+    for name, values in lists.items():
+        if not values:
+            raise BadOption(f"{where}: {name} should have at least one value")
+        for value in values:
+            parse_options({name: value}, where)
+    return lists, numbers, balanced
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -27,9 +27,10 @@ class Task:
     config: RunConfig
     arrays: Arrays | None
     data_folder: str
+    device: str
+    """As torch names it; a worker with a device of its own takes that."""
     eval_every: int = 1
     threads: int | None = 1
-    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True)

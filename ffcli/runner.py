@@ -105,7 +105,7 @@ def look_up(store: Store, config: RunConfig) -> Answer | None:
     if found is None:
         return None
     if found.diverged:
-        raise Diverged(f"run {found.id[:7]}: {found.failure} (`ff train --force` trains it anew)")
+        raise Diverged(f"run {found.id[:7]}: {found.failure}")
     answer = _read(store, found, config)
     reached = answer.epochs and answer.epochs[-1].epoch == config.epochs and answer.final_accuracy is not None
     unfinished = found.status in ("interrupted", "stale") and found.epochs_done >= found.config.epochs

@@ -163,6 +163,7 @@ def _start_cells(sweep: Sweep, workers: Workers) -> None:
             cell.config,
             arrays,
             str(sweep.data_folder),
+            sweep.request.device,
             eval_every=sweep.request.eval_every,
             threads=sweep.request.threads,
         )
@@ -202,12 +203,13 @@ def _answer(sweep: Sweep, workers: Workers, name: str, message: Message | Lost) 
 
 
 def _retry_or_fail(sweep: Sweep, cell: Cell, error: FFError) -> None:
-    """Once more from the last saved epoch; a second failure in a row is recorded."""
+    """Once more from the last saved epoch; a second failure in a row is recorded, and a divergence at once: it would
+    come again."""
     assert cell.recording is not None
     cell.failures += 1
-    if cell.failures < TRIES and not sweep.stopping:
+    if cell.failures < TRIES and not sweep.stopping and not isinstance(error, Diverged):
         sweep.watcher.notice(f"{error}: trying again from the last saved epoch")
-        record.give_up(cell.recording, FFError(str(error)))
+        record.give_up(cell.recording, error)
         _set(sweep, cell, "queued")
         sweep.queue.appendleft(cell)
     else:

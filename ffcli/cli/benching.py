@@ -71,9 +71,9 @@ def measure_and_show(
 def show_history(db: str | None, *, json: bool) -> None:
     """What was kept of this machine, known by its host name."""
     from ffcli.store import benchmarks
-    from ffcli.store.database import open_store
+    from ffcli.store.database import open_to_read
 
-    with open_store(db, create=False) as store:
+    with open_to_read(db) as store:
         records = benchmarks.history(store, platform.node())
     if json:
         print_json([benchmark_json(record) for record in records])

@@ -18,6 +18,7 @@ from ffcli.cli.words import describe, duration
 from ffcli.config import Schedule
 from ffcli.estimate import epoch_operations
 from ffcli.sweep import Cell, Sweep, ended
+from ffcli.wording import counted
 
 ENDS = {"done": "green", "cached": "green", "failed": "red", "stopped": "yellow"}
 
@@ -36,13 +37,14 @@ def watching(*, quiet: bool) -> Iterator[Quiet]:
 
 
 class Quiet:
-    """Nothing but notices."""
+    """Nothing but notices and failures."""
 
     def begins(self, sweep: Sweep) -> None:
         self.sweep = sweep
 
     def changed(self, cell: Cell) -> None:
-        pass
+        if cell.status == "failed":
+            message(f"failed: {cell_line(cell)}")
 
     def notice(self, text: str) -> None:
         message(text)
@@ -65,6 +67,7 @@ class Board(Quiet):
         self.trained = 0.0
 
     def changed(self, cell: Cell) -> None:
+        super().changed(cell)
         if cell.status == "running" and cell.metrics and cell.metrics.epoch:
             self.trained += epoch_operations(cell.config)
 
@@ -76,7 +79,7 @@ class Board(Quiet):
     def _counts(self) -> Text:
         cells = self.sweep.cells
         done = ended(cells, "done") + ended(cells, "cached")
-        parts = [(f"{done}/{len(cells)} cells", "bold"), (f"  {ended(cells, 'running')} running", "cyan")]
+        parts = [(f"{done}/{counted(len(cells), 'cell')}", "bold"), (f"  {ended(cells, 'running')} running", "cyan")]
         if elsewhere := ended(cells, "elsewhere"):
             parts.append((f"  {elsewhere} trained by another sweep", ""))
         if failed := ended(cells, "failed"):

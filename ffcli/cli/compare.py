@@ -44,18 +44,19 @@ def compare(
     from ffcli.cli.console import out, print_json
     from ffcli.report import comparison_formats as formats
     from ffcli.report.comparison import compare as compared
+    from ffcli.report.comparison_json import as_json
     from ffcli.report.selectors import parse_selector
-    from ffcli.store.database import open_store
+    from ffcli.store.database import open_to_read
     from ffcli.store.outcomes import outcomes, summaries
 
     ours, theirs, *both = (parse_selector(text) for text in (a, b, *(only or ())))
-    with open_store(db, create=False) as store:
+    with open_to_read(db) as store:
         runs = summaries(store)
         comparisons, pairing = compared(
             runs, partial(outcomes, store, runs=runs), ours, theirs, only=both, metric=metric, epochs=epochs
         )
     if json:
-        print_json(formats.as_json(comparisons, pairing, ours, theirs, both))
+        print_json(as_json(comparisons, pairing, ours, theirs, both))
         return
     console = out()
     console.print(

@@ -33,7 +33,7 @@ def list_data(data_dir: DataDir = None, json: Json = False) -> None:
     """Show what is here: from where, shape, count, fingerprint, size."""
     from dataclasses import asdict
 
-    from ffcli.cli.console import out, print_json
+    from ffcli.cli.console import message, out, print_json
     from ffcli.data import datasets
 
     entries = datasets.inventory(_folder(data_dir))
@@ -41,6 +41,10 @@ def list_data(data_dir: DataDir = None, json: Json = False) -> None:
         print_json([asdict(entry) for entry in entries])
         return
     out().print(_table(entries, out().width))
+    if missing := [name for name in datasets.CATALOGUE if (name, "full") not in {(e.name, e.source) for e in entries}]:
+        message(
+            f"not here in full: {', '.join(missing)}; `ff data fetch NAME` downloads one, `ff data import` takes yours"
+        )
 
 
 @data_app.command()
@@ -94,7 +98,7 @@ def _table(entries: list[Entry], width: int) -> Table:
             "CxHxW": Text("x".join(map(str, e.image_shape))),
             "training": Text(f"{e.train:,}"),
             "test": Text(f"{e.test:,}"),
-            "fingerprint": Text((e.fingerprint or "not prepared")[:12]),
+            "fingerprint": Text((e.fingerprint or "at first use")[:12]),
             "MB": Text(f"{e.bytes / 1e6:.1f}"),
             "from": Text(e.origin),
         }

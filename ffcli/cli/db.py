@@ -33,7 +33,7 @@ def upgrade(db: Db = None, json: Json = False) -> None:
     """Bring the schema to this program's version, after a backup. Every command does so by itself."""
     from ffcli.cli.console import message, print_json
     from ffcli.store.database import open_store
-    from ffcli.store.maintenance import existing
+    from ffcli.store.location import existing
     from ffcli.store.migrate import HEAD
 
     with open_store(existing(db)) as store:
@@ -54,13 +54,14 @@ def check(db: Db = None, json: Json = False) -> None:
 
     from ffcli.cli.console import message, print_json
     from ffcli.store import maintenance
+    from ffcli.wording import counted
 
     health = maintenance.check(db)
     if json:
         print_json({"ok": not health.problems, **asdict(health)})
     else:
         version = f"revision {health.revision or 'none'}" + ("" if health.revision == health.head else ", to upgrade")
-        size = f"{health.runs} runs, {health.epochs} epochs, {health.bytes / 1e6:.1f} MB"
+        size = f"{counted(health.runs, 'run')}, {counted(health.epochs, 'epoch')}, {health.bytes / 1e6:.1f} MB"
         typer.echo(f"{health.path}: {'damaged' if health.problems else 'sound'}, {version}, {size}")
         for problem in health.problems:
             message(problem)
@@ -97,6 +98,7 @@ def merge(
     from ffcli.cli.console import message, print_json
     from ffcli.store.database import open_store
     from ffcli.store.merge import merge as take_in
+    from ffcli.wording import counted
 
     with open_store(db, create=not dry_run) as store:
         merged = take_in(store, other, dry_run=dry_run)
@@ -107,7 +109,8 @@ def merge(
         message(notice)
     typer.echo(
         ("would take in " if dry_run else "took in ")
-        + f"{merged.taken} runs ({merged.already_here} were here already, {merged.extended} here were extended),"
-        f" {merged.epochs} epochs, {merged.files} files; {merged.superseded} runs are superseded"
+        + f"{counted(merged.taken, 'run')} (already here: {merged.already_here}, extended: {merged.extended}),"
+        f" {counted(merged.epochs, 'epoch')}, {counted(merged.files, 'file')};"
+        f" {counted(merged.superseded, 'run')} superseded"
         + (f"; {merged.left_out} left out" if merged.left_out else "")
     )

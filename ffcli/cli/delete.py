@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -20,11 +21,11 @@ def delete(
     from ffcli.cli.words import describe
     from ffcli.store import runs
     from ffcli.store.database import open_store
-    from ffcli.store.maintenance import existing
+    from ffcli.store.location import existing
 
     with open_store(existing(db)) as store:
         found = runs.get(store, run)
-        if not yes and not typer.confirm(f"Delete run {found.id[:7]} ({describe(found.config)})?", err=True):
+        if not yes and not _confirmed(f"Delete run {found.id[:7]} ({describe(found.config)})?"):
             message("nothing is deleted")
             raise typer.Exit(1)
         runs.delete(store, found.id)
@@ -32,3 +33,16 @@ def delete(
         print_json({"deleted": found.id})
     else:
         message(f"deleted run {found.id[:7]} ({describe(found.config)})")
+
+
+def _confirmed(question: str) -> bool:
+    """Raises BadOption where stdin ends without an answer, as in a script."""
+    from ffcli.errors import BadOption
+
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        if sys.stdin.isatty():
+            raise
+        typer.echo(err=True)
+        raise BadOption("nobody is there to answer: --yes deletes without asking") from None

@@ -31,15 +31,17 @@ def export(
 ) -> None:
     """Write runs and epochs as CSV or JSON, oldest run first."""
     from ffcli.cli.console import message
-    from ffcli.cli.list_runs import stored_preset
+    from ffcli.cli.filters import check_dataset, known_negatives, stored_preset
     from ffcli.store import export
-    from ffcli.store.database import open_store
+    from ffcli.store.database import open_to_read
     from ffcli.store.runs import Filters
 
     filters = Filters(
-        dataset=dataset, negatives=neg, preset=stored_preset(preset), tag=tag, include_superseded=all, sort="oldest"
-    )
-    with open_store(db, create=False) as store:
+        dataset=dataset, negatives=known_negatives(neg), preset=stored_preset(preset), tag=tag,
+        include_superseded=all, sort="oldest",
+    )  # fmt: skip
+    with open_to_read(db) as store:
+        check_dataset(store, dataset)
         pieces = (export.as_json if as_json or format == "json" else export.as_csv)(store, filters)
         if output is None:
             sys.stdout.writelines(pieces)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,48 +15,60 @@ if TYPE_CHECKING:
 
     from ffcli.records import RunRecord
 
+Status = Literal["running", "completed", "interrupted", "failed", "stale", "superseded"]
+Sort = Literal["started", "oldest", "best", "final", "epochs", "seconds", "dataset"]
+
 MIDDLE = ("run", "data", "neg", "phases", "final", "best", "epochs", "status")
+WIDE = (*MIDDLE, "preset", "seed", "time", "started", "name, tags")
+NARROW = ("run", "what", "final", "status")
 LAYOUTS = (
-    (*MIDDLE, "preset", "seed", "time", "started", "name, tags"),
+    WIDE,
+    ("run", "what", "final", "best", "epochs", "status", "seed", "name, tags"),
+    ("run", "what", "final", "best", "epochs", "status"),
+    NARROW,
+)
+"""Columns, from the widest terminal to the narrowest."""
+PLAIN = (
+    WIDE,
     (*MIDDLE, "preset", "seed", "name, tags"),
     MIDDLE,
     ("run", "data", "neg", "phases", "final", "status"),
-    ("run", "what", "final", "status"),
+    NARROW,
 )
-"""Columns, from the widest terminal to the narrowest."""
+"""The same where every run is of the default preset, so that none need be named."""
 
 
 def list_runs(
     dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
     neg: Annotated[str | None, typer.Option(help="Only these negatives.")] = None,
-    status: Annotated[
-        str | None, typer.Option(help="running, completed, interrupted, failed, stale or superseded.")
-    ] = None,
-    pos_phase: Annotated[int | None, typer.Option(help="Only this positive phase; 0 for unseparated.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Only runs that stand so.")] = None,
+    pos_phase: Annotated[int | None, typer.Option(help="Only this positive phase; 0 for unseparated.", min=0)] = None,
     preset: Annotated[str | None, typer.Option(help="fast, paper or custom.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
     since: Annotated[
-        datetime | None, typer.Option(help="Started then or later.", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
+        str | None, typer.Option(help="Started then or later, such as 2025-01-31 or 2025-01-31T12:00.")
     ] = None,
     limit: Annotated[int, typer.Option(help="At most so many; 0 for all.", min=0, max=10**9)] = 50,
-    sort: Annotated[str, typer.Option(help="started, oldest, best, final, epochs, seconds or dataset.")] = "started",
+    sort: Annotated[Sort, typer.Option(help="What the order is by.")] = "started",
     all: Annotated[bool, typer.Option("--all", help="Superseded runs too.")] = False,
     db: DatabaseOption = None,
     json: JsonOption = False,
 ) -> None:
     """List runs, newest first."""
     from ffcli.cli.console import message, out, print_json
+    from ffcli.cli.filters import check_dataset, known_negatives, stored_preset
     from ffcli.records import run_json
-    from ffcli.store.database import open_store
+    from ffcli.store.database import open_to_read
     from ffcli.store.runs import Filters, short_ids
     from ffcli.store.runs import list_runs as stored
 
     filters = Filters(
-        dataset=dataset, negatives=neg, status=status, pos_phase=pos_phase, preset=stored_preset(preset), tag=tag,
-        since=_local(since) if since else None, include_superseded=all or status == "superseded", sort=sort,
-        limit=limit + 1 if limit else None,
+        dataset=dataset, negatives=known_negatives(neg), status=status, pos_phase=pos_phase,
+        preset=stored_preset(preset), tag=tag, since=_moment(since) if since else None,
+        include_superseded=all or status == "superseded", sort=sort, limit=limit + 1 if limit else None,
     )  # fmt: skip
-    with open_store(db, create=False) as store:
+    with open_to_read(db) as store:
+        check_dataset(store, dataset)
         found = stored(store, filters)
         shown = found[:limit] if limit else found
         ids = short_ids(store, [r.id for r in shown])
@@ -71,54 +83,45 @@ def list_runs(
         message(f"the first {len(shown)}; --limit 0 shows all")
 
 
-def _local(since: datetime) -> datetime:
-    """A time as the user's clock has it. Raises BadOption where no clock has it."""
+def _moment(since: str) -> datetime:
+    """A time as the user's clock has it. Raises BadOption."""
     from ffcli.errors import BadOption
 
     try:
-        return since.astimezone()
+        return datetime.fromisoformat(since).astimezone()
     except (ValueError, OverflowError) as error:
-        raise BadOption(f"--since {since:%Y-%m-%d}: give a day from 1970 on") from error
-
-
-def stored_preset(name: str | None) -> str | None:
-    """The label that runs are stored under. Raises BadOption for a preset that does not exist."""
-    from ffcli.config import PRESETS
-    from ffcli.errors import BadOption, unknown
-
-    if name is None or name == "custom" or "@" in name:
-        return name
-    if name not in PRESETS:
-        raise BadOption(unknown("preset", name, [*PRESETS, "custom"]))
-    return PRESETS[name].label
+        raise BadOption(f"--since '{since}': give a day from 1970 on, or a time, such as 2025-01-31T12:00") from error
 
 
 def run_table(shown: list[RunRecord], ids: dict[str, str], *, width: int) -> Table:
     """One line a run; a narrow terminal leaves out what can be seen with `ff show`, and cuts no number."""
     from ffcli.cli.layout import fitting_table
+    from ffcli.report.protocol import DEFAULT_PRESET
 
     rows = [_cells(run, ids[run.id]) for run in shown]
-    return fitting_table(
-        LAYOUTS, rows, width=width, right=("final", "best", "epochs"), wrapped=("data", "what", "name, tags")
-    )
+    layouts = PLAIN if {row["preset"].plain for row in rows} == {DEFAULT_PRESET.label} else LAYOUTS
+    wrapped = ("data", "what", "preset", "name, tags")
+    return fitting_table(layouts, rows, width=width, right=("final", "best", "epochs"), wrapped=wrapped)
 
 
 def _cells(run: RunRecord, id: str) -> dict[str, Text]:
     from rich.text import Text
 
-    from ffcli.cli.words import STATUS_STYLES, duration
+    from ffcli.cli.words import STATUS_STYLES, duration, protocol_of
+    from ffcli.report.protocol import DEFAULT_PRESET
 
     config = run.config
+    preset = protocol_of(config)
     what = (config.data.label, config.negatives, str(config.schedule))
     values = {
         "run": id,
         **dict(zip(("data", "neg", "phases"), what, strict=True)),
-        "what": " ".join(what),
+        "what": " ".join(what) + ("" if preset == DEFAULT_PRESET.label else f", {preset}"),
         "final": _percent(run.final_accuracy),
         "best": _percent(run.best_accuracy),
         "epochs": f"{run.epochs_done}/{config.epochs}",
         "status": run.status,
-        "preset": config.preset,
+        "preset": preset,
         "seed": str(config.seed),
         "time": duration(run.seconds),
         "started": f"{run.started.astimezone():%Y-%m-%d %H:%M}",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from rich.console import Group
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -20,6 +20,10 @@ from ffcli.records import EpochMetrics, Phase
 
 if TYPE_CHECKING:
     from ffcli.engine.training import TrainingState
+
+
+WIDE = 80
+"""Columns from which on the progress is one line with a bar; fewer get no bar, and wrap."""
 
 
 class TrainingWatcher(Protocol):
@@ -81,27 +85,31 @@ class Display(Quiet):
     def epoch_ended(self, metrics: EpochMetrics) -> None:
         self.history.append(metrics)
 
-    def __rich__(self) -> Group | Text:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.config is None:
-            return Text("loading torch and the data ...", style="dim")
-        head = Text.assemble((describe(self.config), "bold"), (f"   run {self.run_id[:7]}", "dim"))
-        return Group(head, self._progress(), *self._measures())
+            yield Text("loading torch and the data ...", style="dim")
+            return
+        yield Text.assemble((describe(self.config), "bold"), (f"   run {self.run_id[:7]}", "dim"))
+        yield self._progress(narrow=options.max_width < WIDE)
+        yield from self._measures()
 
-    def _progress(self) -> Table:
+    def _progress(self, *, narrow: bool) -> Table | Text:
         from ffcli.engine.phases import phase_of
 
         assert self.config is not None
         hours = self.config.epochs * hours_an_epoch(self.config)
         hour = self.state.hour
         phase: Phase = phase_of(self.config.schedule, hour)
-        row = Table.grid(padding=(0, 2))
-        row.add_row(
-            f"epoch {min(self.state.epoch + 1, self.config.epochs)}/{self.config.epochs}",
-            ProgressBar(total=hours, completed=min(hour, hours), width=24),
-            f"hour {hour}",
+        epoch = f"epoch {min(self.state.epoch + 1, self.config.epochs)}/{self.config.epochs}"
+        measured = (
+            Text(f"hour {hour}"),
             Text(PHASE_WORDS[phase], style={"positive": "yellow", "negative": "blue"}.get(phase, "")),
             Text(self._time_left(hours - hour), style="dim"),
         )
+        if narrow:
+            return Text("  ").join([Text(epoch), *measured])
+        row = Table.grid(padding=(0, 2))
+        row.add_row(epoch, ProgressBar(total=hours, completed=min(hour, hours), width=24), *measured)
         return row
 
     def _time_left(self, hours: int) -> str:

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -66,6 +66,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     # Nearly all that a command makes lives to its end: by Python's default the collector walks it hundreds of times.
     gc.set_threshold(100_000, 50, 100)
+    if os.environ.get("NO_COLOR"):
+        _undecorated_help()
     try:
         code = app(arguments, prog_name="ff", standalone_mode=False)
         sys.stdout.flush()
@@ -81,11 +83,18 @@ def main() -> None:
     sys.exit(code)
 
 
+def _undecorated_help() -> None:
+    """NO_COLOR alone would leave the help its bold and dim."""
+    from typer import rich_utils
+
+    rich_utils.COLOR_SYSTEM = None
+
+
 def _explain(error: Exception) -> int:
     if isinstance(error, FFError):
         return _say(str(error), error.exit_code)
     if isinstance(error, USAGE_ERROR):
-        return _say(str(error.format_message()), 2)  # type: ignore[attr-defined]
+        return _say(_usage(error), 2)
     if isinstance(error, OSError):
         _drop_stdout()
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -94,6 +103,17 @@ def _explain(error: Exception) -> int:
     if _is_out_of_memory(error):
         return _say("not enough memory: a smaller --hidden or --batch-size, or another --device, may fit", 1)
     return _say(f"internal error: {type(error).__name__}: {error} (--debug shows where; please report it)", 1)
+
+
+def _usage(error: Any) -> str:
+    """What Typer says of a wrong option; where pydantic looked at the value, in our words."""
+    from pydantic import ValidationError
+
+    if isinstance(error.__cause__, ValidationError):
+        from ffcli.options import correction
+
+        error.message = correction(error.__cause__.errors()[0])
+    return str(error.format_message())
 
 
 def _say(text: str, code: int) -> int:

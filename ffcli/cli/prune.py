@@ -20,12 +20,15 @@ def prune(
     """Free the full states of finished runs, superseded runs, and files that nothing refers to."""
     from ffcli.cli.console import message, print_json
     from ffcli.store.database import open_store
-    from ffcli.store.maintenance import existing
+    from ffcli.store.location import existing
     from ffcli.store.maintenance import prune as free
+    from ffcli.wording import counted
 
     with open_store(existing(db)) as store:
         freed = free(store, superseded=not keep_superseded)
     if json:
         print_json(asdict(freed))
     else:
-        message(f"freed {freed.bytes / 1e6:.1f} MB: {freed.runs} superseded runs, {freed.files} files")
+        message(
+            f"freed {freed.bytes / 1e6:.1f} MB: {counted(freed.runs, 'superseded run')}, {counted(freed.files, 'file')}"
+        )

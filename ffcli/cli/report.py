@@ -34,12 +34,14 @@ def report(
     """Draw the paper's two tables from what was measured, one pair for each protocol."""
     from functools import partial
 
+    from ffcli.cli.filters import stored_preset
     from ffcli.report.protocol import default_protocol, select
     from ffcli.report.tables import draw
-    from ffcli.store.database import open_store
+    from ffcli.store.database import open_to_read
     from ffcli.store.outcomes import outcomes, summaries
 
-    with open_store(db, create=False) as store:
+    preset = stored_preset(preset)
+    with open_to_read(db) as store:
         runs = select(summaries(store), preset=preset, data=data, tag=tag)
         tables = draw(
             runs,

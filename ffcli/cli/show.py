@@ -29,9 +29,9 @@ def show(
     from ffcli.cli.training import toml_of
     from ffcli.records import epoch_json, run_json
     from ffcli.store import runs
-    from ffcli.store.database import open_store
+    from ffcli.store.database import open_to_read
 
-    with open_store(db, create=False) as store:
+    with open_to_read(db) as store:
         found = runs.get(store, run)
         epochs = runs.epochs(store, found.id)
     if toml:
@@ -53,18 +53,19 @@ def summary(run: RunRecord) -> list[str]:
     from rich.markup import escape
 
     from ffcli.cli.words import describe, duration, published_line, status_text
+    from ffcli.wording import counted
 
     config = run.config
     lines = [
         f"[bold]{escape(describe(config))}[/]   {status_text(run.status)}",
         f"run {run.id}" + (f", {escape(run.name)}" if run.name else "") + "".join(f" #{escape(t)}" for t in run.tags),
         f"key {config.key}",
-        f"hidden {','.join(map(str, config.hidden))}; {config.updates_per_batch} updates a batch"
+        f"hidden {','.join(map(str, config.hidden))}; {counted(config.updates_per_batch, 'update')} a batch"
         f" of {config.batch_size};"
         f" rate awake {config.lr_positive:g}, asleep {config.lr_negative:g}; threshold {config.threshold:g};"
         f" {config.precision}",
         f"started {run.started.astimezone():%Y-%m-%d %H:%M}, {duration(run.seconds)} of training,"
-        f" {run.epochs_done} of {config.epochs} epochs",
+        f" {run.epochs_done} of {counted(config.epochs, 'epoch')}",
     ]
     if run.failure:
         lines.append(f"[yellow]{escape(run.failure)}[/]")
@@ -74,7 +75,7 @@ def summary(run: RunRecord) -> list[str]:
         lines.append(
             f"[dim]from epoch {stretch.from_epoch}: ffcli {stretch.ffcli}"
             + (f" ({stretch.revision})" if stretch.revision else "")
-            + f", torch {stretch.torch}, {escape(stretch.device)}, {stretch.threads} threads,"
+            + f", torch {stretch.torch}, {escape(stretch.device)}, {counted(stretch.threads, 'thread')},"
             + f" on {escape(stretch.host)}[/]"
         )
     if line := published_line(config, run.final_accuracy):

@@ -14,19 +14,21 @@ import typer
 from ffcli.cli.console import message, out, print_json
 from ffcli.cli.training import LOCK_TIMEOUT, layer_sizes, measured_here
 from ffcli.cli.words import describe, duration
-from ffcli.config import RunConfig, TrainOptions, parse_options, resolve
+from ffcli.config import RunConfig, TrainOptions, resolve
 from ffcli.data import datasets
 from ffcli.data.negatives import STRATEGIES
 from ffcli.devices import choose_device, cuda_devices, device_kind
 from ffcli.errors import BadOption, Interrupted, unknown
 from ffcli.estimate import seconds_left
 from ffcli.grid import combinations, read_grid, restricted, seed_list, split_list, table_cells
+from ffcli.options import parse_options
 from ffcli.published import tables as published_tables
 from ffcli.records import config_json
 from ffcli.runner import Request, is_answered, stored_answer
 from ffcli.store import runs
 from ffcli.store.database import Store, open_store
 from ffcli.sweep import Cell, Sweep, ended, longest_first, make_cells, sweep
+from ffcli.wording import counted
 from ffcli.workers import ProcessWorkers, default_count
 
 
@@ -124,12 +126,16 @@ def show_sweep_plan(plan: Plan, *, workers: int | None, db: str | None, json: bo
             }
         )
         return
+    longest = max(len(describe(row[0])) for row in rows)
     for config, cached, done, seconds, _ in rows:
-        state = "stored" if cached else f"{done}/{config.epochs} epochs, {duration(seconds)}"
-        out().print(f"{describe(config):48} {state}", markup=False)
+        state = "stored" if cached else f"{done}/{counted(config.epochs, 'epoch')}, {duration(seconds)}"
+        out().print(f"{describe(config):{longest}}  {state}", markup=False, soft_wrap=True)
     missing = sum(not row[1] for row in rows)
     rough = "" if all(row[4] for row in rows) else " (a rough guess: nothing was measured here yet)"
-    out().print(f"{missing} of {len(rows)} cells to train, about {duration(total)} with {len(devices)} workers{rough}")
+    out().print(
+        f"{missing} of {counted(len(rows), 'cell')} to train, about {duration(total)}"
+        f" with {counted(len(devices), 'worker')}{rough}"
+    )
 
 
 def sweep_json(store: Store, cells: Sequence[Cell]) -> dict[str, Any]:
@@ -153,13 +159,12 @@ def sweep_json(store: Store, cells: Sequence[Cell]) -> dict[str, Any]:
 
 
 def show_result(cells: Sequence[Cell]) -> None:
-    """One line of counts, one for each failure."""
-    for cell in cells:
-        if cell.status == "failed":
-            out().print(f"failed: {describe(cell.config)}: {cell.reason}", markup=False)
+    """One line of counts; failures were said as they came."""
     counts = f"{ended(cells, 'done')} trained, {ended(cells, 'cached')} stored before, {ended(cells, 'failed')} failed"
     left = len(cells) - sum(ended(cells, status) for status in ("done", "cached", "failed"))
-    out().print(f"{len(cells)} cells: {counts}" + (f", {left} left" if left else "; `ff report` draws the tables"))
+    out().print(
+        f"{counted(len(cells), 'cell')}: {counts}" + (f", {left} left" if left else "; `ff report` draws the tables")
+    )
 
 
 def worker_devices(device: str, workers: int | None) -> list[str]:

@@ -90,7 +90,7 @@ def train(
 
     The same command again never trains twice; more epochs continue; an interrupted run goes on where it stopped.
     """
-    from ffcli.cli.training import show_plan, train_and_show
+    from ffcli.cli.training import resolve_train, show_plan, train_and_show
     from ffcli.runner import Request
 
     asked = {
@@ -103,5 +103,8 @@ def train(
         eval_every=eval_every, device=device, threads=threads, name=name, tags=tuple(tag or ()), note=note,
         keep_state=keep_state, force=force,
     )  # fmt: skip
-    act = show_plan if dry_run else train_and_show
-    act(asked, request, config_file=config, balanced=balanced, data_dir=data_dir, db=db, json=json, quiet=quiet)
+    plan = resolve_train(asked, request, config_file=config, balanced=balanced, data_dir=data_dir)
+    if dry_run:
+        show_plan(plan, db=db, json=json)
+    else:
+        train_and_show(plan, db=db, json=json, quiet=quiet)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ffcli.cli.console import message, out, print_json
 from ffcli.cli.words import describe, duration, published_line, status_text
-from ffcli.config import RunConfig, options_of, parse_options, resolve
+from ffcli.config import RunConfig, resolve
 from ffcli.data import datasets
 from ffcli.data.negatives import STRATEGIES
 from ffcli.devices import choose_device, device_kind
 from ffcli.errors import BadOption, Diverged, unknown
 from ffcli.estimate import seconds_left
+from ffcli.options import options_of, parse_options, read_toml
 from ffcli.records import config_json, epoch_json, run_json
 from ffcli.runner import Answer, Request, is_answered, run
 from ffcli.store import runs
 from ffcli.store.database import Store, open_store
+from ffcli.wording import counted
 
 LOCK_TIMEOUT = 60.0
 """Seconds that a training waits for another process's lock before it gives up an epoch's commit."""
@@ -32,26 +33,42 @@ OF_A_PRESET = ("lr", "updates_per_batch", "epochs")
 """What a preset settles: another preset on the command line goes before a file's values of these."""
 
 
-def train_and_show(
-    asked: Asked,
-    request: Request,
-    *,
-    config_file: Path | None,
-    balanced: bool,
-    data_dir: Path | None,
-    db: str | None,
-    json: bool,
-    quiet: bool,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run, resolved."""
+
+    config: RunConfig
+    request: Request
+    data_folder: Path
+
+
+def resolve_train(
+    asked: Asked, request: Request, *, config_file: Path | None, balanced: bool, data_dir: Path | None
+) -> Plan:
+    """The flags over the file over the defaults, closed against the data; and the device that `auto` is here."""
+    options = parse_options(merge(asked, _read_config(config_file), balanced))
+    if options.neg not in STRATEGIES:
+        raise BadOption(unknown("negatives", options.neg, STRATEGIES))
+    if request.eval_every < 1:
+        raise BadOption(f"--eval-every should be at least 1, not {request.eval_every}")
+    if request.threads is not None and not 1 <= request.threads <= MAX_THREADS:
+        raise BadOption(f"--threads should be 1 to {MAX_THREADS}, not {request.threads}")
+    device, folder = choose_device(request.device), data_dir or datasets.default_folder()
+    ref = datasets.locate(options.dataset, wanted=options.data, folder=folder, notify=message)
+    uses_masks = STRATEGIES[options.neg].masks
+    config = resolve(options, ref, device=device_kind(device), uses_masks=uses_masks)
+    return Plan(config, replace(request, device=device), folder)
+
+
+def train_and_show(plan: Plan, *, db: str | None, json: bool, quiet: bool) -> None:
     """Train or look up one run, and print it."""
     from ffcli.cli.live import watching
 
-    folder = data_dir or datasets.default_folder()
-    config, request = resolve_request(asked, request, config_file, balanced, folder)
+    config = plan.config
     with open_store(db, timeout=LOCK_TIMEOUT) as store:
         try:
             with watching(config, quiet=quiet) as watcher:
-                answer = run(config, request, store, folder, watcher)
+                answer = run(config, plan.request, store, plan.data_folder, watcher)
         except Diverged:
             if json and (failed := runs.find(store, config.key)):
                 print_json(answer_json(Answer(failed, runs.epochs(store, failed.id), cached=True), config))
@@ -62,26 +79,15 @@ def train_and_show(
             show_answer(store, answer, config)
 
 
-def show_plan(
-    asked: Asked,
-    request: Request,
-    *,
-    config_file: Path | None,
-    balanced: bool,
-    data_dir: Path | None,
-    db: str | None,
-    json: bool,
-    quiet: bool,
-) -> None:
+def show_plan(plan: Plan, *, db: str | None, json: bool) -> None:
     """`--dry-run`: the resolved config, its key, whether it is stored, and the time it would take."""
-    folder = data_dir or datasets.default_folder()
-    config, request = resolve_request(asked, request, config_file, balanced, folder)
+    config = plan.config
     with open_store(db, create=False) as store:
         found = runs.find(store, config.key)
-        cached = not request.force and found is not None and is_answered(store, config)
+        cached = not plan.request.force and found is not None and is_answered(store, config)
         done = found.epochs_done if found and found.status in ("interrupted", "stale") else 0
         seconds, measured = seconds_left(config, done, measured_here(store))
-    plan = {
+    planned = {
         "key": config.key,
         "cached": cached,
         "status": found.status if found else None,
@@ -91,7 +97,7 @@ def show_plan(
         "config": config_json(config),
     }
     if json:
-        print_json(plan)
+        print_json(planned)
         return
     console = out()
     console.print(describe(config), style="bold", markup=False)
@@ -106,23 +112,6 @@ def show_plan(
     else:
         how = "measured on this machine" if measured else "a rough guess: nothing was measured here yet"
         console.print(f"not stored: about {duration(seconds)} ({how})")
-
-
-def resolve_request(
-    asked: Asked, request: Request, config_file: Path | None, balanced: bool, folder: Path
-) -> tuple[RunConfig, Request]:
-    """The flags over the file over the defaults, closed against the data; and the device that `auto` is here."""
-    options = parse_options(merge(asked, _read_config(config_file), balanced))
-    if options.neg not in STRATEGIES:
-        raise BadOption(unknown("negatives", options.neg, STRATEGIES))
-    if request.eval_every < 1:
-        raise BadOption(f"--eval-every should be at least 1, not {request.eval_every}")
-    if request.threads is not None and not 1 <= request.threads <= MAX_THREADS:
-        raise BadOption(f"--threads should be 1 to {MAX_THREADS}, not {request.threads}")
-    device = choose_device(request.device)
-    ref = datasets.locate(options.dataset, wanted=options.data, folder=folder, notify=message)
-    uses_masks = STRATEGIES[options.neg].masks
-    return resolve(options, ref, device=device_kind(device), uses_masks=uses_masks), replace(request, device=device)
 
 
 def merge(asked: Asked, file: Asked, balanced: bool) -> Asked:
@@ -163,7 +152,7 @@ def show_answer(store: Store, answer: Answer, config: RunConfig) -> None:
     chosen = "by held-out images" if config.holdout else "best on the test set"
     console.print(describe(config), style="bold", markup=False)
     console.print(
-        f"accuracy [bold]{_percent(answer.final_accuracy)}[/] after {config.epochs} epoch{'s' * (config.epochs != 1)}"
+        f"accuracy [bold]{_percent(answer.final_accuracy)}[/] after {counted(config.epochs, 'epoch')}"
         + (f", {_percent(answer.best_accuracy)} in epoch {best.epoch} ({chosen})" if best else "")
     )
     if line := published_line(config, answer.final_accuracy):
@@ -195,12 +184,9 @@ def toml_of(config: RunConfig) -> str:
 def _read_config(path: Path | None) -> Asked:
     if path is None:
         return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadOption(f"--config {path}: {(error.strerror or str(error)).lower()}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadOption(f"--config {path} is no TOML: {error}") from error
+    content = read_toml("--config", path)
+    parse_options(content, f"--config {path}")
+    return content
 
 
 def layer_sizes(text: str) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ffcli.config import RunConfig
 from ffcli.published import cell
 from ffcli.records import Status
+from ffcli.report import protocol
 
 PHASE_WORDS = {"positive": "awake", "negative": "asleep", "joint": "both kinds", None: "untrained"}
 STATUS_STYLES: dict[Status, str] = {
@@ -21,11 +22,14 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 def describe(config: RunConfig) -> str:
-    """`fashion, masks, 16:1, fast@1, seed 0`: what tells one run from another."""
-    parts = [config.data.label, config.negatives, str(config.schedule), config.preset]
-    if config.preset == "custom":
-        parts[-1] = f"{config.updates_per_batch} updates at {config.lr:g}"
-    return ", ".join([*parts, f"seed {config.seed}"])
+    """`fashion, masks, 16:1, fast@1 with threshold 2.0, seed 0`: what tells one run from another."""
+    parts = (config.data.label, config.negatives, str(config.schedule), protocol_of(config), f"seed {config.seed}")
+    return ", ".join(parts)
+
+
+def protocol_of(config: RunConfig) -> str:
+    """The preset and what differs from it and from the defaults."""
+    return protocol.describe(protocol.settings_of(config))
 
 
 def published_line(config: RunConfig, accuracy: float | None) -> str | None:
@@ -47,7 +51,9 @@ def status_text(status: Status) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `3 min 20 s`, `10 h 30 min`."""
+    """`43 ms`, `0.4 s`, `12 s`, `3 min 20 s`, `10 h 30 min`."""
+    if seconds < 0.1:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)

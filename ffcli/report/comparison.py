@@ -26,6 +26,8 @@ class ComparedCell:
     seeds: tuple[int, ...]
     """Of side a."""
     difference: Difference
+    learned: bool
+    """Whether any run of either side ever left chance. Where none did, the difference is no evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +46,14 @@ class Comparison:
     epochs: int
     """The horizon: both runs of every pair are read after this many epochs."""
     cells: tuple[ComparedCell, ...]
-    overall: Difference
-    """Over the pairs of all cells."""
+    overall: Difference | None
+    """Over the pairs of all cells that learned; None where none did."""
     left_out: int
     """Pairs of which a run is shorter, or was not evaluated there."""
+
+    @property
+    def pairs(self) -> int:
+        return sum(cell.difference.pairs for cell in self.cells)
 
 
 def compare(
@@ -76,13 +82,16 @@ def compare(
             comparisons.append(_comparison(scored, metric, horizon, left_out=len(pairs) - len(scored)))
     if not comparisons:
         raise BadOption(f"no pair of {a.text} and {b.text} has got as far as epoch {epochs or 1}")
-    return sorted(comparisons, key=lambda c: (c.data or "", -c.overall.pairs, c.protocol)), pairing
+    return sorted(
+        comparisons, key=lambda c: (c.data or "", -sum(cell.difference.pairs for cell in c.cells), c.protocol)
+    ), pairing
 
 
 class _Scored(NamedTuple):
     pair: Pair
     a: float
     b: float
+    learned: bool
 
 
 def _grouped(pairing: Pairing) -> Iterable[list[Pair]]:
@@ -112,9 +121,10 @@ def _horizon(pairs: Sequence[Pair]) -> int:
 
 def _scored(pairs: Iterable[Pair], outcomes: Mapping[str, Outcome], metric: Metric) -> Iterable[_Scored]:
     for both in pairs:
-        a, b = (_value(outcomes.get(run.id), metric) for run in both)
+        read = [outcomes.get(run.id) for run in both]
+        a, b = (_value(outcome, metric) for outcome in read)
         if a is not None and b is not None:
-            yield _Scored(both, a, b)
+            yield _Scored(both, a, b, any(outcome and outcome.learned for outcome in read))
 
 
 def _value(outcome: Outcome | None, metric: Metric) -> float | None:
@@ -133,6 +143,7 @@ def _comparison(scored: Sequence[_Scored], metric: Metric, horizon: int, left_ou
     cells: dict[tuple[Place, Place], list[_Scored]] = defaultdict(list)
     for each in scored:
         cells[_places(each.pair)].append(each)
+    learned = [each for group in cells.values() if any(each.learned for each in group) for each in group]
     return Comparison(
         protocol=describe(shared),
         data=kinds.pop() if len(kinds) == 1 else None,
@@ -141,7 +152,7 @@ def _comparison(scored: Sequence[_Scored], metric: Metric, horizon: int, left_ou
         held_out=all(run.config.holdout for run in runs),
         epochs=horizon,
         cells=tuple(_compared_cell(places, cells[places]) for places in sorted(cells, key=_order)),
-        overall=_difference(scored),
+        overall=_difference(learned) if learned else None,
         left_out=left_out,
     )
 
@@ -167,7 +178,8 @@ def _index(order: Sequence[str], name: str) -> tuple[int, str]:
 
 
 def _compared_cell(places: tuple[Place, Place], scored: Sequence[_Scored]) -> ComparedCell:
-    return ComparedCell(*places, tuple(sorted(each.pair[0].config.seed for each in scored)), _difference(scored))
+    seeds = tuple(sorted(each.pair[0].config.seed for each in scored))
+    return ComparedCell(*places, seeds, _difference(scored), any(each.learned for each in scored))
 
 
 def _difference(scored: Sequence[_Scored]) -> Difference:

@@ -1,18 +1,18 @@
-"""A comparison as words and as JSON."""
+"""A comparison in words."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
 
 from ffcli.config import Schedule
 from ffcli.report.comparison import ComparedCell, Comparison
 from ffcli.report.difference import TRUSTED, Difference
 from ffcli.report.pairing import Pairing, settings_named
 from ffcli.report.selectors import Selector, shown
-from ffcli.report.words import DATA, metric_words
+from ffcli.report.words import DATA, NOT_LEARNED, metric_words
+from ffcli.wording import counted
 
 LONGEST_NAME = 16
 """A longer selector is called a or b in the tables."""
@@ -84,10 +84,10 @@ def _line(cell: ComparedCell, names: tuple[str, str]) -> Line:
         "phases": _phases(cell),
         names[0]: f"{difference.mean_a:.1f}",
         names[1]: f"{difference.mean_b:.1f}",
-        DIFFERENCE: f"{difference.difference:+z.1f}",
-        INTERVAL: _interval(difference),
+        DIFFERENCE: f"{difference.difference:+z.1f}" if cell.learned else NOT_LEARNED,
+        INTERVAL: _interval(difference) if cell.learned else "both at chance",
         PAIRS: str(difference.pairs),
-        BETTER: _verdict(difference, names),
+        BETTER: _verdict(difference, names) if cell.learned else "",
     }
 
 
@@ -104,31 +104,39 @@ def _verdict(difference: Difference, names: tuple[str, str]) -> str:
 
 
 def summary(comparison: Comparison, names: tuple[str, str]) -> list[str]:
-    """The difference over all pairs, how many cells either side won, and the pairs left out."""
-    overall, count = comparison.overall, comparison.overall.pairs
-    verdict = _verdict(overall, names)
-    lines = [
-        f"Overall {overall.mean_a:.1f} and {overall.mean_b:.1f}: {DIFFERENCE} {overall.difference:+z.1f},"
-        f" {INTERVAL} {_interval(overall)}"
-        + (f" over {count} pairs; {'better: ' if overall.better else ''}{verdict}" if verdict else "")
-    ]
+    """The difference over all pairs, how many cells either side won, and what is left out of that."""
+    lines = [] if comparison.overall is None else [_overall(comparison.overall, names)]
     if sure := _with_interval(comparison):
         better = Counter(difference.better for difference in sure)
         lines.append(
             f"{names[0]} better in {better['a']}, {names[1]} in {better['b']}"
-            f" of {len(sure)} cells with two pairs or more"
+            f" of {counted(len(sure), 'cell')} with two pairs or more"
         )
+    if at_chance := sum(not cell.learned for cell in comparison.cells):
+        chance = "no run of either side ever left chance"
+        left_out = f"{counted(at_chance, 'cell')} ({NOT_LEARNED}) left out of that: {chance} there"
+        lines.append(left_out if comparison.overall else f"Nothing to compare: {chance}")
     if comparison.left_out:
         lines.append(
-            f"{comparison.left_out} pairs left out: not both at {comparison.epochs} epochs, or not evaluated there"
-            " (--epochs reads all after as many)"
+            f"{counted(comparison.left_out, 'pair')} left out: not both at epoch {comparison.epochs}, or not evaluated"
+            " there (--epochs reads all after as many)"
         )
     return lines
 
 
+def _overall(overall: Difference, names: tuple[str, str]) -> str:
+    line = (
+        f"Overall {overall.mean_a:.1f} and {overall.mean_b:.1f}: {DIFFERENCE} {overall.difference:+z.1f},"
+        f" {INTERVAL} {_interval(overall)}"
+    )
+    if verdict := _verdict(overall, names):
+        line += f" over {counted(overall.pairs, 'pair')}; {'better: ' if overall.better else ''}{verdict}"
+    return line
+
+
 def caution(comparisons: Sequence[Comparison]) -> str:
     """That intervals over few pairs are too narrow; empty where none is."""
-    intervals = [d for c in comparisons for d in (*_with_interval(c), c.overall) if d.interval]
+    intervals = [d for c in comparisons for d in (*_with_interval(c), c.overall) if d and d.interval]
     if all(difference.pairs >= TRUSTED for difference in intervals):
         return ""
     return (
@@ -138,7 +146,7 @@ def caution(comparisons: Sequence[Comparison]) -> str:
 
 
 def _with_interval(comparison: Comparison) -> list[Difference]:
-    return [cell.difference for cell in comparison.cells if cell.difference.interval]
+    return [cell.difference for cell in comparison.cells if cell.learned and cell.difference.interval]
 
 
 def unpaired(pairing: Pairing) -> str:
@@ -148,51 +156,3 @@ def unpaired(pairing: Pairing) -> str:
     if pairing.in_both:
         parts.append(f"runs that fit both sides, left out: {pairing.in_both}")
     return "; ".join(parts)
-
-
-def as_json(
-    comparisons: Sequence[Comparison], pairing: Pairing, a: Selector, b: Selector, only: Sequence[Selector]
-) -> dict[str, Any]:
-    """The stable names of `ff compare --json`. Accuracies in percent; null where there is no number, and for what is
-    compared."""
-    return {
-        "a": a.text,
-        "b": b.text,
-        "only": [selector.text for selector in only],
-        "unpaired_a": pairing.unpaired[0],
-        "unpaired_b": pairing.unpaired[1],
-        "in_both": pairing.in_both,
-        "comparisons": [_comparison_json(comparison) for comparison in comparisons],
-    }
-
-
-def _comparison_json(comparison: Comparison) -> dict[str, Any]:
-    return {
-        "protocol": comparison.protocol,
-        "data": comparison.data,
-        "metric": comparison.metric,
-        "epochs": comparison.epochs,
-        "differing": {name: {"a": ours, "b": theirs} for name, (ours, theirs) in comparison.differing.items()},
-        "left_out": comparison.left_out,
-        "cells": [
-            {**_place_json(cell), "seeds": cell.seeds, **_difference_json(cell.difference)} for cell in comparison.cells
-        ],
-        "overall": _difference_json(comparison.overall),
-    }
-
-
-def _place_json(cell: ComparedCell) -> dict[str, Any]:
-    names = ("dataset", "fingerprint", "negatives", "pos_phase", "neg_phase")
-    a, b = ((*place[:3], *place.schedule) for place in (cell.a, cell.b))
-    return {name: one if one == other else None for name, one, other in zip(names, a, b, strict=True)}
-
-
-def _difference_json(difference: Difference) -> dict[str, Any]:
-    return {
-        "pairs": difference.pairs,
-        "mean_a": difference.mean_a,
-        "mean_b": difference.mean_b,
-        "difference": difference.difference,
-        "interval": difference.interval,
-        "better": difference.better,
-    }

@@ -62,4 +62,6 @@ def _interval(differences: Sequence[float]) -> tuple[float, float] | None:
         batch=max(1, _RESAMPLED_AT_ONCE // len(differences)),
         random_state=np.random.default_rng(0),
     ).confidence_interval
-    return float(found.low), float(found.high)
+    # Where all differences are equal, rounding may put the one a last digit above the other.
+    low, high = sorted((float(found.low), float(found.high)))
+    return low, high

@@ -70,7 +70,8 @@ def _json_row(row: Row) -> dict[str, Any]:
 
 
 def as_csv(tables: Iterable[Table]) -> str:
-    """One line a cell, under `COLUMNS`; `table` is empty for schedules that neither table has."""
+    """One line a cell, under `COLUMNS`, to six significant digits; `table` is empty for schedules that neither table
+    has."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -85,9 +86,13 @@ def _csv_line(table: Table, number: int | str, row: Row, cell: Cell) -> tuple[ob
     return (
         number, table.protocol.label, table.protocol.data, table.metric, table.epochs,
         row.dataset, row.negatives, cell.schedule.positive, cell.schedule.negative,
-        measured.mean, measured.std, measured.runs, cell.published, cell.difference,
+        _rounded(measured.mean), _rounded(measured.std), measured.runs, cell.published, _rounded(cell.difference),
         "" if measured.learned is None else json.dumps(measured.learned),
     )  # fmt: skip
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.6g}")
 
 
 def as_markdown(tables: Iterable[Table]) -> str:

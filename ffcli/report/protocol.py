@@ -8,7 +8,7 @@ A run belongs to every protocol that would have trained it in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from ffcli.config import (
 )
 from ffcli.errors import BadOption, unknown
 from ffcli.records import RunSummary
+from ffcli.wording import counted
 
 DataKind = Literal["full", "sample"]
 Signature = tuple[object, ...]
@@ -98,15 +99,15 @@ class Protocol(BaseModel):
         }
 
 
-_WORDS = {
+_WORDS: Mapping[str, Callable[[Any], str]] = {
     "lr": "lr {}".format,
-    "updates_per_batch": "{} updates a batch".format,
+    "updates_per_batch": lambda updates: f"{counted(updates, 'update')} a batch",
     "lr_scaling": "lr scaling {}".format,
     "batch_size": "batches of {}".format,
     "threshold": "threshold {}".format,
     "hidden": lambda sizes: "hidden " + ",".join(map(str, sizes)),
     "mask_blur": "mask blur {}".format,
-    "holdout": "{} images held out".format,
+    "holdout": lambda images: f"{counted(images, 'image')} held out",
     "precision": "{}".format,
     "device": "device {}".format,
     "algorithm_version": "algorithm version {}".format,
@@ -128,6 +129,14 @@ def describe(settings: Mapping[str, Any]) -> str:
         return "custom: " + ", ".join(words.values())
     others = [word for name, word in words.items() if name not in ("lr", "updates_per_batch")]
     return preset + (f" with {', '.join(others)}" if others else "")
+
+
+def settings_of(config: RunConfig) -> dict[str, Any]:
+    """What `describe` is told of a run: the first scaling rule that fits, and the blur only where there are masks."""
+    settings = {name: getattr(config, name) for name in SHARED}
+    if rules := fitting_rules(config):
+        settings["lr_scaling"] = rules[0]
+    return settings if config.mask_blur is None else settings | {"mask_blur": config.mask_blur}
 
 
 def select(

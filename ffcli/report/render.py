@@ -15,6 +15,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from ffcli.report.cells import Cell, Measured, Row
+from ffcli.report.filling import sweep_command
 from ffcli.report.tables import Table
 from ffcli.report.words import (
     NOT_LEARNED,
@@ -29,6 +30,7 @@ from ffcli.report.words import (
     title,
     value,
 )
+from ffcli.wording import counted
 
 NEAR, FAR = 3, 10
 """Points of difference up to which a cell is green, and yellow; red beyond."""
@@ -45,17 +47,19 @@ def show(tables: Sequence[Table], console: Console) -> None:
         for grid in _layout(table, console):
             console.print(grid)
             console.print()
-        if table.others:
-            console.print(Text(f"Also measured, in neither table: {also_measured(table)}"))
-        for line in agreement_sentences(table):
+        below = [f"Also measured, in neither table: {also_measured(table)}"] if table.others else []
+        below += agreement_sentences(table)
+        for line in below:
             console.print(Text(line))
-        if not empty:
+        if table.missing and not empty:
             _show_missing(table, console)
+        if below or (table.missing and not empty):
             console.print()
-    console.print(_legend(list(_cells(tables))))
+    if legend := _legend(list(_cells(tables))):
+        console.print(legend)
     if empty:
         console.print(Text("\nNothing is measured yet. To start:", "bold"))
-        _show_command(tables[0], console)
+        _show_command(tables[0].next_command, console)
 
 
 def _cells(tables: Iterable[Table]) -> Iterable[Cell]:
@@ -63,19 +67,20 @@ def _cells(tables: Iterable[Table]) -> Iterable[Cell]:
 
 
 def _show_missing(table: Table, console: Console) -> None:
-    if not table.missing:
-        return
-    count = f"{len(table.missing)} of {sum(len(row.cells) for row in table.rows)} cells not yet run"
+    count = f"{len(table.missing)} of {counted(sum(len(row.cells) for row in table.rows), 'cell')} not yet run"
     if table.next_command is None:
         console.print(Text(f"{count}; an earlier version of the algorithm made this table: nothing can be added."))
         return
-    row, cell = table.missing[0]
-    console.print(Text(f"{count}; the first, {row.dataset} {row.negatives} {cell.schedule}, is filled by:"))
-    _show_command(table, console)
+    if sweep := sweep_command(table):
+        console.print(Text(f"{count}; they are filled by:"))
+    else:
+        row, cell = table.missing[0]
+        console.print(Text(f"{count}; the first, {row.dataset} {row.negatives} {cell.schedule}, is filled by:"))
+    _show_command(sweep or table.next_command, console)
 
 
-def _show_command(table: Table, console: Console) -> None:
-    console.print(Text(f"  {table.next_command}", "cyan"), soft_wrap=True)
+def _show_command(command: str | None, console: Console) -> None:
+    console.print(Text(f"  {command}", "cyan"), soft_wrap=True)
 
 
 def _layout(table: Table, console: Console) -> list[Grid]:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from ffcli.config import PRESETS, Device, RunConfig, TrainOptions, parse_options
+from ffcli.config import PRESETS, Device, RunConfig, TrainOptions
 from ffcli.errors import BadOption, unknown
+from ffcli.options import parse_options
 from ffcli.records import RunSummary
 from ffcli.report.protocol import DataKind, data_kind, fitting_rules, preset_names
 

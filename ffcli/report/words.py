@@ -8,6 +8,7 @@ from ffcli.records import LAST
 from ffcli.report.agreement import agreement
 from ffcli.report.cells import Cell, Metric
 from ffcli.report.tables import Table
+from ffcli.wording import counted
 
 TITLES = {1: "n hours awake, n hours asleep", 2: "n hours awake, 1 hour asleep"}
 DATA = {"full": "full data", "sample": "the sample that ships with ffcli, not the full data"}
@@ -53,7 +54,7 @@ def caption(table: Table) -> str:
 
 
 def metric_words(metric: Metric, horizon: int, *, held_out: bool) -> str:
-    epochs = f"{horizon} epoch{'s' if horizon > 1 else ''}"
+    epochs = counted(horizon, "epoch")
     if metric == "final":
         return f"final test accuracy in % after {epochs}"
     if metric == "last5":
@@ -68,7 +69,7 @@ def _seeds(seeds: Sequence[int]) -> str:
         return f"seed {seeds[0]}" if seeds else ""
     if seeds[-1] - seeds[0] == len(seeds) - 1:
         return f"seeds {seeds[0]}-{seeds[-1]}"
-    return f"seeds {', '.join(map(str, seeds))}" if len(seeds) <= 6 else f"{len(seeds)} seeds"
+    return f"seeds {', '.join(map(str, seeds))}" if len(seeds) <= 6 else counted(len(seeds), "seed")
 
 
 def also_measured(table: Table) -> str:
@@ -86,7 +87,7 @@ def agreement_sentences(table: Table) -> list[str]:
     agreed = agreement(table)
     if agreed is None:
         return []
-    count = f"{agreed.compared} cells"
+    count = counted(agreed.compared, "cell")
     if agreed.left_out:
         count += f" ({agreed.left_out} more measured, for which the paper has no number)"
     sentences = [
@@ -98,7 +99,7 @@ def agreement_sentences(table: Table) -> list[str]:
             " more (|mean - published| at most the seeds' sample standard deviation)"
         )
     rows = [
-        f"{row.dataset} {row.negatives} {row.rho:+.2f} ({row.cells} cells)"
+        f"{row.dataset} {row.negatives} {row.rho:+.2f} ({counted(row.cells, 'cell')})"
         for row in agreed.rank_correlation
         if row.rho is not None
     ]

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import CursorResult, delete, func, select, update
+from sqlalchemy import CursorResult, func, select, update
 from sqlalchemy.orm import Session
 
 from ffcli.config import RunConfig
@@ -89,14 +89,6 @@ def record_epoch(store: Store, claim: Claim, metrics: EpochMetrics) -> None:
     with writing(store) as session:
         _update(session, claim)
         session.merge(epoch_row(claim.run_id, metrics))
-        aggregate(session, claim.run_id)
-
-
-def rewind(store: Store, claim: Claim, epoch: int) -> None:
-    """Forget the epochs after `epoch`, which are about to be trained again. Raises ClaimLost."""
-    with writing(store) as session:
-        _update(session, claim)
-        session.execute(delete(Epoch).where(Epoch.run_id == claim.run_id, Epoch.epoch > epoch))
         aggregate(session, claim.run_id)
 
 

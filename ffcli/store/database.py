@@ -14,11 +14,11 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
 from ffcli.errors import BadDatabase
-from ffcli.store.location import Location, database_path, locate
+from ffcli.store.location import Location, database_path, existing, locate
 from ffcli.store.migrate import HEAD, Upgrade, look, run_migrations, upgrade
 from ffcli.store.sqlite import BEGIN, BUSY_TIMEOUT, IMMEDIATE, begin, engine_for, is_writable, translated
 
-__all__ = ["Store", "database_path", "open_store", "reading", "writing"]
+__all__ = ["Store", "database_path", "open_store", "open_to_read", "reading", "writing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Store:
 def open_store(db: str | Path | None = None, *, create: bool = True, timeout: float = BUSY_TIMEOUT) -> Store:
     """Open the database that `db` names (see `locate`), upgrading its schema where that is behind.
 
-    `create=False` is for commands that only read: where there is no file, the store is empty and none is made.
+    `create=False` is for plans: where there is no file, the store is empty and none is made.
     A database that nobody can write to opens read-only. `timeout`: seconds to wait for another process's lock.
 
     Raises BadOption (no SQLite path or URL), BadDatabase (no database, of another program, newer than this one,
@@ -63,6 +63,19 @@ def open_store(db: str | Path | None = None, *, create: bool = True, timeout: fl
         read_only = path.exists() and (location.mode_ro or not is_writable(path))
         upgraded = _bring_to_head(path, read_only, timeout)
         return Store(engine_for(path, read_only=read_only, timeout=timeout), path, read_only, upgraded)
+
+
+def open_to_read(db: str | Path | None = None) -> Store:
+    """Open the database for a command that shows what is stored. The default one may not be there yet: it is empty.
+
+    Raises as `open_store` does, and BadDatabase where one that was named is not there: a typo must not look like it.
+    """
+    location = locate(db)
+    with translated(location.path):
+        if not location.default:
+            _check_place(location)
+            existing(db)
+        return open_store(db, create=False)
 
 
 @contextmanager

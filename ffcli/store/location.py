@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, unquote
 
 import platformdirs
 
-from ffcli.errors import BadOption
+from ffcli.errors import BadDatabase, BadOption
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,14 @@ def locate(db: str | Path | None = None) -> Location:
 def database_path(db: str | Path | None = None) -> Path:
     """The absolute path of the database file, which need not exist."""
     return locate(db).path
+
+
+def existing(db: str | Path | None) -> Path:
+    """The path of a database file. Raises BadDatabase where there is none."""
+    path = database_path(db)
+    if not path.is_file():
+        raise BadDatabase(f"there is no database {path} yet: is the path right? `ff train` makes one")
+    return path
 
 
 def _parse_url(url: str) -> tuple[str, str]:

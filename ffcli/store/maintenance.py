@@ -11,11 +11,12 @@ from ffcli.errors import BadDatabase
 from ffcli.store import states
 from ffcli.store.database import Store, writing
 from ffcli.store.liveness import utc_now
-from ffcli.store.location import database_path
+from ffcli.store.location import existing
 from ffcli.store.mapping import RUN_COLUMNS, run_record
 from ffcli.store.migrate import HEAD, look
 from ffcli.store.sqlite import BUSY_TIMEOUT, connect, copy_database, is_writable, translated
 from ffcli.store.tables import Run
+from ffcli.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def check(db: str | Path | None = None, *, timeout: float = BUSY_TIMEOUT) -> Hea
                 for table in ("run", "epoch")
             ]
     if orphans:
-        problems.append(f"{len(orphans)} rows without their parent")
+        problems.append(f"{counted(len(orphans), 'row')} without a parent")
     return Health(path, revision, HEAD, counts[0], counts[1], path.stat().st_size, tuple(problems))
 
 
@@ -89,11 +90,3 @@ def prune(store: Store, *, superseded: bool = True) -> Freed:
             if ends or (states.is_temporary(path) and run is not None and run.status != "running"):
                 files.append(path)
         return Freed(len(gone), len(files), states.remove(files))
-
-
-def existing(db: str | Path | None) -> Path:
-    """The path of a database file. Raises BadDatabase where there is none."""
-    path = database_path(db)
-    if not path.is_file():
-        raise BadDatabase(f"there is no database {path}: `ff train` makes it")
-    return path

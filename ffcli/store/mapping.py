@@ -7,15 +7,16 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ffcli.config import RunConfig
+from ffcli.errors import BadDatabase
 from ffcli.records import EpochMetrics, RunRecord, RunSummary
 from ffcli.store.liveness import Owner, abandoned
-from ffcli.store.tables import Epoch, Run
+from ffcli.store.tables import AsJson, Epoch, Run, Unreadable
 
 
 def config_columns(config: RunConfig) -> dict[str, Any]:
@@ -43,9 +44,24 @@ RUN_COLUMNS = _columns(*(field.name for field in fields(RunRecord)), "host", "pi
 """What `run_record` reads, in order."""
 
 
+_JSON = tuple(c.name for c in Run.__table__.c if isinstance(c.type, AsJson))
+Record = TypeVar("Record", RunSummary, RunRecord)
+
+
+def readable(record: Record) -> Record:
+    """The record itself. Raises BadDatabase, naming the run, where a column does not hold what it should."""
+    for name in _JSON:
+        if isinstance(getattr(record, name, None), Unreadable):
+            raise BadDatabase(f"run {record.id} is damaged: its {name} cannot be read")
+    return record
+
+
 def run_record(row: Sequence[Any], now: datetime) -> RunRecord:
-    """A row of RUN_COLUMNS as it is to be seen at `now`: a run whose process is gone no longer shows as running."""
-    record = RunRecord(*row[:-3])
+    """A row of RUN_COLUMNS as it is to be seen at `now`: a run whose process is gone no longer shows as running.
+
+    Raises BadDatabase, naming the run, where a column does not hold what it should.
+    """
+    record = readable(RunRecord(*row[:-3]))
     if record.status == "running" and (end := abandoned(Owner(*row[-3:]), record.heartbeat, now)):
         return replace(record, status=end[0], failure=end[1], ended=record.heartbeat)
     return record

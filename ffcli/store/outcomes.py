@@ -11,7 +11,7 @@ from ffcli.config import PRESETS
 from ffcli.records import LAST, Outcome, RunSummary
 from ffcli.store.database import Store, reading
 from ffcli.store.liveness import utc_now
-from ffcli.store.mapping import RUN_COLUMNS, SUMMARY_COLUMNS, collector_paused, run_record
+from ffcli.store.mapping import RUN_COLUMNS, SUMMARY_COLUMNS, collector_paused, readable, run_record
 from ffcli.store.tables import IS_CURRENT, Epoch, Run
 
 
@@ -22,7 +22,7 @@ def summaries(store: Store) -> list[RunSummary]:
         now = utc_now()
         alive = {row.id: run_record(row, now).status for row in running}
         found = session.connection().execute(summary_statement())
-        return [RunSummary(id, key, config, alive.get(id, status), *rest) for id, key, config, status, *rest in found]
+        return [readable(RunSummary(id, key, c, alive.get(id, status), *rest)) for id, key, c, status, *rest in found]
 
 
 def summary_statement() -> Select[Any]:

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import BigInteger, CheckConstraint, Dialect, ForeignKey, Index, String, Text, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -48,6 +49,13 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What a column holds that gives no record. Who reads the row says which row it is."""
+
+    text: str
+
+
 class AsJson(TypeDecorator[Any]):
     """A record as JSON text, which pydantic reads in half the time of parsing it first.
 
@@ -67,7 +75,10 @@ class AsJson(TypeDecorator[Any]):
         return None if value is None else self.adapter.dump_json(value).decode()
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        return None if value is None else self.read(value)
+        try:
+            return None if value is None else self.read(value)
+        except ValidationError:
+            return Unreadable(value or "")
 
 
 class Base(DeclarativeBase):

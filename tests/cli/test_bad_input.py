@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import sqlite3
 import subprocess
 from collections.abc import Callable
@@ -30,7 +31,9 @@ OPTIONS: list[tuple[str, tuple[str, ...]]] = [
     ("train --neg mask", ("unknown negatives 'mask'", "did you mean 'masks'?", "label")),
     ("train --pos-phase 0", ("--pos-phase", "greater than or equal to 1", "not 0")),
     ("train --neg-phase -4", ("--neg-phase", "greater than or equal to 1", "not -4")),
-    ("train --pos-phase 1.5", ("--pos-phase", "integer")),
+    ("train --pos-phase 1.5", ("--pos-phase", "whole number, not '1.5'")),
+    ("sweep --lr fast", ("--lr should be a number, not 'fast'",)),
+    ("report --metric finl", ("--metric", "'finl'", "'last5'")),
     ("train --pos-phase 0 --lr nan", ("--pos-phase", "not 0;", "--lr should be a finite number")),
     ("train --unseparated --pos-phase 3", ("no phases", "leave out the phase lengths, or --unseparated")),
     ("train --unseparated --neg-phase 1", ("no phases", "leave out the phase lengths, or --unseparated")),
@@ -43,7 +46,7 @@ OPTIONS: list[tuple[str, tuple[str, ...]]] = [
     ("train --lr nan", ("--lr should be a finite number, not nan",)),
     ("train --lr inf", ("--lr should be a finite number, not inf",)),
     ("train --lr -0.1", ("--lr should be greater than", "not -0.1")),
-    ("train --lr fast", ("--lr", "number")),
+    ("train --lr fast", ("--lr", "should be a number, not 'fast'")),
     ("train --lr-scaling ratoi", ("--lr-scaling", "'ratio', 'notebook' or 'none'", "'ratoi'")),
     ("train --threshold nan", ("--threshold should be a finite number",)),
     ("train --preset papr", ("unknown preset 'papr'", "did you mean 'paper'?")),
@@ -56,8 +59,8 @@ OPTIONS: list[tuple[str, tuple[str, ...]]] = [
     ("train --eval-every 0", ("--eval-every", "at least 1")),
     ("train --threads 0", ("--threads", "1 to 1024", "not 0")),
     ("train --batch-size 10001", ("--batch-size 10001 is more than the 10000 training images of mnist (sample)",)),
-    ("train --holdout 9700", ("--batch-size 512 is more than the 300 training images", "left after --holdout 9700")),
-    ("train --holdout 10001", ("the 0 training images", "left after --holdout 10001")),
+    ("train --holdout 9700", ("--holdout 9700 leaves no batch of 512 of the 10000", "mnist (sample)", "at most 9488")),
+    ("train --holdout 10001", ("--holdout 10001 leaves no batch", "at most 9488")),
     ("train --data ful", ("--data", "'auto', 'full' or 'sample'")),
     ("train --dataset cifar10", ("cifar10 has no sample",)),
     ("train --device tpu", ("--device tpu", "auto, cpu, cuda and cuda:N")),
@@ -69,18 +72,32 @@ OPTIONS: list[tuple[str, tuple[str, ...]]] = [
     ("train --db .", ("is a folder", "ffcli.db")),
     ("train --db postgresql://lab/runs", ("postgresql:// is not supported", "sqlite:///PATH")),
     ("train --db sqlite://", ("three slashes",)),
-    ("list-runs --status done", ("unknown status 'done'", "completed")),
-    ("list-runs --sort acuracy", ("unknown sort key 'acuracy'", "best")),
+    ("list-runs --status done", ("--status", "'done'", "'completed'")),
+    ("list-runs --sort acuracy", ("--sort", "'acuracy'", "'best'")),
+    ("list-runs --neg mask", ("unknown negatives 'mask'", "did you mean 'masks'?")),
+    ("list-runs --pos-phase -1", ("--pos-phase", "0")),
     ("list-runs --preset papr", ("unknown preset 'papr'", "did you mean 'paper'?")),
-    ("list-runs --since yesterday", ("--since", "%Y-%m-%d")),
+    ("list-runs --since yesterday", ("--since 'yesterday'", "2025-01-31")),
     ("list-runs --since 0001-01-01", ("--since", "1970")),
     ("list-runs --limit -1", ("--limit", "0")),
     ("show", ("Missing argument", "run")),
-    ("show latest", ("'latest' is no run id", "hex digits", "list-runs")),
-    ("show abc", ("there is no run 'abc'", "list-runs")),
-    ("delete abc", ("there is no database", "ff train")),
-    ("prune", ("there is no database", "ff train")),
-    ("report --preset papr", ("unknown preset 'papr'",)),
+    *[
+        (command, ("there is no database", "ff.db yet", "ff train"))
+        for command in (
+            "list-runs",
+            "show abc",
+            "report",
+            "compare neg=label neg=masks",
+            "export",
+            "bench --history",
+            "delete abc",
+            "prune",
+            "db check",
+        )
+    ],
+    ("report --preset papr", ("unknown preset 'papr'", "custom")),
+    ("export --preset fast@7", ("unknown preset 'fast@7'", "did you mean 'fast'?")),
+    ("export --neg mask", ("unknown negatives 'mask'",)),
     ("sweep", ("nothing to sweep", "--table 1")),
     ("sweep --table 3", ("--table 3", "1 and 2")),
     ("sweep --seeds 4-1", ("--seeds '4-1'", "0-4")),
@@ -96,25 +113,47 @@ def test_a_wrong_option_is_named_and_nothing_is_made(
     monkeypatch.chdir(inside.ff.folder)
     line = inside.refused(*command.split())
     assert all(part in line for part in says), line
+    assert not re.search("Value error|Input should|valid (integer|number)|parse", line)
     assert not list(inside.ff.folder.iterdir())
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("pos_phases = 3", "unknown option 'pos_phases'"),
-        ("pos_phase = ", "is no TOML"),
-        ("lr = inf", "--lr should be a finite number"),
-        ("hidden = [0]", "--hidden should be greater than or equal to 1, not 0"),
-        ("hidden = []", "--hidden"),
-        ("\xff", "is no TOML"),
+        ("pos_phases = 3", "unknown option 'pos_phases': did you mean 'pos_phase'? there are"),
+        ("pos_phase = ", " is no TOML"),
+        ("lr = inf", "lr should be a finite number, not inf"),
+        ("hidden = [0]", "hidden should be greater than or equal to 1, not 0"),
+        ("hidden = '50'", "hidden should be a list such as [500, 500, 500], not '50'"),
+        ("hidden = 50", "hidden should be a list such as [500, 500, 500], not 50"),
+        ("hidden = []", "hidden should be a list such as [500, 500, 500], not []"),
+        ("epochs = 1.5", "epochs should be a whole number, not 1.5"),
+        ("\xff", " is no TOML"),
     ],
 )
-def test_a_wrong_config_file_is_named(inside: Inside, content: str, says: str) -> None:
+@pytest.mark.parametrize("option", ["--config", "--grid"])
+def test_a_wrong_file_is_named(inside: Inside, option: str, content: str, says: str) -> None:
     path = inside.ff.folder / "run.toml"
     path.write_text(content, encoding="latin-1")
-    assert says in inside.refused("train", "--config", str(path))
+    line = inside.refused("train" if option == "--config" else "sweep", option, str(path))
+    assert line.startswith(f"ff: {option} {path}{'' if says.startswith(' is') else ': '}{says}")
     assert list(inside.ff.folder.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("table = '1'", "table should be 1 or 2, not '1'"),
+        ("balanced = 'no'", "balanced should be true or false, not 'no'"),
+        ("pos_phase = []", "pos_phase should have at least one value"),
+        ("pos_phase = [1, 'x']", "pos_phase should be a whole number, not 'x'"),
+        ("seeds = [0, 'a']", "seed should be a whole number, not 'a'"),
+    ],
+)
+def test_a_wrong_grid_is_named(inside: Inside, content: str, says: str) -> None:
+    path = inside.ff.folder / "grid.toml"
+    path.write_text(content)
+    assert inside.refused("sweep", "--grid", str(path)) == f"ff: --grid {path}: {says}"
 
 
 def test_a_device_that_is_not_there_trains_nothing(inside: Inside) -> None:

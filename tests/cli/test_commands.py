@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ffcli.cli.training import merge, toml_of
-from ffcli.config import DataRef, TrainOptions, parse_options, resolve
+from ffcli.config import DataRef, TrainOptions, resolve
+from ffcli.options import parse_options
 
 if TYPE_CHECKING:
     from inside import Inside
@@ -159,6 +160,31 @@ def test_list_runs_filters(study: Inside, filters: tuple[str, ...], found: int) 
     assert len(study.json("list-runs", *filters)) == found
 
 
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (
+            "list-runs --dataset minst",
+            "unknown data set 'minst': did you mean 'mnist'? there are mnist,",
+        ),
+        ("export --dataset minst", "unknown data set 'minst'"),
+        ("show latest", "'latest' is no run id: ids are hex digits, and `ff list-runs` shows them"),
+        ("show 0123456789abcdef", "there is no run '0123456789abcdef'"),
+    ],
+)
+def test_a_name_that_no_run_can_have_is_refused(study: Inside, command: str, says: str) -> None:
+    assert says in study.refused(*command.split())
+
+
+def test_the_default_database_may_not_be_there_yet(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platformdirs.user_data_path", lambda *_, **__: inside.ff.folder / "none")
+    monkeypatch.setattr(FF, "environment", {**inside.ff.environment, "FFCLI_DB": ""})
+    assert inside.json("list-runs") == inside.json("export") == []
+    assert "no runs yet" in inside("list-runs")[1]
+    assert "Nothing is measured yet" in inside("report")[0]
+    assert not list(inside.ff.folder.iterdir())
+
+
 def test_list_runs_sorts(study: Inside) -> None:
     started = [run["started"] for run in study.json("list-runs")]
     assert started == sorted(started, reverse=True)
@@ -192,18 +218,21 @@ def test_no_terminal_is_too_narrow_for_numbers(study: Inside, columns: int) -> N
     assert {f"{epoch['accuracy']:.2f}" for epoch in epochs} <= set(shown.split())
     for text in (listed, shown):
         assert "…" not in text
+    assert {"30,20", "0.01,"} <= set(listed.split()), "what differs from the preset"
+    for text in (listed, shown):
         assert max(map(len, text.splitlines())) <= columns
 
 
 def test_delete_asks_first_and_takes_the_files_too(inside: Inside) -> None:
     run = inside.json("train", *SMALL, "--epochs", "1", "--keep-state")
     files = inside.ff.folder / "ff.states"
-    for answer, code in (("n\n", 1), ("", 130)):
+    for answer, code in (("n\n", 1), ("", 2)):
         _, asked = inside("delete", run["id"], answer=answer, code=code)
         assert f"Delete run {run['id'][:7]} (mnist (sample), label, 1:1" in asked
+        assert ("--yes" in asked) == (code == 2)
         assert len(list(files.iterdir())) == 2
     assert ids(inside.json("list-runs")) == {run["id"]}
-    assert inside("delete", run["id"][:5], answer="y\n")[1].endswith("fast@1, seed 0)\n")
+    assert inside("delete", run["id"][:5], answer="y\n")[1].endswith("fast@1 with hidden 30,20, seed 0)\n")
     assert inside.json("list-runs", "--all") == []
     assert not list(files.iterdir())
 
@@ -236,8 +265,11 @@ def test_a_dry_run_writes_nothing(inside: Inside) -> None:
     assert f"key {plan['key']}" in shown
     assert re.search(r"not stored: about .*rough guess", shown)
     assert (plan["cached"], plan["status"], plan["config"]["hidden"]) == (False, None, [30, 20])
-    assert plan["estimated_seconds"] > 0
+    tiny = inside.json("train", "--hidden", "1", "--epochs", "100", "--dry-run")
+    assert tiny["estimated_seconds"] > 4, "an epoch costs more than its arithmetic"
     assert len(inside.json("sweep", "--pos-phase", "1,2", "--dry-run")["cells"]) == 2
+    planned, _ = inside("sweep", "--pos-phase", "2", "--workers", "1", "--epochs", "1", "--dry-run")
+    assert re.search(r"0/1 epoch, .*\n1 of 1 cell to train, about .* with 1 worker ", planned)
     assert not list(inside.ff.folder.iterdir())
     assert sorted(inside.ff.data.iterdir()) == before
 

@@ -70,8 +70,8 @@ def test_json(database: Path) -> None:
     }  # fmt: skip
     assert sixteen == {
         "dataset": "mnist", "fingerprint": one["fingerprint"], "negatives": None, "pos_phase": 16, "neg_phase": 1,
-        "seeds": [0, 1, 2], "pairs": 3, "mean_a": 21.0, "mean_b": 62.0, "difference": 41.0, "interval": [40.0, 42.0],
-        "better": "b",
+        "seeds": [0, 1, 2], "learned": True, "pairs": 3, "mean_a": 21.0, "mean_b": 62.0, "difference": 41.0,
+        "interval": [40.0, 42.0], "better": "b",
     }  # fmt: skip
     assert (one["pos_phase"], one["difference"], one["interval"], one["better"]) == (1, -10.0, None, None)
     assert overall.keys() == {"pairs", "mean_a", "mean_b", "difference", "interval", "better"}
@@ -102,7 +102,7 @@ def test_the_table(database: Path) -> None:
     assert lines["1:1"] == ["1:1", "90.0", "80.0", "-10.0", "none:", "one", "pair", "1"]
     assert lines["16:1"] == ["16:1", "21.0", "62.0", "+41.0", "+40.0", "to", "+42.0", "3", "neg=masks"]
     assert re.search(r"Overall 38\.2 and 66\.5: b - a \+28\.2, 95 % interval \S+ to \S+ over 4 pairs", text)
-    assert "neg=label better in 0, neg=masks in 1 of 1 cells with two pairs or more" in text
+    assert "neg=label better in 0, neg=masks in 1 of 1 cell with two pairs or more" in text
     assert "fewer than 6 pairs are too narrow" in text
     assert "runs without a partner: 2 of a, 0 of b" in text
     tags = run("tag=baseline", "tag=cured", "--only", "seed=1", db=database).stdout
@@ -136,10 +136,10 @@ def test_refusals(database: Path, arguments: list[str], said: str) -> None:
 
 
 def test_a_mistake_is_one_line_and_exit_code_2(ff: FF) -> None:
+    open_store(ff.db).close()
     done = ff("compare", "neg=label", "neg=masks", code=2)
     assert done.stdout == ""
     assert done.stderr == "ff: there are no runs yet: `ff train` makes one\n"
-    assert not ff.db.exists()
 
 
 def test_it_never_loads_torch_and_scipy_only_for_an_interval(database: Path) -> None:

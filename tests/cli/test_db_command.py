@@ -69,7 +69,7 @@ def test_check_finds_orphans_and_broken_pages(db: Path) -> None:
     result = ff_db("check", db=db)
     assert result.exit_code == 1
     assert "damaged" in result.stdout
-    assert "without their parent" in result.stderr
+    assert "without a parent" in result.stderr
 
 
 def test_backup_is_a_database_and_overwrites_nothing(db: Path) -> None:

@@ -17,8 +17,9 @@ from typer.testing import CliRunner, Result
 
 from ffcli.cli.console import err, out
 from ffcli.cli.export import export
-from ffcli.config import DataRef, parse_options, resolve
+from ffcli.config import DataRef, resolve
 from ffcli.errors import BadOption
+from ffcli.options import parse_options
 from ffcli.records import EpochMetrics, epoch_json, run_json
 from ffcli.store import runs
 from ffcli.store.claims import claim, finish, record_epoch
@@ -150,9 +151,9 @@ def test_filters(database: Path, options: list[str], found: list[str]) -> None:
 
 
 def test_where_nothing_is_stored_there_is_a_heading_or_an_empty_list(tmp_path: Path) -> None:
-    assert run(db=tmp_path / "none.db").stdout.startswith("id,key,status,")
-    assert json.loads(run("--json", db=tmp_path / "none.db").stdout) == []
-    assert list(tmp_path.iterdir()) == []
+    open_store(empty := tmp_path / "empty.db").close()
+    assert run(db=empty).stdout.startswith("id,key,status,")
+    assert json.loads(run("--json", db=empty).stdout) == []
 
 
 def test_a_file_is_replaced_whole(database: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -13,9 +14,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 from ff import FF, SMALL
+from rich.console import Console
+
+from ffcli.cli.live import Display
+from ffcli.config import DataRef, TrainOptions, resolve
 
 # The command becomes the foreground of its terminal, as under a shell.
 OWN_TERMINAL = (
@@ -93,7 +99,7 @@ def test_a_terminal_shows_the_training_and_ctrl_c_leaves_it_clean(ff: FF) -> Non
         before = termios.tcgetattr(terminal.slave)
         terminal.read_until(
             r"loading torch",
-            r"mnist \(sample\), label, 64:64, fast@1, seed 0   run [0-9a-f]{7}",
+            r"mnist \(sample\), label, 64:64, fast@1 with hidden 30,20, seed 0   run [0-9a-f]{7}",
             r"epoch (\d{2,})/3000",
             r"hour \d{2,}",
             r"awake",
@@ -123,7 +129,24 @@ def test_no_colour_means_plain_lines_on_a_terminal_too(ff: FF) -> None:
     assert "\x1b" not in terminal.written
     assert re.search(r"epoch 2/2  hour +\d+  asleep +accuracy", terminal.text)
     for environment, plain in (({"NO_COLOR": "1"}, True), ({"TERM": "dumb"}, True), ({}, False)):
-        with on_terminal(ff, "list-runs", **environment) as terminal:
-            assert terminal.read_to_end() == 0
-        assert "completed" in terminal.text
-        assert ("\x1b" not in terminal.written) == plain
+        for command, shows in (("list-runs", "completed"), ("--help", "Usage: ff")):
+            with on_terminal(ff, command, **environment) as terminal:
+                assert terminal.read_to_end() == 0
+            assert shows in terminal.text
+            assert ("\x1b" not in terminal.written) == plain
+
+
+@pytest.mark.parametrize("width", [100, 40])
+def test_the_counter_of_epochs_is_whole_at_any_width(width: int) -> None:
+    data = DataRef(
+        name="mnist", source="full", fingerprint="f" * 64, features=784, classes=10, train=60_000, test=10_000,
+        largest_class=11.35,
+    )  # fmt: skip
+    display, console = Display(), Console(width=width, file=io.StringIO())
+    config = resolve(TrainOptions(epochs=1000), data, uses_masks=False)
+    display.begins(config, "0123456789", SimpleNamespace(epoch=998, hour=117_000))  # type: ignore[arg-type]
+    with console.capture() as capture:
+        console.print(display)
+    shown = capture.get()
+    assert re.search(r"epoch 999/1000 .*hour 117000\s+awake", shown, flags=re.S)
+    assert max(map(len, shown.splitlines())) <= width

@@ -15,8 +15,9 @@ from typer.testing import CliRunner, Result
 
 from ffcli.cli.console import out
 from ffcli.cli.report import report
-from ffcli.config import DataRef, parse_options, resolve
+from ffcli.config import DataRef, resolve
 from ffcli.errors import BadOption
+from ffcli.options import parse_options
 from ffcli.records import EpochMetrics
 from ffcli.store.claims import claim, finish, record_epoch
 from ffcli.store.database import Store, open_store
@@ -113,14 +114,6 @@ def test_formats(database: Path) -> None:
     assert "+11.0" in rich
     bare = run("--no-published", "--format", "csv", db=database).stdout
     assert "49.0" not in bare
-
-
-def test_before_the_first_run_nothing_is_made(tmp_path: Path) -> None:
-    result = run(db=tmp_path / "new.db")
-    assert result.exit_code == 0
-    assert "97.7" in result.stdout
-    assert "Nothing is measured yet" in result.stdout
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

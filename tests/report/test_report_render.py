@@ -72,11 +72,17 @@ def test_narrow_terminals_get_other_layouts() -> None:
 
 def test_what_is_missing_and_the_command_that_fills_it() -> None:
     text = printed([outcome("unseparated", 92.0), outcome(reached=7, status="running"), outcome("4:2", 33.0)], 100)
-    assert "34 of 36 cells not yet run; the first, mnist label 2:2, is filled by:" in text
-    assert "\n  ff train --dataset mnist --data full --neg label --pos-phase 2 --balanced\n" in text
+    assert "34 of 36 cells not yet run; they are filled by:\n  ff sweep --table 1 --data full\n" in text
     assert "7/20 ep" in text
     assert "Also measured, in neither table: mnist label 4:2 33.0" in text
     assert "Nothing is measured yet" not in text
+
+
+@pytest.mark.parametrize("run", [outcome("1:1", threshold=2.0), outcome("1:1", data=data_ref("mine", "file"))])
+def test_what_no_sweep_of_the_papers_table_fills_is_filled_cell_by_cell(run: Outcome) -> None:
+    text = printed([*everywhere((80.0,)), run])
+    found = re.findall(r"cells not yet run; the first, .*, is filled by:\n  (ff train .*)\n", text)
+    assert len(found) == 2, text
 
 
 def test_nothing_measured() -> None:
@@ -116,6 +122,7 @@ def test_without_published_figures_only_measured_ones_are_printed() -> None:
     assert "88.0" in text
     assert "paper" not in text
     assert "97.7" not in text
+    assert "\n\n\n" not in printed(everywhere((80.0,)), published=False)
 
 
 def test_no_learning_is_a_dash_with_its_distance_from_the_papers_chance() -> None:

@@ -146,7 +146,6 @@ def test_a_sleeper_that_was_taken_over_writes_nothing(store: Store) -> None:
     before = runs.get(store, heir.run_id), runs.epochs(store, heir.run_id)
     writes: list[Callable[[], None]] = [
         lambda: claims.record_epoch(store, sleeper, make_epoch(2, 99.0)),
-        lambda: claims.rewind(store, sleeper, 0),
         lambda: claims.heartbeat(store, sleeper),
         lambda: claims.add_provenance(store, sleeper, PROVENANCE),
         lambda: claims.finish(store, sleeper),
@@ -205,12 +204,6 @@ def test_a_retrained_epoch_replaces_the_recorded_one(store: Store) -> None:
     assert (run.final_accuracy, run.seconds) == (75.0, 6.0)
     claims.record_epoch(store, claim, make_epoch(2, None))
     assert runs.epochs(store, claim.run_id) == epochs
-    claims.rewind(store, claim, 1)
-    run = runs.get(store, claim.run_id)
-    assert (run.epochs_done, run.best_accuracy, run.final_accuracy, run.seconds) == (1, 80.0, 80.0, 3.0)
-    claims.rewind(store, claim, 0)
-    run = runs.get(store, claim.run_id)
-    assert (run.epochs_done, run.best_accuracy, run.final_accuracy) == (0, None, None)
 
 
 def test_provenance_names_each_stretch_that_counts(store: Store) -> None:

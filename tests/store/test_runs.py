@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 from store_helpers import DATA, make_config, make_epoch
 
-from ffcli.errors import BadOption, NoSuchRun, RunBusy
+from ffcli.errors import BadDatabase, BadOption, NoSuchRun, RunBusy
 from ffcli.store import claims, maintenance, runs, states
 from ffcli.store.database import Store, writing
 from ffcli.store.liveness import this_process, utc_now
@@ -152,3 +152,12 @@ def add_forced(store: Store) -> str:
     claim = claims.claim(store, make_config(), owner=ME, force=True)
     claims.finish(store, claim)
     return claim.run_id
+
+
+@pytest.mark.parametrize("column", ["config", "tags", "provenance"])
+def test_a_damaged_row_is_named(store: Store, column: str) -> None:
+    run_id = claims.claim(store, make_config(), owner=ME).run_id
+    with writing(store) as session:
+        session.execute(text(f"UPDATE run SET {column} = '{{}}'"))
+    with pytest.raises(BadDatabase, match=f"^run {run_id} is damaged: its {column} cannot be read$"):
+        runs.list_runs(store)

@@ -1,0 +1,43 @@
+"""The options by which several commands choose runs. A name that can fit no run is wrong use, not an empty answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffcli.errors import BadOption, unknown
+
+if TYPE_CHECKING:
+    from ffcli.store.database import Store
+
+
+def stored_preset(name: str | None) -> str | None:
+    """The label that runs are stored under. Raises BadOption for a preset that does not exist."""
+    from ffcli.config import PRESETS
+    from ffcli.report.protocol import preset_names
+
+    if name is None or name == "custom":
+        return name
+    if name not in preset_names():
+        raise BadOption(unknown("preset", name, [*PRESETS, "custom"]))
+    return preset_names()[name].label
+
+
+def known_negatives(name: str | None) -> str | None:
+    """The name itself. Raises BadOption for negatives that do not exist."""
+    from ffcli.data.negatives import STRATEGIES
+
+    if name is not None and name not in STRATEGIES:
+        raise BadOption(unknown("negatives", name, STRATEGIES))
+    return name
+
+
+def check_dataset(store: Store, name: str | None) -> None:
+    """Raise BadOption for a data set that is neither in the catalogue nor, as a file's stem, in the database."""
+    from ffcli.data.datasets import CATALOGUE
+    from ffcli.store.runs import Filters, list_runs
+
+    if name is None or name in CATALOGUE:
+        return
+    stored = {run.config.data.name for run in list_runs(store, Filters(include_superseded=True))}
+    if name not in stored:
+        raise BadOption(unknown("data set", name, dict.fromkeys((*CATALOGUE, *sorted(stored)))))
