@@ -1,8 +1,7 @@
 """What was asked of a run, resolved: the one frozen object that is passed down, and the key that identifies a run.
 
-`TrainOptions` is what a user may ask for, as flags or as TOML. `resolve` turns it, together with the data it
-will run on, into a `RunConfig`, in which nothing is left open. `RunConfig.key` is the SHA-256 of all that decides
-the trajectory; epochs, names and places are requests and labels and do not enter it.
+`ffcli.options` makes it from what a user gave and the data it will run on. `RunConfig.key` is the SHA-256 of all that
+decides the trajectory; epochs, names and places are requests and labels and do not enter it.
 """
 
 from __future__ import annotations
@@ -11,15 +10,12 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from ffcli.errors import BadOption, unknown
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
 ALGORITHM_VERSION = 1
 """Raised whenever the same key would no longer give the same mathematics."""
 
 DataSource = Literal["full", "sample", "file"]
-Wanted = Literal["auto", "full", "sample"]
 LrScaling = Literal["ratio", "notebook", "none"]
 Precision = Literal["float32", "float64", "bf16"]
 """`bf16`: matrix products in bfloat16; parameters, moments, goodness and loss in float32."""
@@ -27,15 +23,15 @@ Device = Literal["cpu", "cuda"]
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-AskedCount = Annotated[int, Field(ge=1, le=10**9)]
-AskedRate = Annotated[float, Field(ge=1e-12, allow_inf_nan=False)]  # no phase scales it to 0
+REPLAYED = 512
+"""Samples that `replay` keeps where no number is given."""
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Preset(_Frozen):
+class Preset(Frozen):
     """Updates, rate and length of a run, named with its version so that recalibrating never rewrites a result."""
 
     name: str
@@ -55,7 +51,7 @@ PRESETS = {
 }
 
 
-class Schedule(_Frozen):
+class Schedule(Frozen):
     """Lengths of the positive and the negative phase in hours (batches).
 
     0 and 0 means that there are no phases: both kinds of data in every hour (unseparated).
@@ -81,6 +77,37 @@ class Schedule(_Frozen):
 UNSEPARATED = Schedule(positive=0, negative=0)
 
 
+class Cure(Frozen):
+    """What a network keeps of one phase to go on learning by in the other (see `ffcli.engine.cures`).
+
+    Written `none`, `gradient-memory`, `replay` or `replay:512`.
+    """
+
+    name: Literal["none", "gradient-memory", "replay"] = "none"
+    samples: int | None = Field(default=None, ge=1)
+    """Inputs that `replay` keeps of each phase, at each layer; None for a cure that keeps none."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        name, _, samples = value.partition(":")
+        if samples and (name != "replay" or not samples.isdecimal()):
+            raise ValueError(f"should be none, gradient-memory, replay or replay:SAMPLES, not '{value}'")
+        return {"name": name, "samples": samples or (REPLAYED if name == "replay" else None)}
+
+    @model_serializer
+    def __str__(self) -> str:
+        return self.name if self.samples is None else f"{self.name}:{self.samples}"
+
+    def __bool__(self) -> bool:
+        return self.name != "none"
+
+
+NO_CURE = Cure()
+
+
 def awake_lr(lr: float, schedule: Schedule, scaling: LrScaling) -> float:
     """The rate of the positive phase.
 
@@ -95,7 +122,7 @@ def awake_lr(lr: float, schedule: Schedule, scaling: LrScaling) -> float:
     return lr * negative / positive if positive > negative else lr
 
 
-class DataRef(_Frozen):
+class DataRef(Frozen):
     """Which data a run sees: what a data set is called, where it came from, and what it contains."""
 
     name: str
@@ -117,7 +144,7 @@ class DataRef(_Frozen):
         return f"{self.name} (sample)" if self.source == "sample" else self.name
 
 
-class RunConfig(_Frozen):
+class RunConfig(Frozen):
     """A run, resolved: nothing is left to a default."""
 
     data: DataRef
@@ -140,6 +167,7 @@ class RunConfig(_Frozen):
     seed: int = Field(ge=0, lt=2**63)
     precision: Precision
     device: Device
+    cure: Cure = NO_CURE
     algorithm_version: int = ALGORITHM_VERSION
 
     def identity(self) -> dict[str, Any]:
@@ -147,6 +175,8 @@ class RunConfig(_Frozen):
         return {
             "data": self.data.fingerprint,
             "schedule": [self.schedule.positive, self.schedule.negative],
+            # Absent without a cure, so that a plain run has the same key whether its program knew cures or not.
+            **({"cure": str(self.cure)} if self.cure else {}),
             **self.model_dump(
                 mode="json",
                 include={
@@ -171,89 +201,6 @@ class RunConfig(_Frozen):
     def batches(self) -> int:
         """Full batches in the training images that are left after the held-out ones."""
         return (self.data.train - self.holdout) // self.batch_size
-
-
-class TrainOptions(_Frozen):
-    """What a user may ask of a run; None takes the preset's value. The TOML that `ff show RUN --toml` prints."""
-
-    dataset: str = "mnist"
-    data: Wanted = "auto"
-    """`auto` takes the full set where it can be had, else the sample that ships with ffcli."""
-    neg: str = "label"
-    pos_phase: AskedCount | None = None
-    neg_phase: AskedCount | None = None
-    unseparated: bool = False
-    preset: str = "fast"
-    epochs: AskedCount | None = None
-    lr: AskedRate | None = None
-    lr_scaling: LrScaling = "ratio"
-    updates_per_batch: AskedCount | None = None
-    batch_size: AskedCount = 512
-    threshold: float = Field(default=1.5, allow_inf_nan=False)
-    hidden: tuple[AskedCount, ...] = Field(default=(500, 500, 500), min_length=1)
-    mask_blur: int = Field(default=5, ge=0, le=12)
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    holdout: int = Field(default=0, ge=0)
-    precision: Precision = "float32"
-
-    @model_validator(mode="after")
-    def _phases_or_none(self) -> TrainOptions:
-        if self.unseparated and (self.pos_phase or self.neg_phase):
-            raise ValueError("unseparated hours have no phases: leave out the phase lengths, or --unseparated")
-        return self
-
-    @property
-    def schedule(self) -> Schedule:
-        if self.unseparated:
-            return UNSEPARATED
-        return Schedule(positive=self.pos_phase or 1, negative=self.neg_phase or 1)
-
-
-def resolve(options: TrainOptions, data: DataRef, *, device: Device = "cpu", uses_masks: bool) -> RunConfig:
-    """Close everything that `options` leaves open.
-
-    Raises BadOption where the options do not fit the data: more classes than features, fewer images than a batch.
-    """
-    preset = PRESETS.get(options.preset.partition("@")[0])
-    if preset is None or options.preset not in (preset.name, preset.label):
-        raise BadOption(unknown("preset", options.preset, PRESETS))
-    lr = options.lr if options.lr is not None else preset.lr
-    updates = options.updates_per_batch or preset.updates_per_batch
-    config = RunConfig(
-        data=data,
-        negatives=options.neg,
-        schedule=options.schedule,
-        preset=preset_label(lr, updates),
-        epochs=options.epochs or preset.epochs,
-        updates_per_batch=updates,
-        lr=lr,
-        lr_positive=awake_lr(lr, options.schedule, options.lr_scaling),
-        lr_negative=lr,
-        lr_scaling=options.lr_scaling,
-        batch_size=options.batch_size,
-        threshold=options.threshold,
-        hidden=options.hidden,
-        mask_blur=options.mask_blur if uses_masks else None,
-        holdout=options.holdout,
-        seed=options.seed,
-        precision=options.precision,
-        device=device,
-    )
-    if data.classes > data.features:
-        raise BadOption(
-            f"{data.name} has {data.classes} classes but only {data.features} features:"
-            " a label needs one feature a class"
-        )
-    if data.train < config.batch_size:
-        raise BadOption(
-            f"--batch-size {config.batch_size} is more than the {data.train} training images of {data.label}"
-        )
-    if config.batches < 1:
-        raise BadOption(
-            f"--holdout {config.holdout} leaves no batch of {config.batch_size} of the {data.train} training images of"
-            f" {data.label}: give at most {data.train - config.batch_size}"
-        )
-    return config
 
 
 def preset_label(lr: float, updates_per_batch: int) -> str:

@@ -2,7 +2,8 @@
 
 A matrix product of n x m by m x k costs 2 n m k operations. With layers w_0 -> w_1 -> ... -> w_L, B rows an hour and
 U updates, layer i costs (2 U + 1) products of 2 B w_(i-1) w_i an hour (forward and weight gradient U times, and the
-output once; the last layer hands nothing on, so 2 U). An evaluation of M images under K labels costs one product of
+output once; the last layer hands nothing on, so 2 U). With a cure that replays K inputs, its 2 U products have B + K
+rows. An evaluation of M images under K labels costs one product of
 layer 1 and K of each deeper layer.
 """
 
@@ -27,9 +28,9 @@ run's time."""
 def hour_operations(config: RunConfig) -> float:
     """Arithmetic of one full hour's matrix products."""
     rows = config.batch_size * (1 if config.schedule.separated else 2)
-    products = [2.0 * rows * inputs * units for inputs, units in pairwise((config.data.features, *config.hidden))]
-    repeated = sum(products) * 2 * config.updates_per_batch
-    return repeated + sum(products[:-1])
+    weights = [inputs * units for inputs, units in pairwise((config.data.features, *config.hidden))]
+    repeated = (rows + (config.cure.samples or 0)) * 2 * config.updates_per_batch * sum(weights)
+    return 2.0 * (repeated + rows * sum(weights[:-1]))
 
 
 def evaluation_operations(config: RunConfig) -> float:

@@ -8,9 +8,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ffcli.config import Schedule, TrainOptions
+from ffcli.config import Schedule
 from ffcli.errors import BadOption, unknown
-from ffcli.options import parse_options, read_toml
+from ffcli.options import TrainOptions, parse_options, read_toml
 from ffcli.published import tables
 
 Options = dict[str, Any]

@@ -1,4 +1,5 @@
-"""From what a user gave, as flags or in a TOML file, to `TrainOptions` and back.
+"""From what a user gave, as flags or in a TOML file, to `TrainOptions` and back; `resolve` turns these, together with
+the data they will run on, into a `RunConfig`, in which nothing is left open.
 
 Every wrong value becomes one line that names where it was given, what it is and what it should be.
 """
@@ -8,12 +9,135 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 
-from ffcli.config import RunConfig, TrainOptions
+from ffcli.config import (
+    NO_CURE,
+    PRESETS,
+    UNSEPARATED,
+    Cure,
+    DataRef,
+    Device,
+    Frozen,
+    LrScaling,
+    Precision,
+    Preset,
+    RunConfig,
+    Schedule,
+    awake_lr,
+    preset_label,
+)
 from ffcli.errors import BadOption, unknown
+
+Wanted = Literal["auto", "full", "sample"]
+AskedCount = Annotated[int, Field(ge=1, le=10**9)]
+AskedRate = Annotated[float, Field(ge=1e-12, allow_inf_nan=False)]  # no phase scales it to 0
+
+AUTO = "auto"
+DISPLACEMENT = {"none": 0.16, "gradient-memory": 0.16, "replay": 0.64}
+"""How far `auto` lets Adam move a weight in one phase, by cure: rate x updates x hours. Measured, see docs/cures.md."""
+
+
+class TrainOptions(Frozen):
+    """What a user may ask of a run; None takes the preset's value. The TOML that `ff show RUN --toml` prints."""
+
+    dataset: str = "mnist"
+    data: Wanted = "auto"
+    """`auto` takes the full set where it can be had, else the sample that ships with ffcli."""
+    neg: str = "label"
+    pos_phase: AskedCount | None = None
+    neg_phase: AskedCount | None = None
+    unseparated: bool = False
+    preset: str = "fast"
+    epochs: AskedCount | None = None
+    lr: AskedRate | Literal["auto"] | None = None
+    """`auto`: the preset's, or less where a phase is long; taken for None too where there is a cure."""
+    lr_scaling: LrScaling = "ratio"
+    updates_per_batch: AskedCount | None = None
+    batch_size: AskedCount = 512
+    threshold: float = Field(default=1.5, allow_inf_nan=False)
+    hidden: tuple[AskedCount, ...] = Field(default=(500, 500, 500), min_length=1)
+    mask_blur: int = Field(default=5, ge=0, le=12)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    holdout: int = Field(default=0, ge=0)
+    precision: Precision = "float32"
+    cure: Cure = NO_CURE
+
+    @model_validator(mode="after")
+    def _phases_or_none(self) -> TrainOptions:
+        if self.unseparated and (self.pos_phase or self.neg_phase):
+            raise ValueError("unseparated hours have no phases: leave out the phase lengths, or --unseparated")
+        if self.unseparated and self.cure:
+            raise ValueError("unseparated hours see both kinds of data: leave out --cure, or --unseparated")
+        return self
+
+    @property
+    def schedule(self) -> Schedule:
+        if self.unseparated:
+            return UNSEPARATED
+        return Schedule(positive=self.pos_phase or 1, negative=self.neg_phase or 1)
+
+
+def resolve(options: TrainOptions, data: DataRef, *, device: Device = "cpu", uses_masks: bool) -> RunConfig:
+    """Close everything that `options` leaves open.
+
+    Raises BadOption where the options do not fit the data: more classes than features, fewer images than a batch.
+    """
+    preset = PRESETS.get(options.preset.partition("@")[0])
+    if preset is None or options.preset not in (preset.name, preset.label):
+        raise BadOption(unknown("preset", options.preset, PRESETS))
+    updates = options.updates_per_batch or preset.updates_per_batch
+    lr = _rate(options, preset, updates)
+    if (options.cure.samples or 0) > options.batch_size:
+        raise BadOption(f"--cure {options.cure} keeps more than a batch: give at most replay:{options.batch_size}")
+    config = RunConfig(
+        data=data,
+        negatives=options.neg,
+        schedule=options.schedule,
+        preset=preset_label(lr, updates),
+        epochs=options.epochs or preset.epochs,
+        updates_per_batch=updates,
+        lr=lr,
+        lr_positive=awake_lr(lr, options.schedule, options.lr_scaling),
+        lr_negative=lr,
+        lr_scaling=options.lr_scaling,
+        batch_size=options.batch_size,
+        threshold=options.threshold,
+        hidden=options.hidden,
+        mask_blur=options.mask_blur if uses_masks else None,
+        holdout=options.holdout,
+        seed=options.seed,
+        precision=options.precision,
+        device=device,
+        cure=options.cure,
+    )
+    if data.classes > data.features:
+        raise BadOption(
+            f"{data.name} has {data.classes} classes but only {data.features} features:"
+            " a label needs one feature a class"
+        )
+    if data.train < config.batch_size:
+        raise BadOption(
+            f"--batch-size {config.batch_size} is more than the {data.train} training images of {data.label}"
+        )
+    if config.batches < 1:
+        raise BadOption(
+            f"--holdout {config.holdout} leaves no batch of {config.batch_size} of the {data.train} training images of"
+            f" {data.label}: give at most {data.train - config.batch_size}"
+        )
+    return config
+
+
+def _rate(options: TrainOptions, preset: Preset, updates: int) -> float:
+    if isinstance(options.lr, float):
+        return options.lr
+    if options.lr != AUTO and not options.cure:
+        return preset.lr
+    longest = max(options.schedule.positive, options.schedule.negative)
+    return min(preset.lr, DISPLACEMENT[options.cure.name] / (longest * updates)) if longest else preset.lr
+
 
 _FORMS = {
     "int": "a whole number",
@@ -54,6 +178,8 @@ def correction(error: Any) -> str:
         return str(error["ctx"]["error"])
     form = _FORMS.get(error["type"].partition("_")[0])
     should = f"should be {form}" if form else error["msg"].replace("Input should", "should")
+    if error["loc"] and error["loc"][0] == "lr":
+        should += f", or {AUTO}"
     return f"{should}, not {error['input']!r}"
 
 
@@ -83,7 +209,7 @@ def options_of(config: RunConfig) -> TrainOptions:
             name: getattr(config, name)
             for name in (
                 "epochs", "lr", "updates_per_batch", "batch_size", "threshold", "hidden", "seed", "holdout",
-                "precision",
+                "precision", "cure",
             )
         },
     )  # fmt: skip

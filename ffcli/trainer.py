@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from numpy.typing import NDArray
 
 from ffcli.config import RunConfig
 from ffcli.data import datasets
 from ffcli.data.tensors import TrainingTensors, training_tensors
 from ffcli.devices import check_device
+from ffcli.engine.numerics import prepare
 from ffcli.engine.training import TrainingState, initial_state, restored_state, state_arrays, train
 from ffcli.provenance import provenance
 from ffcli.records import EpochMetrics, Provenance
@@ -43,8 +43,7 @@ class Stretch:
 
 def load_data(config: RunConfig, *, device: str, threads: int | None, data_folder: Path) -> TrainingTensors:
     """The data on its device, with the threads asked for. Raises BadOption for a device that is not there."""
-    if threads is not None:
-        torch.set_num_threads(threads)
+    prepare(threads)
     return training_tensors(datasets.load(config.data, data_folder), config, check_device(device))
 
 

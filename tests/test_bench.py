@@ -64,7 +64,7 @@ def test_every_row_is_measured_printed_and_kept(inside: Inside) -> None:
 
 
 def test_nothing_is_kept_without_being_asked(inside: Inside) -> None:
-    assert "ff bench --save" in inside("bench", "--history")[1]
+    assert "there is no database" in inside("bench", "--history", code=2)[1]
     assert not inside.ff.db.exists()
 
 

@@ -22,9 +22,9 @@ from typing import Any
 from sqlalchemy import insert
 
 from ffcli import __version__
-from ffcli.config import DataRef, RunConfig, resolve
+from ffcli.config import DataRef, RunConfig
 from ffcli.grid import table_cells
-from ffcli.options import parse_options
+from ffcli.options import parse_options, resolve
 from ffcli.records import EpochMetrics, Provenance, best_accuracy, epoch_json
 from ffcli.store.database import open_store, writing
 from ffcli.store.mapping import config_columns

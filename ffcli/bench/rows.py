@@ -14,10 +14,11 @@ from ffcli.bench.machine import bf16_instructions, cores
 from ffcli.bench.measuring import Contestant, medians, threads
 from ffcli.bench.setting import Setting
 from ffcli.benchmark import Row
-from ffcli.config import RunConfig, TrainOptions, resolve
+from ffcli.config import RunConfig
 from ffcli.data import datasets
 from ffcli.engine.labels import Labelled
 from ffcli.engine.network import CHUNK
+from ffcli.options import TrainOptions, resolve
 
 MARKS = {
     "separated-1-thread": 1.4,

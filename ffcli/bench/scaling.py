@@ -17,9 +17,10 @@ import torch
 from ffcli.bench import ours
 from ffcli.bench.machine import cores
 from ffcli.bench.measuring import Contestant, medians, threads, timed
-from ffcli.config import DataRef, RunConfig, TrainOptions, resolve
+from ffcli.config import DataRef, RunConfig
 from ffcli.engine.labels import Labelled
 from ffcli.estimate import evaluation_operations, hour_operations
+from ffcli.options import TrainOptions, resolve
 
 What = Literal["hour", "evaluation"]
 Varied = dict[What, dict[str, tuple[int, ...]]]

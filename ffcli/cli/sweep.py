@@ -27,7 +27,7 @@ def sweep(
     seeds: Annotated[str | None, option("Seeds, such as 0-4 or 0,2,5.", default="0", panel=WHAT)] = None,
     preset: Annotated[str | None, option("Presets: fast, paper.", default="fast", panel=HOW)] = None,
     epochs: Annotated[str | None, option("Epochs.", default="the preset's", panel=HOW)] = None,
-    lr: Annotated[str | None, option("Learning rates.", default="the preset's", panel=HOW)] = None,
+    lr: Annotated[str | None, option("Learning rates, or auto.", default="the preset's", panel=HOW)] = None,
     lr_scaling: Annotated[str | None, option("Rate of the positive phase.", default="ratio", panel=HOW)] = None,
     updates_per_batch: Annotated[
         str | None, option("Adam steps a layer takes on each batch.", default="the preset's", panel=HOW)
@@ -38,6 +38,7 @@ def sweep(
     mask_blur: Annotated[str | None, option("Times a mask is blurred.", default="5", panel=HOW)] = None,
     holdout: Annotated[str | None, option("Training images held out.", default="0", panel=HOW)] = None,
     precision: Annotated[str | None, option("float32, float64, bf16.", default="float32", panel=HOW)] = None,
+    cure: Annotated[str | None, option("none, gradient-memory, replay:SAMPLES.", default="none", panel=HOW)] = None,
     eval_every: Annotated[int, option("Evaluate every so many epochs.", default="1", panel=HOW)] = 1,
     workers: Annotated[
         int | None, option("Workers.", env="FFCLI_WORKERS", default="one a core, or a GPU", panel=WHERE)
@@ -69,6 +70,7 @@ def sweep(
         "unseparated": unseparated, "seeds": seeds, "preset": preset, "epochs": epochs, "lr": lr,
         "lr_scaling": lr_scaling, "updates_per_batch": updates_per_batch, "batch_size": batch_size,
         "threshold": threshold, "hidden": hidden, "mask_blur": mask_blur, "holdout": holdout, "precision": precision,
+        "cure": cure,
     }  # fmt: skip
     request = Request(
         eval_every=eval_every, device=device, threads=threads, tags=tuple(tag or ()), note=note, keep_state=keep_state

@@ -14,14 +14,14 @@ import typer
 from ffcli.cli.console import message, out, print_json
 from ffcli.cli.training import LOCK_TIMEOUT, layer_sizes, measured_here
 from ffcli.cli.words import describe, duration
-from ffcli.config import RunConfig, TrainOptions, resolve
+from ffcli.config import RunConfig
 from ffcli.data import datasets
 from ffcli.data.negatives import STRATEGIES
 from ffcli.devices import choose_device, cuda_devices, device_kind
 from ffcli.errors import BadOption, Interrupted, unknown
 from ffcli.estimate import seconds_left
 from ffcli.grid import combinations, read_grid, restricted, seed_list, split_list, table_cells
-from ffcli.options import parse_options
+from ffcli.options import TrainOptions, parse_options, resolve
 from ffcli.published import tables as published_tables
 from ffcli.records import config_json
 from ffcli.runner import Request, is_answered, stored_answer

@@ -43,7 +43,9 @@ def train(
     ] = None,
     preset: Annotated[str | None, option("Rate, updates and epochs: fast or paper.", default="fast", panel=HOW)] = None,
     epochs: Annotated[int | None, option("Epochs.", default="the preset's", panel=HOW)] = None,
-    lr: Annotated[float | None, option("Learning rate.", default="the preset's", panel=HOW)] = None,
+    lr: Annotated[
+        str | None, option("Learning rate, or auto: less for long phases.", default="the preset's", panel=HOW)
+    ] = None,
     lr_scaling: Annotated[
         str | None, option("Rate of the positive phase: ratio, notebook or none.", default="ratio", panel=HOW)
     ] = None,
@@ -60,6 +62,10 @@ def train(
     ] = None,
     precision: Annotated[
         str | None, option("float32, float64, or bf16 (products in bfloat16).", default="float32", panel=HOW)
+    ] = None,
+    cure: Annotated[
+        str | None,
+        option("What bridges the phases: none, gradient-memory, replay or replay:SAMPLES.", default="none", panel=HOW),
     ] = None,
     eval_every: Annotated[int, option("Evaluate every so many epochs.", default="1", panel=HOW)] = 1,
     config: Annotated[
@@ -98,6 +104,7 @@ def train(
         "unseparated": unseparated, "preset": preset, "epochs": epochs, "lr": lr, "lr_scaling": lr_scaling,
         "batch_size": batch_size, "updates_per_batch": updates_per_batch, "threshold": threshold, "hidden": hidden,
         "mask_blur": mask_blur, "seed": seed, "holdout": holdout, "precision": precision,
+        "cure": cure,
     }  # fmt: skip
     request = Request(
         eval_every=eval_every, device=device, threads=threads, name=name, tags=tuple(tag or ()), note=note,

@@ -8,13 +8,13 @@ from typing import Any
 
 from ffcli.cli.console import message, out, print_json
 from ffcli.cli.words import describe, duration, published_line, status_text
-from ffcli.config import RunConfig, resolve
+from ffcli.config import RunConfig
 from ffcli.data import datasets
 from ffcli.data.negatives import STRATEGIES
 from ffcli.devices import choose_device, device_kind
 from ffcli.errors import BadOption, Diverged, unknown
 from ffcli.estimate import seconds_left
-from ffcli.options import options_of, parse_options, read_toml
+from ffcli.options import options_of, parse_options, read_toml, resolve
 from ffcli.records import config_json, epoch_json, run_json
 from ffcli.runner import Answer, Request, is_answered, run
 from ffcli.store import runs

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import platformdirs
 
-from ffcli.config import DataRef, DataSource, Wanted
+from ffcli.config import DataRef, DataSource
 from ffcli.data import prepared
 from ffcli.data.formats import Images, channel_statistics, read_npz
 from ffcli.data.prepared import Arrays, Copy
@@ -34,6 +34,7 @@ from ffcli.data.sources import (
     sample_file,
 )
 from ffcli.errors import BadData, DownloadFailed, unknown
+from ffcli.options import Wanted
 
 __all__ = [
     "CATALOGUE", "Arrays", "Entry", "Spec", "Wanted",

@@ -49,6 +49,30 @@ class SharedImages(NamedTuple):
 LayerInput = Rows | SharedImages
 
 
+def loss_gradient(
+    inputs: LayerInput,
+    weight: Tensor,
+    bias: Tensor,
+    sign: Tensor,
+    threshold: float,
+    h: Tensor,
+    weight_gradient: Tensor,
+    bias_gradient: Tensor,
+) -> Tensor:
+    """Forward and back: dL/dW and dL/db go to the buffers given, `h` (rows, units) is scratch.
+
+    `sign` (rows,) is +1 for positive and -1 for negative rows. Returns the losses (rows,).
+    """
+    activity(inputs, weight, bias, out=h)
+    g = goodness(h)
+    loss = losses(g, sign, threshold)
+
+    dg = losses_backward(g, sign, threshold)
+    dz = goodness_backward(h, dg)
+    backward(inputs, dz, weight_gradient=weight_gradient, bias_gradient=bias_gradient)
+    return loss
+
+
 def product(a: Tensor, b: Tensor, *, precision: torch.dtype, out: Tensor) -> Tensor:
     """a b, its operands and result rounded to `precision` where that is less than `out` has."""
     if precision == out.dtype:

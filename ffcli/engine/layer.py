@@ -8,15 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ffcli.engine.goodness import (
-    LayerInput,
-    activity,
-    backward,
-    goodness,
-    goodness_backward,
-    losses,
-    losses_backward,
-)
+from ffcli.config import Cure
+from ffcli.engine.cures import Memory, make_memory
+from ffcli.engine.goodness import LayerInput, loss_gradient
+from ffcli.engine.parameters import views
 from ffcli.records import Phase
 
 BETA1, BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8
@@ -42,22 +37,20 @@ class Layer:
     weight_gradient: Tensor
     bias_gradient: Tensor
     adam: dict[Phase, Adam]
+    memory: Memory | None
+    """What a cure keeps of the phases; None without one."""
 
 
-def make_layer(parameters: Tensor, units: int, phases: Iterable[Phase]) -> Layer:
-    """A layer around its flat parameters (weights row by row, then biases), its Adam states at rest."""
+def make_layer(parameters: Tensor, units: int, phases: Iterable[Phase], *, cure: Cure, products: torch.dtype) -> Layer:
+    """A layer around its flat parameters (weights row by row, then biases), its Adam states at rest, its memory empty.
+
+    Its inputs come in type `products`.
+    """
     gradient = torch.zeros_like(parameters)
+    weight, bias = views(parameters, units)
     adam = {phase: _adam_at_rest(parameters) for phase in phases}
-    return Layer(parameters, *_views(parameters, units), gradient, *_views(gradient, units), adam)
-
-
-def initial_parameters(inputs: int, units: int, *, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
-    """`torch.nn.Linear`'s default: weights and biases uniform within 1/sqrt(inputs)."""
-    bound = inputs**-0.5
-    flat = torch.empty(units * inputs + units, dtype=dtype)
-    for part in _views(flat, units):
-        part.uniform_(-bound, bound, generator=generator)
-    return flat
+    memory = make_memory(cure, parameters, weight.shape[1], products) if cure else None
+    return Layer(parameters, weight, bias, gradient, *views(gradient, units), adam, memory)
 
 
 def update(
@@ -73,20 +66,30 @@ def update(
 ) -> Tensor:
     """Take `updates` Adam steps on one batch, with the Adam state of `phase`.
 
-    `sign` (rows,) is +1 for positive and -1 for negative rows; `h` (rows, units) is scratch.
+    With a memory each step is along the mean of the batch's gradient and that which the other phase left; there is none
+    before the other phase. `sign` (rows,) is +1 for positive and -1 for negative rows; `h` (rows, units) is scratch.
     Returns the losses (rows,) summed over the updates, each taken before its update.
     """
     total = torch.zeros_like(sign)
     for _ in range(updates):
-        activity(inputs, layer.weight, layer.bias, out=h)
-        g = goodness(h)
-        total += losses(g, sign, threshold)
-
-        dg = losses_backward(g, sign, threshold)
-        dz = goodness_backward(h, dg)
-        backward(inputs, dz, weight_gradient=layer.weight_gradient, bias_gradient=layer.bias_gradient)
-        _step(layer, phase, lr)
+        total += loss_gradient(
+            inputs, layer.weight, layer.bias, sign, threshold, h, layer.weight_gradient, layer.bias_gradient
+        )
+        if _corrected(layer, inputs, sign, threshold):
+            _step(layer, phase, lr)
     return total
+
+
+def _corrected(layer: Layer, inputs: LayerInput, sign: Tensor, threshold: float) -> bool:
+    """Bring the other phase into the gradient, where there is a memory; whether there is anything to step along."""
+    memory = layer.memory
+    if memory is None:
+        return True
+    memory.method.remember(memory, inputs, layer.gradient)
+    memory.updates += 1
+    if memory.complete:
+        layer.gradient.lerp_(memory.method.recall(memory, layer.parameters, -sign[0], threshold), 0.5)
+    return memory.complete
 
 
 def _step(layer: Layer, phase: Phase, lr: float) -> None:
@@ -101,7 +104,3 @@ def _step(layer: Layer, phase: Phase, lr: float) -> None:
 def _adam_at_rest(parameters: Tensor) -> Adam:
     step = parameters.new_zeros((), dtype=torch.float32)
     return Adam(torch.zeros_like(parameters), torch.zeros_like(parameters), step)
-
-
-def _views(flat: Tensor, units: int) -> tuple[Tensor, Tensor]:
-    return flat[:-units].view(units, -1), flat[-units:]

@@ -9,9 +9,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ffcli.config import NO_CURE, Cure
+from ffcli.engine import cures
 from ffcli.engine.goodness import EPSILON, LayerInput, Rows, SharedImages, activity, goodness, normalise, product
 from ffcli.engine.labels import Labelled, overlay
-from ffcli.engine.layer import Layer, initial_parameters, make_layer, update
+from ffcli.engine.layer import Layer, make_layer, update
+from ffcli.engine.parameters import initial_parameters
 from ffcli.records import Phase
 
 CHUNK = 1000
@@ -43,11 +46,15 @@ def make_network(
     *,
     classes: int,
     products: torch.dtype | None = None,
+    cure: Cure = NO_CURE,
 ) -> Network:
     """A network around its layers' flat parameters, Adam at rest; products in `products`, or the parameters' type."""
-    occurring = tuple(phases)
-    layers = tuple(make_layer(p, units, occurring) for p, units in zip(parameters, hidden, strict=True))
-    return Network(layers, classes, products or parameters[0].dtype, {})
+    occurring, products = tuple(phases), products or parameters[0].dtype
+    layers = tuple(
+        make_layer(p, units, occurring, cure=cure, products=products)
+        for p, units in zip(parameters, hidden, strict=True)
+    )
+    return Network(layers, classes, products, {})
 
 
 def initial_network(
@@ -60,6 +67,7 @@ def initial_network(
     device: torch.device,
     generator: torch.Generator,
     products: torch.dtype | None = None,
+    cure: Cure = NO_CURE,
 ) -> Network:
     """A fresh network; drawn on the CPU, so that every device starts from the same weights."""
     widths = [features, *hidden]
@@ -67,7 +75,14 @@ def initial_network(
         initial_parameters(inputs, units, dtype=dtype, generator=generator).to(device)
         for inputs, units in pairwise(widths)
     ]
-    return make_network(parameters, hidden, phases, classes=classes, products=products)
+    return make_network(parameters, hidden, phases, classes=classes, products=products, cure=cure)
+
+
+def begin_phase(network: Network) -> None:
+    """An hour of another phase than the last one's comes next: cures keep what that one left."""
+    for layer in network.layers:
+        if layer.memory:
+            cures.begin_phase(layer.memory)
 
 
 def train_hour(

@@ -22,6 +22,7 @@ from ffcli.config import RunConfig
 from ffcli.engine.labels import Labelled
 from ffcli.engine.network import (
     Network,
+    begin_phase,
     evaluate,
     initial_network,
     label_goodness,
@@ -108,6 +109,8 @@ def train_epoch(config: RunConfig, data: TrainingData, state: TrainingState, epo
         if len(batch) < config.batch_size and data.full_batches:
             break
         phase = phase_of(config.schedule, state.hour)
+        if state.hour and phase != phase_of(config.schedule, state.hour - 1):
+            begin_phase(state.network)
         awake = Labelled(data.images.index_select(0, batch), data.labels.index_select(0, batch), data.amplitude)
         asleep = None
         if phase != "positive":
@@ -144,12 +147,14 @@ def initial_state(config: RunConfig, device: torch.device) -> TrainingState:
         device=device,
         generator=stream(config.seed, "init", 0, torch.device("cpu")),
         products=torch.bfloat16 if config.precision == "bf16" else None,
+        cure=config.cure,
     )
     return TrainingState(network)
 
 
 def state_arrays(state: TrainingState) -> Arrays:
-    """All that continues a run: parameters (weights row by row, then biases), Adam moments and steps, position."""
+    """All that continues a run: parameters (weights row by row, then biases), Adam moments and steps, what a cure
+    keeps, position."""
     return _arrays(_state_tensors(state))
 
 
@@ -161,6 +166,10 @@ def _state_tensors(state: TrainingState) -> dict[str, Tensor]:
             tensors[f"layers.{number}.{phase}.exp_avg"] = adam.exp_avg
             tensors[f"layers.{number}.{phase}.exp_avg_sq"] = adam.exp_avg_sq
             tensors[f"layers.{number}.{phase}.step"] = adam.step
+        if memory := layer.memory:
+            tensors[f"layers.{number}.memory.filling"] = memory.filling
+            tensors[f"layers.{number}.memory.kept"] = memory.kept
+            tensors[f"layers.{number}.memory.progress"] = torch.tensor([memory.updates, int(memory.complete)])
     return tensors
 
 
@@ -174,6 +183,10 @@ def restored_state(config: RunConfig, arrays: Arrays, device: torch.device) -> T
             raise DamagedState(f"the saved state does not fit the run: '{name}' is missing or of another shape")
         tensor.copy_(torch.from_numpy(saved))
     state.epoch, state.hour = (int(n) for n in wanted["position"])
+    for number, layer in enumerate(state.network.layers):
+        if memory := layer.memory:
+            updates, complete = wanted[f"layers.{number}.memory.progress"].tolist()
+            memory.updates, memory.complete = updates, bool(complete)
     return state
 
 

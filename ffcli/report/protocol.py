@@ -16,7 +16,9 @@ from pydantic import BaseModel, ConfigDict
 
 from ffcli.config import (
     ALGORITHM_VERSION,
+    NO_CURE,
     PRESETS,
+    Cure,
     Device,
     LrScaling,
     Precision,
@@ -38,7 +40,7 @@ RULES: tuple[LrScaling, ...] = ("ratio", "none", "notebook")
 DEFAULT_PRESET = PRESETS["fast"]
 
 SHARED = (
-    "lr", "updates_per_batch", "batch_size", "threshold", "hidden", "holdout", "precision", "device",
+    "lr", "updates_per_batch", "batch_size", "threshold", "hidden", "holdout", "precision", "device", "cure",
     "algorithm_version",
 )  # fmt: skip
 _shared = attrgetter(*SHARED)
@@ -61,6 +63,7 @@ class Protocol(BaseModel):
     holdout: int = 0
     precision: Precision = "float32"
     device: Device = "cpu"
+    cure: Cure = NO_CURE
     algorithm_version: int = ALGORITHM_VERSION
 
     @property
@@ -110,6 +113,7 @@ _WORDS: Mapping[str, Callable[[Any], str]] = {
     "holdout": lambda images: f"{counted(images, 'image')} held out",
     "precision": "{}".format,
     "device": "device {}".format,
+    "cure": "{}".format,
     "algorithm_version": "algorithm version {}".format,
 }
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from ffcli.config import PRESETS, Device, RunConfig, TrainOptions
+from ffcli.config import PRESETS, Device, RunConfig
 from ffcli.errors import BadOption, unknown
-from ffcli.options import parse_options
+from ffcli.options import TrainOptions, parse_options
 from ffcli.records import RunSummary
 from ffcli.report.protocol import DataKind, data_kind, fitting_rules, preset_names
 
@@ -67,7 +67,8 @@ def _parse(name: str, text: str) -> Any:
         return int(text)
     if name in ("tag", "preset", *choices):
         return text
-    return getattr(parse_options({name: text.split(",") if name == "hidden" else text}), name)
+    value = getattr(parse_options({name: text.split(",") if name == "hidden" else text}), name)
+    return str(value) if name == "cure" else value
 
 
 def select(runs: Iterable[RunSummary], *selectors: Selector) -> list[RunSummary]:
@@ -105,6 +106,7 @@ _VALUES: dict[str, Callable[[RunConfig], Collection[Any]]] = {
     "unseparated": lambda c: (not c.schedule.separated,),
     "preset": lambda c: (c.preset.partition("@")[0], c.preset),
     "lr_scaling": fitting_rules,
+    "cure": lambda c: (str(c.cure),),
 }
 
 

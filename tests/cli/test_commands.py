@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ffcli.cli.training import merge, toml_of
-from ffcli.config import DataRef, TrainOptions, resolve
-from ffcli.options import parse_options
+from ffcli.config import DataRef
+from ffcli.options import TrainOptions, parse_options, resolve
 
 if TYPE_CHECKING:
     from inside import Inside

@@ -12,8 +12,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from ffcli.cli.db import db_app
-from ffcli.config import DataRef, TrainOptions, resolve
+from ffcli.config import DataRef
 from ffcli.errors import BadDatabase
+from ffcli.options import TrainOptions, resolve
 from ffcli.records import EpochMetrics
 from ffcli.store import claims
 from ffcli.store.database import open_store

@@ -17,9 +17,9 @@ from typer.testing import CliRunner, Result
 
 from ffcli.cli.console import err, out
 from ffcli.cli.export import export
-from ffcli.config import DataRef, resolve
+from ffcli.config import DataRef
 from ffcli.errors import BadOption
-from ffcli.options import parse_options
+from ffcli.options import parse_options, resolve
 from ffcli.records import EpochMetrics, epoch_json, run_json
 from ffcli.store import runs
 from ffcli.store.claims import claim, finish, record_epoch

@@ -21,7 +21,8 @@ from ff import FF, SMALL
 from rich.console import Console
 
 from ffcli.cli.live import Display
-from ffcli.config import DataRef, TrainOptions, resolve
+from ffcli.config import DataRef
+from ffcli.options import TrainOptions, resolve
 
 # The command becomes the foreground of its terminal, as under a shell.
 OWN_TERMINAL = (

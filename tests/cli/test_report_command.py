@@ -15,9 +15,9 @@ from typer.testing import CliRunner, Result
 
 from ffcli.cli.console import out
 from ffcli.cli.report import report
-from ffcli.config import DataRef, resolve
+from ffcli.config import DataRef
 from ffcli.errors import BadOption
-from ffcli.options import parse_options
+from ffcli.options import parse_options, resolve
 from ffcli.records import EpochMetrics
 from ffcli.store.claims import claim, finish, record_epoch
 from ffcli.store.database import Store, open_store

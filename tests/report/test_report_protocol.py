@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ffcli.config import PRESETS, UNSEPARATED, DataRef, RunConfig, Schedule, TrainOptions, resolve
+from ffcli.config import PRESETS, UNSEPARATED, DataRef, RunConfig, Schedule
 from ffcli.errors import BadOption
-from ffcli.options import parse_options
+from ffcli.options import TrainOptions, parse_options, resolve
 from ffcli.records import Outcome, RunSummary, Status
 from ffcli.report.command import command_for
 from ffcli.report.plan import by_signature, plan

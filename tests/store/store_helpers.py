@@ -7,7 +7,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from ffcli.config import DataRef, Device, RunConfig, TrainOptions, resolve
+from ffcli.config import DataRef, Device, RunConfig
+from ffcli.options import TrainOptions, resolve
 from ffcli.records import EpochMetrics, Provenance
 
 DATA = DataRef(

@@ -1,0 +1,120 @@
+"""Cures: what a layer keeps of each phase, and the gradient that this gives the other phase.
+
+In a phase s the network sees half of the loss (L_positive + L_negative) / 2 and drifts along that half's gradient g_s,
+as a client of federated learning does along its own. A cure estimates the gradient c of the half that is not seen, and
+every update of the phase steps along
+
+    (g_s + c) / 2                            with phase s's own Adam state
+
+    gradient-memory   c = the mean of the other phase's gradients over its last stretch: a control variate
+                      (SCAFFOLD, arXiv 1910.06378). It keeps no data, but two vectors of the parameters' size.
+    replay            c = the gradient, at the weights as they are, over the layer's inputs kept of the other phase's
+                      last batch. It keeps `samples` inputs of each phase.
+
+Before the other phase has been seen there is no c: nothing is updated, the phase is only observed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ffcli.config import Cure
+from ffcli.engine.goodness import LayerInput, Rows, loss_gradient
+from ffcli.engine.parameters import views
+
+
+@dataclass(slots=True)
+class Memory:
+    """Of one layer. The two tensors change places where a phase begins."""
+
+    method: Method
+    filling: Tensor
+    """Of the phase under way."""
+    kept: Tensor
+    """Of the other phase's last stretch."""
+    updates: int = 0
+    """What `filling` was made from."""
+    complete: bool = False
+    """Whether there was another phase yet."""
+
+
+class Method(NamedTuple):
+    """One cure: functions of the same shape as any other's."""
+
+    empty: Callable[[Cure, Tensor, int, torch.dtype], Tensor]
+    """Cure, flat parameters, inputs of the layer, type of its inputs -> what a phase begins to fill."""
+    remember: Callable[[Memory, LayerInput, Tensor], None]
+    """Takes in an update's inputs (rows, inputs) and its flat gradient."""
+    recall: Callable[[Memory, Tensor, Tensor, float], Tensor]
+    """Flat parameters, sign of the other phase (), threshold -> c, flat."""
+    finish: Callable[[Memory], None]
+    """A stretch of a phase is over."""
+
+
+def begin_phase(memory: Memory) -> None:
+    """A phase begins: what the one before left is kept for it."""
+    memory.method.finish(memory)
+    memory.filling, memory.kept = memory.kept, memory.filling
+    memory.updates, memory.complete = 0, True
+
+
+def empty_sum(cure: Cure, parameters: Tensor, inputs: int, products: torch.dtype) -> Tensor:
+    return torch.zeros_like(parameters)
+
+
+def add_gradient(memory: Memory, inputs: LayerInput, gradient: Tensor) -> None:
+    if memory.updates:
+        memory.filling.add_(gradient)
+    else:
+        memory.filling.copy_(gradient)
+
+
+def mean_gradient(memory: Memory, parameters: Tensor, sign: Tensor, threshold: float) -> Tensor:
+    return memory.kept
+
+
+def divide_sum(memory: Memory) -> None:
+    memory.filling.div_(memory.updates)
+
+
+def empty_rows(cure: Cure, parameters: Tensor, inputs: int, products: torch.dtype) -> Tensor:
+    return parameters.new_zeros(cure.samples or 0, inputs, dtype=products)
+
+
+def keep_rows(memory: Memory, inputs: LayerInput, gradient: Tensor) -> None:
+    assert isinstance(inputs, Rows)  # images are shared by unseparated hours only
+    rows = inputs.x[: len(memory.filling)]
+    memory.filling[: len(rows)] = rows
+
+
+def replayed_gradient(memory: Memory, parameters: Tensor, sign: Tensor, threshold: float) -> Tensor:
+    rows, inputs = memory.kept.shape
+    units = len(parameters) // (inputs + 1)
+    gradient = torch.empty_like(parameters)
+    h = parameters.new_empty(rows, units)
+    loss_gradient(
+        Rows(memory.kept), *views(parameters, units), sign.expand(rows), threshold, h, *views(gradient, units)
+    )
+    return gradient
+
+
+def keep_as_it_is(memory: Memory) -> None:
+    pass
+
+
+METHODS = {
+    "gradient-memory": Method(empty_sum, add_gradient, mean_gradient, divide_sum),
+    "replay": Method(empty_rows, keep_rows, replayed_gradient, keep_as_it_is),
+}
+
+
+def make_memory(cure: Cure, parameters: Tensor, inputs: int, products: torch.dtype) -> Memory:
+    """The empty memory of a layer with these flat parameters and so many inputs, which come in type `products`."""
+    method = METHODS[cure.name]
+    filling, kept = (method.empty(cure, parameters, inputs, products) for _ in range(2))
+    return Memory(method, filling, kept)

@@ -1,0 +1,156 @@
+"""Cures against plain autograd, hour by hour, and through a saved state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from ffcli.config import Cure, DataRef, RunConfig, Schedule
+from ffcli.data.negatives import STRATEGIES
+from ffcli.engine.autograd import AutogradLayer, AutogradNetwork
+from ffcli.engine.goodness import EPSILON
+from ffcli.engine.labels import Labelled, overlay
+from ffcli.engine.network import begin_phase, initial_network, train_hour
+from ffcli.engine.phases import phase_of
+from ffcli.engine.training import initial_state, restored_state, state_arrays, train
+from ffcli.options import TrainOptions, resolve
+
+CPU = torch.device("cpu")
+THRESHOLD, RATE, CLASSES = 1.5, 0.02, 3
+CURES = [Cure.model_validate("gradient-memory"), Cure.model_validate("replay:4")]
+
+
+@dataclass
+class PlainMemory:
+    """What the definitions in `ffcli.engine.cures` say, with nothing saved."""
+
+    gradients: list[list[Tensor]] = field(default_factory=list)
+    inputs: Tensor | None = None
+    other_gradients: list[list[Tensor]] | None = None
+    other_inputs: Tensor | None = None
+
+    def begin_phase(self) -> None:
+        self.other_gradients, self.gradients = self.gradients, []
+        self.other_inputs = self.inputs
+
+    def learn(self, layer: AutogradLayer, v: Tensor, sign: float, phase: Any, cure: Cure) -> Tensor:
+        x = (v / (v.norm(dim=1, keepdim=True) + EPSILON)).detach()
+        for _ in range(layer.updates):
+            own = gradient(layer, x, sign)
+            self.gradients.append(own)
+            self.inputs = x[: cure.samples]
+            if self.other_gradients is None or self.other_inputs is None:
+                continue
+            if cure.samples:
+                other = gradient(layer, self.other_inputs, -sign)
+            else:
+                other = [torch.stack(same).mean(0) for same in zip(*self.other_gradients, strict=True)]
+            for parameter, g, c in zip(layer.parameters(), own, other, strict=True):
+                parameter.grad = (g + c) / 2
+            layer.optimisers[phase].step()
+        with torch.no_grad():
+            return torch.relu(layer.linear(x))
+
+
+def gradient(layer: AutogradLayer, x: Tensor, sign: float) -> list[Tensor]:
+    goodness = torch.relu(layer.linear(x)).square().mean(1)
+    loss = softplus(sign * (THRESHOLD - goodness), threshold=50).mean()
+    return list(torch.autograd.grad(loss, list(layer.parameters())))
+
+
+@pytest.mark.parametrize("cure", CURES, ids=str)
+@given(
+    rows=st.integers(4, 9),
+    widths=st.lists(st.integers(4, 8), min_size=2, max_size=4),
+    schedule=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    updates=st.integers(1, 2),
+    seed=st.integers(0, 2**31),
+)
+@settings(deadline=None, max_examples=25)
+def test_cured_hours_equal_autograd(
+    cure: Cure, rows: int, widths: list[int], schedule: tuple[int, int], updates: int, seed: int
+) -> None:
+    random = torch.Generator().manual_seed(seed)
+    phases = Schedule(positive=schedule[0], negative=schedule[1])
+    network = initial_network(
+        widths[0], widths[1:], ("positive", "negative"), classes=CLASSES, dtype=torch.float64, device=CPU,
+        generator=random, cure=cure,
+    )  # fmt: skip
+    plain = AutogradNetwork(widths, {"positive": RATE, "negative": RATE}, threshold=THRESHOLD, updates=updates).double()
+    plain.load((layer.weight, layer.bias) for layer in network.layers)
+    memories = [PlainMemory() for _ in network.layers]
+    at_first = [layer.parameters.clone() for layer in network.layers]
+    for hour in range(10):
+        phase = phase_of(phases, hour)
+        if hour and phase != phase_of(phases, hour - 1):
+            begin_phase(network)
+            for memory in memories:
+                memory.begin_phase()
+        images = torch.randn(rows, widths[0], generator=random, dtype=torch.float64)
+        data = Labelled(images, torch.randint(0, CLASSES, (rows,), generator=random), 2.5)
+        kinds = (data, None) if phase == "positive" else (None, data)
+        train_hour(network, *kinds, phase=phase, lr=RATE, threshold=THRESHOLD, updates=updates)
+
+        v = overlay(data, classes=CLASSES, out=torch.empty_like(images))
+        for memory, module in zip(memories, plain.layers, strict=True):
+            assert isinstance(module, AutogradLayer)
+            v = memory.learn(module, v, 1.0 if phase == "positive" else -1.0, phase, cure)
+
+        for layer, module, start in zip(network.layers, plain.layers, at_first, strict=True):
+            flat = torch.cat([p.detach().flatten() for p in module.parameters()])
+            torch.testing.assert_close(layer.parameters, flat, rtol=1e-6, atol=1e-9)
+            assert torch.equal(layer.parameters, start) == (hour < phases.positive)
+
+
+@dataclass
+class TinyData:
+    """A training set that fits in a test."""
+
+    images: Tensor
+    labels: Tensor
+    amplitude: float = 2.5
+    full_batches: bool = False
+
+    def __post_init__(self) -> None:
+        self.test_images, self.test_labels = self.images[:10], self.labels[:10]
+        self.validation_images, self.validation_labels = self.images[:0], self.labels[:0]
+        self.draw = STRATEGIES["label"].draw
+
+    def negatives(self, images: Tensor, labels: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return images, (labels + torch.randint(1, CLASSES, labels.shape, generator=generator)) % CLASSES
+
+
+def tiny(cure: Cure, epochs: int) -> tuple[RunConfig, TinyData]:
+    random = torch.Generator().manual_seed(5)
+    ref = DataRef(
+        name="tiny", source="file", fingerprint="0" * 64, features=9, classes=CLASSES, train=50, test=10,
+        largest_class=40.0, path="tiny.npz",
+    )  # fmt: skip
+    options = TrainOptions(pos_phase=3, neg_phase=2, batch_size=8, hidden=(6, 5), cure=cure, epochs=epochs)
+    data = TinyData(torch.randn(50, 9, generator=random), torch.randint(0, CLASSES, (50,), generator=random))
+    return resolve(options, ref, uses_masks=False), data
+
+
+@pytest.mark.parametrize("cure", CURES, ids=str)
+@pytest.mark.parametrize("stop", [0, 1, 2, 3])
+def test_a_cured_run_resumes_to_the_bit(cure: Cure, stop: int) -> None:
+    config, data = tiny(cure, epochs=5)
+    straight = initial_state(config, CPU)
+    list(train(config, data, straight))
+
+    state = initial_state(config, CPU)
+    list(train(config.model_copy(update={"epochs": stop}), data, state))
+    arrays = {name: array.copy() for name, array in state_arrays(state).items()}
+    state = restored_state(config, arrays, CPU)
+    list(train(config, data, state))
+
+    resumed = state_arrays(state)
+    for name, array in state_arrays(straight).items():
+        assert (array == resumed[name]).all(), name

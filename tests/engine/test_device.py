@@ -1,0 +1,79 @@
+"""What an hour may not do on any device: wait for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ffcli.config import Cure
+from ffcli.engine.labels import Labelled
+from ffcli.engine.network import begin_phase, evaluate, initial_network, train_hour
+from ffcli.records import Phase
+
+CPU = torch.device("cpu")
+
+
+class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the operations that read a device's number on the host, or bring the host's to the device."""
+
+    WAITING = ("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "lift_fresh", "_to_copy")
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        converts = name == "_to_copy" and (kwargs or {}).get("device") is None
+        if name in self.WAITING and not converts:
+            self.found[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_counter_counts() -> None:
+    with Waits() as waits:
+        torch.ones(3).sum().item()
+        bool(torch.ones(1) > 0)
+        torch.tensor([1.0, 2.0])
+    assert waits.found == {"_local_scalar_dense": 2, "lift_fresh": 1}
+
+
+@pytest.mark.parametrize("cure", ["none", "gradient-memory", "replay:4"])
+@pytest.mark.parametrize("kinds", ["separated", "wrong labels", "masks"])
+def test_an_hour_and_an_evaluation_never_wait(kinds: str, cure: str) -> None:
+    if kinds != "separated" and cure != "none":
+        return
+    phases: tuple[Phase, ...] = ("positive", "negative") if kinds == "separated" else ("joint",)
+    network = initial_network(
+        12, [7, 6], phases, classes=3, dtype=torch.float32, device=CPU, generator=torch.Generator().manual_seed(0),
+        cure=Cure.model_validate(cure),
+    )  # fmt: skip
+    images, labels = torch.rand(8, 12), torch.arange(8) % 3
+    awake = Labelled(images, labels, 2.0)
+    asleep = Labelled(torch.rand(8, 12) if kinds == "masks" else images, (labels + 1) % 3, 2.0)
+    with Waits() as waits:
+        for phase in phases * 2:
+            train_hour(
+                network, awake if phase != "negative" else None, asleep if phase != "positive" else None,
+                phase=phase, lr=0.01, threshold=1.5, updates=2,
+            )  # fmt: skip
+            if kinds == "separated":
+                begin_phase(network)
+        evaluate(network, awake, asleep.labels)
+    assert not waits.found
+
+
+def test_denormal_numbers_are_flushed_by_every_thread() -> None:
+    program = (
+        "import torch; from ffcli.engine.numerics import prepare\n"
+        "prepare(2)\n"
+        "small = torch.full((2_000_000,), 1e-20) * 1e-20\n"
+        "assert not small.view(torch.int32).any()"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,80 @@
+"""What a user's options resolve to, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ffcli.config import DataRef, RunConfig
+from ffcli.errors import BadOption
+from ffcli.options import options_of, parse_options, resolve
+from ffcli.store.database import open_store
+from ffcli.store.runs import list_runs
+
+DATA = DataRef(
+    name="mnist", source="full", fingerprint="0" * 64, features=784, classes=10, train=60_000, test=10_000,
+    largest_class=11.35,
+)  # fmt: skip
+STUDY = Path(__file__).parent.parent / "results" / "study.db"
+
+
+def config(**options: Any) -> RunConfig:
+    return resolve(parse_options(options), DATA, uses_masks=options.get("neg") == "masks")
+
+
+@pytest.mark.parametrize(
+    ("options", "lr"),
+    [
+        ({"lr": "auto"}, 0.05),
+        ({"lr": "auto", "pos_phase": 16, "neg_phase": 16}, 0.01),
+        ({"lr": "auto", "pos_phase": 1, "neg_phase": 128}, 0.00125),
+        ({"lr": "auto", "unseparated": True}, 0.05),
+        ({"pos_phase": 16, "neg_phase": 16}, 0.05),
+        ({"pos_phase": 16, "neg_phase": 16, "cure": "gradient-memory"}, 0.01),
+        ({"pos_phase": 16, "neg_phase": 16, "cure": "gradient-memory", "lr": 0.3}, 0.3),
+        ({"pos_phase": 16, "neg_phase": 16, "cure": "gradient-memory", "updates_per_batch": 4}, 0.0025),
+        ({"pos_phase": 16, "neg_phase": 16, "cure": "replay"}, 0.04),
+        ({"pos_phase": 4, "neg_phase": 4, "cure": "replay"}, 0.05),
+        ({"pos_phase": 4, "neg_phase": 4, "cure": "replay", "preset": "paper"}, 0.001),
+    ],
+)
+def test_the_automatic_rate_bounds_how_far_a_phase_moves_a_weight(options: dict[str, Any], lr: float) -> None:
+    assert config(**options).lr == pytest.approx(lr)
+
+
+@pytest.mark.parametrize("cure", ["none", "gradient-memory", "replay", "replay:7"])
+def test_a_config_gives_the_options_that_ask_for_it_again(cure: str) -> None:
+    first = config(cure=cure, neg="masks", pos_phase=4, neg_phase=2, seed=3, holdout=100)
+    again = options_of(first).model_dump(mode="json", exclude_none=True)
+    assert again["cure"] == ("replay:512" if cure == "replay" else cure)
+    assert config(**again) == first
+
+
+def test_every_cure_is_a_run_of_its_own() -> None:
+    cures = ("none", "gradient-memory", "replay:511", "replay:512")
+    keys = {config(cure=cure, lr=0.01).key for cure in cures}
+    assert len(keys) == len(cures)
+    assert config(cure="replay", lr=0.01).key == config(cure="replay:512", lr=0.01).key
+
+
+def test_stored_runs_without_a_cure_keep_their_keys() -> None:
+    with open_store(f"sqlite:///{STUDY}?mode=ro") as store:
+        runs = list_runs(store)
+    assert len(runs) == 52
+    assert all(run.config.key == run.key and not run.config.cure for run in runs)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"cure": "replay:513"}, "replay:512"),
+        ({"cure": "replay:0"}, "--cure"),
+        ({"cure": "gradient-memory", "unseparated": True}, "--unseparated"),
+        ({"cure": "replay:many"}, "replay:SAMPLES"),
+    ],
+)
+def test_a_cure_that_cannot_be_is_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadOption, match=words):
+        config(**options)
