@@ -168,6 +168,8 @@ class RunConfig(Frozen):
     precision: Precision
     device: Device
     cure: Cure = NO_CURE
+    warmup: int = Field(default=0, ge=0)
+    """Hours over which the rates rise, linearly, to what they are."""
     algorithm_version: int = ALGORITHM_VERSION
 
     def identity(self) -> dict[str, Any]:
@@ -175,8 +177,9 @@ class RunConfig(Frozen):
         return {
             "data": self.data.fingerprint,
             "schedule": [self.schedule.positive, self.schedule.negative],
-            # Absent without a cure, so that a plain run has the same key whether its program knew cures or not.
+            # Absent where there is none, so that a plain run has the same key whether its program knew them or not.
             **({"cure": str(self.cure)} if self.cure else {}),
+            **({"warmup": self.warmup} if self.warmup else {}),
             **self.model_dump(
                 mode="json",
                 include={

@@ -33,11 +33,16 @@ from ffcli.errors import BadOption, unknown
 
 Wanted = Literal["auto", "full", "sample"]
 AskedCount = Annotated[int, Field(ge=1, le=10**9)]
+AskedHours = Annotated[int, Field(ge=0, le=10**9)]
 AskedRate = Annotated[float, Field(ge=1e-12, allow_inf_nan=False)]  # no phase scales it to 0
 
 AUTO = "auto"
 DISPLACEMENT = {"none": 0.16, "gradient-memory": 0.16, "replay": 0.64}
 """How far `auto` lets Adam move a weight in one phase, by cure: rate x updates x hours. Measured, see docs/cures.md."""
+
+WARMUP = 256
+"""Hours of warm-up where `auto` chooses the rate: without any, the first phases kill units that no later one
+revives."""
 
 
 class TrainOptions(Frozen):
@@ -64,6 +69,13 @@ class TrainOptions(Frozen):
     holdout: int = Field(default=0, ge=0)
     precision: Precision = "float32"
     cure: Cure = NO_CURE
+    warmup: AskedHours | None = None
+    """None: 0, or `WARMUP` where the rate is automatic."""
+
+    @property
+    def automatic(self) -> bool:
+        """Whether `auto` chooses the rate."""
+        return self.lr == AUTO or (self.lr is None and bool(self.cure))
 
     @model_validator(mode="after")
     def _phases_or_none(self) -> TrainOptions:
@@ -112,6 +124,7 @@ def resolve(options: TrainOptions, data: DataRef, *, device: Device = "cpu", use
         precision=options.precision,
         device=device,
         cure=options.cure,
+        warmup=(WARMUP if options.automatic else 0) if options.warmup is None else options.warmup,
     )
     if data.classes > data.features:
         raise BadOption(
@@ -133,7 +146,7 @@ def resolve(options: TrainOptions, data: DataRef, *, device: Device = "cpu", use
 def _rate(options: TrainOptions, preset: Preset, updates: int) -> float:
     if isinstance(options.lr, float):
         return options.lr
-    if options.lr != AUTO and not options.cure:
+    if not options.automatic:
         return preset.lr
     longest = max(options.schedule.positive, options.schedule.negative)
     return min(preset.lr, DISPLACEMENT[options.cure.name] / (longest * updates)) if longest else preset.lr
@@ -209,7 +222,7 @@ def options_of(config: RunConfig) -> TrainOptions:
             name: getattr(config, name)
             for name in (
                 "epochs", "lr", "updates_per_batch", "batch_size", "threshold", "hidden", "seed", "holdout",
-                "precision", "cure",
+                "precision", "cure", "warmup",
             )
         },
     )  # fmt: skip

@@ -9,7 +9,8 @@ import pytest
 
 from ffcli.config import DataRef, RunConfig
 from ffcli.errors import BadOption
-from ffcli.options import options_of, parse_options, resolve
+from ffcli.engine.phases import learning_rate
+from ffcli.options import WARMUP, options_of, parse_options, resolve
 from ffcli.store.database import open_store
 from ffcli.store.runs import list_runs
 
@@ -44,9 +45,28 @@ def test_the_automatic_rate_bounds_how_far_a_phase_moves_a_weight(options: dict[
     assert config(**options).lr == pytest.approx(lr)
 
 
+@pytest.mark.parametrize(
+    ("options", "hours"),
+    [
+        ({}, 0),
+        ({"lr": "auto"}, WARMUP),
+        ({"cure": "replay"}, WARMUP),
+        ({"cure": "replay", "lr": 0.05}, 0),
+        ({"cure": "replay", "warmup": 0}, 0),
+        ({"warmup": 7}, 7),
+    ],
+)
+def test_an_automatic_rate_is_warmed_up(options: dict[str, Any], hours: int) -> None:
+    resolved = config(**options)
+    assert resolved.warmup == hours
+    rates = [learning_rate(resolved, "negative", hour) for hour in range(hours + 3)]
+    assert rates == sorted(rates) and rates[hours:] == [resolved.lr] * 3
+    assert not hours or rates[0] == pytest.approx(resolved.lr / hours)
+
+
 @pytest.mark.parametrize("cure", ["none", "gradient-memory", "replay", "replay:7"])
 def test_a_config_gives_the_options_that_ask_for_it_again(cure: str) -> None:
-    first = config(cure=cure, neg="masks", pos_phase=4, neg_phase=2, seed=3, holdout=100)
+    first = config(cure=cure, neg="masks", warmup=5, pos_phase=4, neg_phase=2, seed=3, holdout=100)
     again = options_of(first).model_dump(mode="json", exclude_none=True)
     assert again["cure"] == ("replay:512" if cure == "replay" else cure)
     assert config(**again) == first

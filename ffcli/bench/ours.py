@@ -32,7 +32,7 @@ def hours(config: RunConfig, awake: Labelled, asleep: Labelled) -> Contestant:
             awake if phase != "negative" else None,
             asleep if phase != "positive" else None,
             phase=phase,
-            lr=learning_rate(config, phase),
+            lr=learning_rate(config, phase, state.hour),
             threshold=config.threshold,
             updates=config.updates_per_batch,
         )

@@ -83,7 +83,7 @@ def first_update(config: RunConfig, items: Iterable[tuple[Tensor, int]]) -> Cont
 
 def plain_network(config: RunConfig) -> AutogradNetwork:
     """With the weights that the engine starts from."""
-    rates = {phase: learning_rate(config, phase) for phase in phases(config.schedule)}
+    rates = {phase: learning_rate(config, phase, 0) for phase in phases(config.schedule)}
     network = AutogradNetwork(
         (config.data.features, *config.hidden), rates, threshold=config.threshold, updates=config.updates_per_batch
     )

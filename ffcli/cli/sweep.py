@@ -39,6 +39,9 @@ def sweep(
     holdout: Annotated[str | None, option("Training images held out.", default="0", panel=HOW)] = None,
     precision: Annotated[str | None, option("float32, float64, bf16.", default="float32", panel=HOW)] = None,
     cure: Annotated[str | None, option("none, gradient-memory, replay:SAMPLES.", default="none", panel=HOW)] = None,
+    warmup: Annotated[
+        str | None, option("Hours over which the rate rises.", default="0; 256 with --lr auto", panel=HOW)
+    ] = None,
     eval_every: Annotated[int, option("Evaluate every so many epochs.", default="1", panel=HOW)] = 1,
     workers: Annotated[
         int | None, option("Workers.", env="FFCLI_WORKERS", default="one a core, or a GPU", panel=WHERE)
@@ -70,7 +73,7 @@ def sweep(
         "unseparated": unseparated, "seeds": seeds, "preset": preset, "epochs": epochs, "lr": lr,
         "lr_scaling": lr_scaling, "updates_per_batch": updates_per_batch, "batch_size": batch_size,
         "threshold": threshold, "hidden": hidden, "mask_blur": mask_blur, "holdout": holdout, "precision": precision,
-        "cure": cure,
+        "cure": cure, "warmup": warmup,
     }  # fmt: skip
     request = Request(
         eval_every=eval_every, device=device, threads=threads, tags=tuple(tag or ()), note=note, keep_state=keep_state

@@ -67,6 +67,9 @@ def train(
         str | None,
         option("What bridges the phases: none, gradient-memory, replay or replay:SAMPLES.", default="none", panel=HOW),
     ] = None,
+    warmup: Annotated[
+        int | None, option("Hours over which the rate rises.", default="0; 256 with --lr auto", panel=HOW)
+    ] = None,
     eval_every: Annotated[int, option("Evaluate every so many epochs.", default="1", panel=HOW)] = 1,
     config: Annotated[
         Path | None, option("Options from a file, as `ff show RUN --toml` prints them; flags go before.", panel=WHERE)
@@ -104,7 +107,7 @@ def train(
         "unseparated": unseparated, "preset": preset, "epochs": epochs, "lr": lr, "lr_scaling": lr_scaling,
         "batch_size": batch_size, "updates_per_batch": updates_per_batch, "threshold": threshold, "hidden": hidden,
         "mask_blur": mask_blur, "seed": seed, "holdout": holdout, "precision": precision,
-        "cure": cure,
+        "cure": cure, "warmup": warmup,
     }  # fmt: skip
     request = Request(
         eval_every=eval_every, device=device, threads=threads, name=name, tags=tuple(tag or ()), note=note,

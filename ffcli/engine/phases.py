@@ -18,5 +18,7 @@ def phases(schedule: Schedule) -> tuple[Phase, ...]:
     return ("positive", "negative") if schedule.separated else ("joint",)
 
 
-def learning_rate(config: RunConfig, phase: Phase) -> float:
-    return {"positive": config.lr_positive, "negative": config.lr_negative, "joint": config.lr}[phase]
+def learning_rate(config: RunConfig, phase: Phase, hour: int) -> float:
+    """The rate of `hour`, counted from 0: that of its phase, less during the warm-up."""
+    rate = {"positive": config.lr_positive, "negative": config.lr_negative, "joint": config.lr}[phase]
+    return rate * min(1.0, (hour + 1) / config.warmup) if config.warmup else rate

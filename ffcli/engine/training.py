@@ -121,7 +121,7 @@ def train_epoch(config: RunConfig, data: TrainingData, state: TrainingState, epo
                 awake if phase != "negative" else None,
                 asleep,
                 phase=phase,
-                lr=learning_rate(config, phase),
+                lr=learning_rate(config, phase, state.hour),
                 threshold=config.threshold,
                 updates=config.updates_per_batch,
             )

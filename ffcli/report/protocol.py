@@ -40,7 +40,7 @@ RULES: tuple[LrScaling, ...] = ("ratio", "none", "notebook")
 DEFAULT_PRESET = PRESETS["fast"]
 
 SHARED = (
-    "lr", "updates_per_batch", "batch_size", "threshold", "hidden", "holdout", "precision", "device", "cure",
+    "lr", "updates_per_batch", "batch_size", "threshold", "hidden", "holdout", "precision", "device", "cure", "warmup",
     "algorithm_version",
 )  # fmt: skip
 _shared = attrgetter(*SHARED)
@@ -64,6 +64,7 @@ class Protocol(BaseModel):
     precision: Precision = "float32"
     device: Device = "cpu"
     cure: Cure = NO_CURE
+    warmup: int = 0
     algorithm_version: int = ALGORITHM_VERSION
 
     @property
@@ -114,6 +115,7 @@ _WORDS: Mapping[str, Callable[[Any], str]] = {
     "precision": "{}".format,
     "device": "device {}".format,
     "cure": "{}".format,
+    "warmup": "warm-up of {} hours".format,
     "algorithm_version": "algorithm version {}".format,
 }
 

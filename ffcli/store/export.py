@@ -20,7 +20,7 @@ from ffcli.store.runs import Filters, chunks, list_runs
 
 _SETTINGS = (
     "preset", "lr", "lr_scaling", "lr_positive", "lr_negative", "updates_per_batch", "batch_size", "threshold",
-    "mask_blur", "holdout", "precision", "device", "cure", "algorithm_version",
+    "mask_blur", "holdout", "precision", "device", "cure", "warmup", "algorithm_version",
 )  # fmt: skip
 """Of the config, as they are."""
 
