@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ffcli.config import DataRef, RunConfig
-from ffcli.errors import BadOption
 from ffcli.engine.phases import learning_rate
+from ffcli.errors import BadOption
 from ffcli.options import WARMUP, options_of, parse_options, resolve
 from ffcli.store.database import open_store
 from ffcli.store.runs import list_runs
@@ -60,7 +61,8 @@ def test_an_automatic_rate_is_warmed_up(options: dict[str, Any], hours: int) -> 
     resolved = config(**options)
     assert resolved.warmup == hours
     rates = [learning_rate(resolved, "negative", hour) for hour in range(hours + 3)]
-    assert rates == sorted(rates) and rates[hours:] == [resolved.lr] * 3
+    assert rates == sorted(rates)
+    assert rates[hours:] == [resolved.lr] * 3
     assert not hours or rates[0] == pytest.approx(resolved.lr / hours)
 
 
@@ -79,8 +81,8 @@ def test_every_cure_is_a_run_of_its_own() -> None:
     assert config(cure="replay", lr=0.01).key == config(cure="replay:512", lr=0.01).key
 
 
-def test_stored_runs_without_a_cure_keep_their_keys() -> None:
-    with open_store(f"sqlite:///{STUDY}?mode=ro") as store:
+def test_stored_runs_without_a_cure_keep_their_keys(tmp_path: Path) -> None:
+    with open_store(shutil.copy(STUDY, tmp_path)) as store:
         runs = list_runs(store)
     assert len(runs) == 52
     assert all(run.config.key == run.key and not run.config.cure for run in runs)
