@@ -21,9 +21,8 @@ from ffcli.cli.bench_tables import (
     scaling_table,
 )
 from ffcli.cli.console import err, is_animated, message, out, print_json
+from ffcli.cli.pictures import check_picture
 from ffcli.errors import BadOption
-
-PICTURES = (".svg", ".png", ".pdf")
 
 
 def check_modes(modes: Mapping[str, bool], *, save: bool, plot: Path | None) -> None:
@@ -35,10 +34,8 @@ def check_modes(modes: Mapping[str, bool], *, save: bool, plot: Path | None) -> 
         raise BadOption(f"--save keeps what `ff bench` measures without {chosen[0]}: leave one of them out")
     if plot is not None and not modes["--scaling"]:
         raise BadOption("--plot draws what --scaling measures: give both")
-    if plot is not None and plot.suffix.lower() not in PICTURES:
-        raise BadOption(f"--plot {plot}: the name ends in {', '.join(PICTURES[:-1])} or {PICTURES[-1]}")
-    if plot is not None and not plot.absolute().parent.is_dir():
-        raise BadOption(f"--plot {plot}: there is no folder {plot.parent}")
+    if plot is not None:
+        check_picture("--plot", plot)
 
 
 def measure_and_show(

@@ -19,6 +19,7 @@ from ffcli.cli.db import db_app
 from ffcli.cli.delete import delete
 from ffcli.cli.export import export
 from ffcli.cli.list_runs import list_runs
+from ffcli.cli.plot import plot_app
 from ffcli.cli.prune import prune
 from ffcli.cli.report import report
 from ffcli.cli.show import show
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 for command in (train, sweep, list_runs, show, report, compare, export, delete, prune, bench):
     app.command()(command)
+app.add_typer(plot_app, name="plot")
 app.add_typer(data_app, name="data")
 app.add_typer(db_app, name="db")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal, NamedTuple
 
-from ffcli.config import Schedule
+from ffcli.config import RunConfig, Schedule
 from ffcli.records import Outcome
 from ffcli.report.protocol import Protocol
 
@@ -75,19 +75,28 @@ class Place(NamedTuple):
     schedule: tuple[int, int]
 
 
+def place_of(config: RunConfig) -> Place:
+    data, schedule = config.data, config.schedule
+    return Place(data.name, data.fingerprint, config.negatives, (schedule.positive, schedule.negative))
+
+
 def admitted_runs(protocol: Protocol, outcomes: Iterable[Outcome]) -> dict[Place, dict[str, Outcome]]:
-    """The protocol's runs by their place and key; of several under one key (one failed, say) the one that got on."""
-    places: dict[Place, dict[str, Outcome]] = defaultdict(dict)
+    """The protocol's runs by their place and key."""
+    places: dict[Place, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
-        config = outcome.run.config
-        if protocol.fits(config):
-            data, schedule = config.data, config.schedule
-            place = Place(data.name, data.fingerprint, config.negatives, (schedule.positive, schedule.negative))
-            runs = places[place]
-            rival = runs.get(outcome.run.key)
-            if rival is None or rival.reached <= outcome.reached:
-                runs[outcome.run.key] = outcome
-    return places
+        if protocol.fits(outcome.run.config):
+            places[place_of(outcome.run.config)].append(outcome)
+    return {place: by_key(runs) for place, runs in places.items()}
+
+
+def by_key(outcomes: Iterable[Outcome]) -> dict[str, Outcome]:
+    """Runs by their key; of several under one (one failed, say) the one that got on."""
+    runs: dict[str, Outcome] = {}
+    for outcome in outcomes:
+        rival = runs.get(outcome.run.key)
+        if rival is None or rival.reached <= outcome.reached:
+            runs[outcome.run.key] = outcome
+    return runs
 
 
 def reduce_runs(outcomes: Collection[Outcome], metric: Metric, epochs: int) -> Measured:

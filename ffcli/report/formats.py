@@ -86,12 +86,13 @@ def _csv_line(table: Table, number: int | str, row: Row, cell: Cell) -> tuple[ob
     return (
         number, table.protocol.label, table.protocol.data, table.metric, table.epochs,
         row.dataset, row.negatives, cell.schedule.positive, cell.schedule.negative,
-        _rounded(measured.mean), _rounded(measured.std), measured.runs, cell.published, _rounded(cell.difference),
+        rounded(measured.mean), rounded(measured.std), measured.runs, cell.published, rounded(cell.difference),
         "" if measured.learned is None else json.dumps(measured.learned),
     )  # fmt: skip
 
 
-def _rounded(value: float | None) -> float | None:
+def rounded(value: float | None) -> float | None:
+    """To six significant digits."""
     return None if value is None else float(f"{value:.6g}")
 
 
@@ -101,9 +102,9 @@ def as_markdown(tables: Iterable[Table]) -> str:
 
 def _markdown(table: Table) -> str:
     lines = [f"### {title(table)}", "", caption(table), ""]
-    lines.append(_pipes(["data", "negatives", *map(str, table.schedules)]))
-    lines.append(_pipes(["---", "---", *["---:"] * len(table.schedules)]))
-    lines += [_pipes([row.dataset, row.negatives, *map(_markdown_cell, row.cells)]) for row in table.rows]
+    lines.append(pipes(["data", "negatives", *map(str, table.schedules)]))
+    lines.append(pipes(["---", "---", *["---:"] * len(table.schedules)]))
+    lines += [pipes([row.dataset, row.negatives, *map(_markdown_cell, row.cells)]) for row in table.rows]
     if table.others:
         lines += ["", f"Also measured, in neither table: {also_measured(table)}"]
     if agreed := _agreement(table):
@@ -125,7 +126,8 @@ def _beside(cell: Cell) -> str:
     return f"({texts})" if texts else ""
 
 
-def _pipes(texts: Iterable[str]) -> str:
+def pipes(texts: Iterable[str]) -> str:
+    """A row of a Markdown table."""
     return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
 
 
@@ -139,22 +141,23 @@ def _latex(table: Table) -> str:
     lines = [
         r"\begin{table}",
         r"  \centering",
-        rf"  \caption{{{_escape(f'{TITLES[table.number]}. {caption(table)}.{below}')}}}",
+        rf"  \caption{{{escape(f'{TITLES[table.number]}. {caption(table)}.{below}')}}}",
         rf"  \begin{{tabular}}{{ll{'r' * len(table.schedules)}}}",
         r"    \toprule",
-        _ampersands(["data", "negatives", *map(str, table.schedules)]),
+        ampersands(["data", "negatives", *map(str, table.schedules)]),
         r"    \midrule",
-        *(_ampersands([row.dataset, row.negatives, *map(_markdown_cell, row.cells)]) for row in table.rows),
+        *(ampersands([row.dataset, row.negatives, *map(_markdown_cell, row.cells)]) for row in table.rows),
         r"    \bottomrule",
         r"  \end{tabular}",
-        *([rf"  \par {_escape(agreed)}"] if (agreed := _agreement(table)) else []),
+        *([rf"  \par {escape(agreed)}"] if (agreed := _agreement(table)) else []),
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _ampersands(texts: Iterable[str]) -> str:
-    return "    " + " & ".join(map(_escape, texts)) + r" \\"
+def ampersands(texts: Iterable[str]) -> str:
+    """A row of a LaTeX table."""
+    return "    " + " & ".join(map(escape, texts)) + r" \\"
 
 
 _LATEX = str.maketrans(
@@ -166,5 +169,6 @@ _LATEX = str.maketrans(
 )  # fmt: skip
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Text for LaTeX, and the signs that it has other names for."""
     return text.translate(_LATEX)

@@ -19,9 +19,9 @@ def plan(groups: Mapping[Signature, Sequence[RunSummary]], epochs: int | None = 
     """
     planned = []
     for shared, runs in groups.items():
-        for protocol in _protocols(shared, [run.config for run in runs]):
+        for protocol in protocols(shared, [run.config for run in runs]):
             planned.append((protocol, epochs or _horizon(protocol, [r for r in runs if protocol.fits(r.config)])))
-    return sorted(planned, key=lambda pair: _order(pair[0]))
+    return sorted(planned, key=lambda pair: order(pair[0]))
 
 
 def by_signature(runs: Iterable[RunSummary]) -> dict[Signature, list[RunSummary]]:
@@ -33,7 +33,8 @@ def by_signature(runs: Iterable[RunSummary]) -> dict[Signature, list[RunSummary]
     return groups
 
 
-def _protocols(shared: Signature, configs: Sequence[RunConfig]) -> list[Protocol]:
+def protocols(shared: Signature, configs: Sequence[RunConfig]) -> list[Protocol]:
+    """One with this signature for each scaling rule and blur that the runs show."""
     shown = {(rule, config.mask_blur) for config in configs if (rule := _first_rule(config)) is not None}
     blurs = {blur for _, blur in shown if blur is not None} or {Protocol().mask_blur}
     wanted = {(rule, b) for rule, blur in shown for b in (blurs if blur is None else {blur})}
@@ -51,7 +52,8 @@ def _horizon(protocol: Protocol, runs: Sequence[RunSummary]) -> int:
     return max((epochs for epochs in asked if epochs <= longest), default=longest or max(asked))
 
 
-def _order(protocol: Protocol) -> tuple[object, ...]:
+def order(protocol: Protocol) -> tuple[object, ...]:
+    """A sort key: full data first, then the presets."""
     presets = [preset.label for preset in PRESETS.values()]
     place = presets.index(protocol.preset.label) if protocol.preset else len(presets)
     return (protocol.data, place, len(protocol.differences()), protocol.label)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich import box
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
 from ffcli.report.cells import Cell, Measured, Row
 from ffcli.report.filling import sweep_command
+from ffcli.report.grids import aligned, fitting, joined, make_grid
 from ffcli.report.tables import Table
 from ffcli.report.words import (
     NOT_LEARNED,
@@ -35,8 +34,6 @@ from ffcli.wording import counted
 NEAR, FAR = 3, 10
 """Points of difference up to which a cell is green, and yellow; red beyond."""
 
-UNBOUNDED = 10_000
-
 
 def show(tables: Sequence[Table], console: Console) -> None:
     """Print the tables, each with its caption and the command that fills its next cell, and what the signs mean."""
@@ -44,7 +41,7 @@ def show(tables: Sequence[Table], console: Console) -> None:
     for table in tables:
         console.print(Text(title(table), "bold"))
         console.print(Text(caption(table), "italic"))
-        for grid in _layout(table, console):
+        for grid in fitting((layout(table) for layout in LAYOUTS), console):
             console.print(grid)
             console.print()
         below = [f"Also measured, in neither table: {also_measured(table)}"] if table.others else []
@@ -83,17 +80,8 @@ def _show_command(command: str | None, console: Console) -> None:
     console.print(Text(f"  {command}", "cyan"), soft_wrap=True)
 
 
-def _layout(table: Table, console: Console) -> list[Grid]:
-    options = console.options.update(width=UNBOUNDED)
-    for layout in (_across, _across_narrow, _down, _down_narrow, _lists):
-        grids = layout(table)
-        if all(Measurement.get(console, options, grid).maximum <= console.width for grid in grids):
-            break
-    return grids
-
-
 def _across(table: Table, inline: bool = True) -> list[Grid]:
-    grid = _grid(["", *map(str, table.schedules)], leading=1)
+    grid = make_grid(["", *map(str, table.schedules)], leading=1)
     for row in table.rows:
         grid.add_row(_name(row), *_stacks(row.cells, inline))
     return [grid]
@@ -104,7 +92,7 @@ def _across_narrow(table: Table) -> list[Grid]:
 
 
 def _down(table: Table, inline: bool = True) -> list[Grid]:
-    grid = _grid(["", *map(_name, table.rows)], leading=1)
+    grid = make_grid(["", *map(_name, table.rows)], leading=1)
     for schedule, *cells in zip(table.schedules, *(row.cells for row in table.rows), strict=True):
         grid.add_row(Text(str(schedule), "bold"), *_stacks(cells, inline))
     return [grid]
@@ -120,19 +108,10 @@ def _lists(table: Table) -> list[Grid]:
 
 def _list(row: Row) -> Grid:
     figures = any(map(published, row.cells))
-    grid = _grid([Text(f"{row.dataset} {row.negatives}"), "", *(["paper", ""] if figures else [])], leading=0)
+    grid = make_grid([Text(f"{row.dataset} {row.negatives}"), "", *(["paper", ""] if figures else [])], leading=0)
     for cell in row.cells:
-        beside = [_aligned(published(cell), "dim"), _difference(cell)] if figures else []
-        grid.add_row(str(cell.schedule), _words(_value(cell), _spread(cell)), *beside)
-    return grid
-
-
-def _grid(headings: Iterable[str | Text], *, leading: int) -> Grid:
-    grid = Grid(
-        box=box.SIMPLE_HEAD, leading=leading, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False, show_edge=False
-    )
-    for heading in headings:
-        grid.add_column(heading, overflow="fold")
+        beside = [aligned(published(cell), "dim"), _difference(cell)] if figures else []
+        grid.add_row(str(cell.schedule), joined(_value(cell), _spread(cell)), *beside)
     return grid
 
 
@@ -144,19 +123,15 @@ def _stacks(cells: Iterable[Cell], inline: bool) -> list[Text]:
     """The cells of one grid row, each with the lines that any of them has, so that figures stand beside figures."""
     stacks = []
     for cell in cells:
-        figures = _words(_aligned(published(cell), "dim"), _difference(cell))
-        measured = [_words(_value(cell), _spread(cell))] if inline else [_value(cell), _spread(cell)]
+        figures = joined(aligned(published(cell), "dim"), _difference(cell))
+        measured = [joined(_value(cell), _spread(cell))] if inline else [_value(cell), _spread(cell)]
         stacks.append([*measured, figures])
     used = [any(line.plain.strip() for line in lines) for lines in zip(*stacks, strict=True)]
     return [Text("\n").join(line for line, use in zip(lines, used, strict=True) if use) for lines in stacks]
 
 
-def _words(*texts: Text) -> Text:
-    return Text(" ").join(text for text in texts if text)
-
-
 def _value(cell: Cell) -> Text:
-    return _aligned(value(cell), "bold" if cell.measured.runs else "cyan" if cell.measured.short else "dim")
+    return aligned(value(cell), "bold" if cell.measured.runs else "cyan" if cell.measured.short else "dim")
 
 
 def _spread(cell: Cell) -> Text:
@@ -168,10 +143,7 @@ def _difference(cell: Cell) -> Text:
     return Text(difference(cell), "green" if distance <= NEAR else "yellow" if distance <= FAR else "red")
 
 
-def _aligned(number: str, style: str) -> Text:
-    """Left-justified, with the decimal points of two-digit numbers below each other."""
-    whole, point, decimals = number.partition(".")
-    return Text(f"{whole:>2}{point + decimals:<2}", style)
+LAYOUTS = (_across, _across_narrow, _down, _down_narrow, _lists)
 
 
 def _legend(cells: Sequence[Cell]) -> Text:

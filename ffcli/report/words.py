@@ -50,11 +50,16 @@ def caption(table: Table) -> str:
     """Protocol, data, metric, horizon, seeds and device in one line."""
     protocol = table.protocol
     metric = metric_words(table.metric, table.epochs, held_out=protocol.holdout > 0)
-    return " · ".join(filter(None, (protocol.label, DATA[protocol.data], metric, _seeds(table.seeds), protocol.device)))
+    return " · ".join(
+        filter(None, (protocol.label, DATA[protocol.data], metric, seeds_words(table.seeds), protocol.device))
+    )
 
 
-def metric_words(metric: Metric, horizon: int, *, held_out: bool) -> str:
+def metric_words(metric: Metric, horizon: int, *, shortest: int | None = None, held_out: bool) -> str:
+    """What the numbers are. With `shortest` the horizons of the cells are from there on."""
     epochs = counted(horizon, "epoch")
+    if shortest not in (None, horizon):
+        epochs = f"{shortest} to {epochs}"
     if metric == "final":
         return f"final test accuracy in % after {epochs}"
     if metric == "last5":
@@ -64,7 +69,8 @@ def metric_words(metric: Metric, horizon: int, *, held_out: bool) -> str:
     return f"best accuracy in % on the test set itself within {epochs}"
 
 
-def _seeds(seeds: Sequence[int]) -> str:
+def seeds_words(seeds: Sequence[int]) -> str:
+    """`seed 0`, `seeds 0-2`, `seeds 0, 2, 5`; empty without any."""
     if len(seeds) < 2:
         return f"seed {seeds[0]}" if seeds else ""
     if seeds[-1] - seeds[0] == len(seeds) - 1:
