@@ -38,7 +38,6 @@ def report(
     """Draw the paper's two tables from what was measured, one pair for each protocol; or the table of cures."""
     from functools import partial
 
-    from ffcli.cli.cures import read_cures
     from ffcli.cli.filters import stored_preset
     from ffcli.report.families import set_aside
     from ffcli.report.protocol import default_protocol, select
@@ -49,6 +48,8 @@ def report(
     preset = stored_preset(preset)
     format = "json" if as_json else format
     if table == "cures":
+        from ffcli.cli.cures import read_cures
+
         cures = read_cures(
             db, preset=preset, data=data, tag=tag, metric=metric, epochs=epochs, published=not no_published
         )

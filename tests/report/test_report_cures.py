@@ -195,6 +195,13 @@ def test_every_number_is_whole_at_every_width(width: int) -> None:
     assert "7,307,264 bytes" in " ".join(text.split())
 
 
+def test_narrow_terminals_get_other_layouts() -> None:
+    wide, stacked, list_of_cells = (shown(many(), width).splitlines() for width in (100, 70, 40))
+    assert any(line.count("91.7 ±0.0 ×3") == 2 for line in wide)  # noqa: RUF001
+    assert any(line.count("91.7") == 2 and "×3" not in line for line in stacked)  # noqa: RUF001
+    assert "mnist masks 128:128" in [line.strip() for line in list_of_cells]
+
+
 def test_without_cured_runs_a_command_makes_one() -> None:
     assert "ff train" in printed([])
     assert drawn(outcome()) == []
