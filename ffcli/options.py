@@ -143,13 +143,16 @@ def resolve(options: TrainOptions, data: DataRef, *, device: Device = "cpu", use
     return config
 
 
+def automatic_rate(most: float, schedule: Schedule, updates: int, cure: Cure) -> float:
+    """`most`, or less where one phase would move a weight further than the cure bears."""
+    longest = max(schedule.positive, schedule.negative)
+    return min(most, DISPLACEMENT[cure.name] / (longest * updates)) if longest else most
+
+
 def _rate(options: TrainOptions, preset: Preset, updates: int) -> float:
     if isinstance(options.lr, float):
         return options.lr
-    if not options.automatic:
-        return preset.lr
-    longest = max(options.schedule.positive, options.schedule.negative)
-    return min(preset.lr, DISPLACEMENT[options.cure.name] / (longest * updates)) if longest else preset.lr
+    return automatic_rate(preset.lr, options.schedule, updates, options.cure) if options.automatic else preset.lr
 
 
 _FORMS = {

@@ -37,6 +37,8 @@ class Memory:
     """Of the phase under way."""
     kept: Tensor
     """Of the other phase's last stretch."""
+    products: torch.dtype
+    """What matrix products are rounded to."""
     updates: int = 0
     """What `filling` was made from."""
     complete: bool = False
@@ -46,8 +48,8 @@ class Memory:
 class Method(NamedTuple):
     """One cure: functions of the same shape as any other's."""
 
-    empty: Callable[[Cure, Tensor, int, torch.dtype], Tensor]
-    """Cure, flat parameters, inputs of the layer, type of its inputs -> what a phase begins to fill."""
+    empty: Callable[[Cure, Tensor, int], Tensor]
+    """Cure, flat parameters, inputs of the layer -> what a phase begins to fill, in the parameters' type."""
     remember: Callable[[Memory, LayerInput, Tensor], None]
     """Takes in an update's inputs (rows, inputs) and its flat gradient."""
     recall: Callable[[Memory, Tensor, Tensor, float], Tensor]
@@ -63,7 +65,7 @@ def begin_phase(memory: Memory) -> None:
     memory.updates, memory.complete = 0, True
 
 
-def empty_sum(cure: Cure, parameters: Tensor, inputs: int, products: torch.dtype) -> Tensor:
+def empty_sum(cure: Cure, parameters: Tensor, inputs: int) -> Tensor:
     return torch.zeros_like(parameters)
 
 
@@ -82,8 +84,8 @@ def divide_sum(memory: Memory) -> None:
     memory.filling.div_(memory.updates)
 
 
-def empty_rows(cure: Cure, parameters: Tensor, inputs: int, products: torch.dtype) -> Tensor:
-    return parameters.new_zeros(cure.samples or 0, inputs, dtype=products)
+def empty_rows(cure: Cure, parameters: Tensor, inputs: int) -> Tensor:
+    return parameters.new_zeros(cure.samples or 0, inputs)
 
 
 def keep_rows(memory: Memory, inputs: LayerInput, gradient: Tensor) -> None:
@@ -97,9 +99,8 @@ def replayed_gradient(memory: Memory, parameters: Tensor, sign: Tensor, threshol
     units = len(parameters) // (inputs + 1)
     gradient = torch.empty_like(parameters)
     h = parameters.new_empty(rows, units)
-    loss_gradient(
-        Rows(memory.kept), *views(parameters, units), sign.expand(rows), threshold, h, *views(gradient, units)
-    )
+    x = Rows(memory.kept.to(memory.products))
+    loss_gradient(x, *views(parameters, units), sign.expand(rows), threshold, h, *views(gradient, units))
     return gradient
 
 
@@ -114,7 +115,7 @@ METHODS = {
 
 
 def make_memory(cure: Cure, parameters: Tensor, inputs: int, products: torch.dtype) -> Memory:
-    """The empty memory of a layer with these flat parameters and so many inputs, which come in type `products`."""
+    """The empty memory of a layer with these flat parameters and so many inputs."""
     method = METHODS[cure.name]
-    filling, kept = (method.empty(cure, parameters, inputs, products) for _ in range(2))
-    return Memory(method, filling, kept)
+    filling, kept = (method.empty(cure, parameters, inputs) for _ in range(2))
+    return Memory(method, filling, kept, products)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, geometric_mean, median
 
 from ffcli.config import Cure
 from ffcli.records import EpochMetrics, RunRecord, RunSummary
-from ffcli.report.cures import SAME_RATE, CureRow, CureTable
+from ffcli.report.cures import PLAIN, SAME_RATE, CureRow, CureTable
 from ffcli.report.protocol import Protocol
 
 Timed = Callable[[str], tuple[RunRecord, list[EpochMetrics]]]
@@ -40,7 +40,7 @@ class Cost:
 def costs(table: CureTable, timed: Timed) -> list[Cost]:
     """For each of the table's cures.
 
-    Compared are runs of one cell and rate on the same host, device and number of threads, by the median seconds of
+    Compared are runs of one cell on the same host, device and number of threads, by the median seconds of
     their epochs: of those without an evaluation, or where a pair has none, of those with one. The ratios of the cells
     give their geometric mean, those without an evaluation where there are any.
     """
@@ -62,22 +62,22 @@ def costs(table: CureTable, timed: Timed) -> list[Cost]:
 
 def kept_bytes(cure: Cure, features: int, protocol: Protocol) -> int:
     """`gradient-memory` keeps two vectors of each layer's parameters, `replay` its samples of two phases' inputs to
-    each layer, which bf16 rounds (see `ffcli.engine.cures`)."""
+    each layer (see `ffcli.engine.cures`)."""
     layers = list(pairwise((features, *protocol.hidden)))
+    size = 8 if protocol.precision == "float64" else 4
     if cure.samples is None:
-        size = 8 if protocol.precision == "float64" else 4
         return 2 * size * sum((inputs + 1) * units for inputs, units in layers)
-    size = {"bf16": 2, "float32": 4, "float64": 8}[protocol.precision]
     return 2 * size * cure.samples * sum(inputs for inputs, _ in layers)
 
 
-def _line(row: CureRow, name: str) -> Mapping[object, tuple[RunSummary, ...]]:
+def _line(row: CureRow, name: str) -> dict[object, tuple[RunSummary, ...]]:
     """Runs by schedule."""
     return {cell.schedule: cell.runs for line in row.lines if line.name == name for cell in line.cells if cell.runs}
 
 
 def _ratios(row: CureRow, cure: str, timed: Timed) -> list[tuple[float, bool]]:
-    plain = _line(row, SAME_RATE)
+    # At whatever rate: the time does not depend on it.
+    plain = _line(row, PLAIN) | _line(row, SAME_RATE)
     ratios = []
     for schedule, runs in _line(row, cure).items():
         if schedule in plain:

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ffcli.config import NO_CURE, Cure
 from ffcli.report.cure_costs import Cost
 from ffcli.report.cure_words import TITLE, caption, line_name, measured, notes, paper_line
-from ffcli.report.cures import PLAIN, CureCell, CureLine, CureRow, CureTable
+from ffcli.report.cures import PLAIN, SAME_RATE, CureCell, CureLine, CureRow, CureTable
 from ffcli.report.formats import ampersands, escape, pipes, rounded
 from ffcli.report.words import published, spread
 
@@ -66,7 +67,9 @@ def _json_cell(table: CureTable, line: CureLine, cell: CureCell) -> dict[str, An
 
 
 def _rate(table: CureTable, line: CureLine, cell: CureCell) -> float:
-    return table.family.protocol.lr if line.name == PLAIN else table.family.rate_at(cell.schedule)
+    if line.name == PLAIN:
+        return table.family.protocol.lr
+    return table.family.rate_at(cell.schedule, NO_CURE if line.name == SAME_RATE else Cure.model_validate(line.name))
 
 
 def as_csv(tables: Iterable[Costed]) -> str:

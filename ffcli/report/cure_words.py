@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from ffcli.config import AUTO
+from ffcli.config import NO_CURE, Cure
+from ffcli.options import AUTO
 from ffcli.report.cells import Cell
 from ffcli.report.cure_costs import Cost
 from ffcli.report.cures import PLAIN, SAME_RATE, CureCell, CureLine, CureRow, CureTable
@@ -56,8 +57,7 @@ def notes(table: CureTable, costs: Sequence[Cost]) -> list[str]:
     plain = [read for read in reads if read[1].name == PLAIN]
     found = []
     if table.family.rate == AUTO:
-        rates = (f"{table.family.rate_at(s):g} at {s}" for s in table.schedules if s.separated)
-        found.append(f"lr auto is {', '.join(rates)}")
+        found.append(f"lr auto is {'; '.join(_rates(table))}; it rises over {counted(table.family.warmup, 'hour')}")
     if len({cell.epochs for _, _, cell in cured}) > 1:
         found.append(f"Epochs of the cured runs and of the plain ones at their rate: {_epochs(cured)}")
     if plain and {cell.epochs for _, _, cell in plain} != {cell.epochs for _, _, cell in cured}:
@@ -65,6 +65,18 @@ def notes(table: CureTable, costs: Sequence[Cost]) -> list[str]:
     if short := [text for read in reads if (text := _short(table, *read))]:
         found.append(f"Not counted, for they are shorter: {'; '.join(short)}")
     return [*found, *map(_cost, costs)]
+
+
+def _rates(table: CureTable) -> Iterable[str]:
+    """`0.01 at 16:16 (plain, gradient-memory)`: cures by their rates, which most share."""
+    names: dict[tuple[float, ...], list[str]] = defaultdict(list)
+    separated = [schedule for schedule in table.schedules if schedule.separated]
+    for name in ["plain", *table.cures]:
+        cure = NO_CURE if name == "plain" else Cure.model_validate(name)
+        names[tuple(table.family.rate_at(schedule, cure) for schedule in separated)].append(name)
+    for rates, sharing in names.items():
+        at = ", ".join(f"{rate:g} at {schedule}" for rate, schedule in zip(rates, separated, strict=True))
+        yield f"{at} ({', '.join(sharing)})"
 
 
 def _reads(table: CureTable) -> list[tuple[CureRow, CureLine, CureCell]]:

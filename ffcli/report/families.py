@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ffcli.config import DISPLACEMENT, NO_CURE, PRESETS, Preset, RunConfig, Schedule
+from ffcli.config import NO_CURE, PRESETS, Cure, Preset, RunConfig, Schedule
+from ffcli.options import AUTO, WARMUP, automatic_rate
 from ffcli.records import RunSummary
 from ffcli.report.plan import order, protocols
 from ffcli.report.protocol import DEFAULT_PRESET, Protocol, Signature, signature
@@ -28,22 +29,26 @@ class Family:
     """Of the plain runs at the preset's rate."""
     rate: RateRule
 
-    def rate_at(self, schedule: Schedule) -> float:
-        """The rate of a cured run with these phases (see `ffcli.config.TrainOptions.lr`)."""
+    def rate_at(self, schedule: Schedule, cure: Cure) -> float:
+        """The rate of a run with these phases, plain or cured (see `ffcli.options.TrainOptions.lr`)."""
         if isinstance(self.rate, float):
             return self.rate
-        longest = max(schedule.positive, schedule.negative)
-        most = self.protocol.lr
-        return min(most, DISPLACEMENT / (longest * self.protocol.updates_per_batch)) if longest else most
+        return automatic_rate(self.protocol.lr, schedule, self.protocol.updates_per_batch, cure)
+
+    @property
+    def warmup(self) -> int:
+        """Hours of warm-up of its cured runs, and of the plain ones at their rate."""
+        return WARMUP if self.rate == AUTO else self.protocol.warmup
 
     def follows(self, config: RunConfig) -> bool:
         """Whether a run of this family's signature, plain or cured, was trained by its rule for the rate."""
         at_its_rate = self.protocol.model_copy(update={"lr": config.lr})
-        return config.lr == self.rate_at(config.schedule) and at_its_rate.fits(config)
+        rate = self.rate_at(config.schedule, config.cure)
+        return config.lr == rate and config.warmup == self.warmup and at_its_rate.fits(config)
 
     def is_at_presets_rate(self, config: RunConfig) -> bool:
         """Whether a run of this family's signature is a plain one of tables 1 and 2."""
-        return not config.cure and self.protocol.fits(config)
+        return not config.cure and config.warmup == self.protocol.warmup and self.protocol.fits(config)
 
 
 def families(runs: Iterable[RunSummary]) -> list[tuple[Family, list[RunSummary]]]:
@@ -85,8 +90,10 @@ def set_aside(runs: Sequence[RunSummary]) -> tuple[list[RunSummary], list[RunSum
 
 
 def _signature(config: RunConfig) -> Signature:
-    """With the preset's rate and no cure, whatever the run's are."""
-    return signature(config.model_copy(update={"lr": _preset(config.updates_per_batch).lr, "cure": NO_CURE}))
+    """With the preset's rate and no cure, whatever the run's are, and without an automatic rate's warm-up."""
+    warmup = 0 if config.warmup == WARMUP else config.warmup
+    plain = {"lr": _preset(config.updates_per_batch).lr, "cure": NO_CURE, "warmup": warmup}
+    return signature(config.model_copy(update=plain))
 
 
 def _preset(updates: int) -> Preset:

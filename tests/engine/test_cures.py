@@ -20,7 +20,7 @@ from ffcli.engine.labels import Labelled, overlay
 from ffcli.engine.network import begin_phase, initial_network, train_hour
 from ffcli.engine.phases import phase_of
 from ffcli.engine.training import initial_state, restored_state, state_arrays, train
-from ffcli.options import TrainOptions, resolve
+from ffcli.options import parse_options, resolve
 
 CPU = torch.device("cpu")
 THRESHOLD, RATE, CLASSES = 1.5, 0.02, 3
@@ -127,21 +127,24 @@ class TinyData:
         return images, (labels + torch.randint(1, CLASSES, labels.shape, generator=generator)) % CLASSES
 
 
-def tiny(cure: Cure, epochs: int) -> tuple[RunConfig, TinyData]:
+def tiny(cure: Cure, precision: str, epochs: int) -> tuple[RunConfig, TinyData]:
     random = torch.Generator().manual_seed(5)
     ref = DataRef(
         name="tiny", source="file", fingerprint="0" * 64, features=9, classes=CLASSES, train=50, test=10,
         largest_class=40.0, path="tiny.npz",
     )  # fmt: skip
-    options = TrainOptions(pos_phase=3, neg_phase=2, batch_size=8, hidden=(6, 5), cure=cure, epochs=epochs)
+    options = parse_options(
+        {"pos_phase": 3, "neg_phase": 2, "batch_size": 8, "hidden": (6, 5), "cure": cure, "precision": precision}
+    ).model_copy(update={"epochs": epochs})
     data = TinyData(torch.randn(50, 9, generator=random), torch.randint(0, CLASSES, (50,), generator=random))
     return resolve(options, ref, uses_masks=False), data
 
 
 @pytest.mark.parametrize("cure", CURES, ids=str)
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("stop", [0, 1, 2, 3])
-def test_a_cured_run_resumes_to_the_bit(cure: Cure, stop: int) -> None:
-    config, data = tiny(cure, epochs=5)
+def test_a_cured_run_resumes_to_the_bit(cure: Cure, stop: int, precision: str) -> None:
+    config, data = tiny(cure, precision, epochs=5)
     straight = initial_state(config, CPU)
     list(train(config, data, straight))
 

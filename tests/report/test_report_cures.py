@@ -48,8 +48,8 @@ def test_a_cure_stands_beside_plain_runs_at_the_presets_rate_and_at_its_own() ->
         outcome("16:16", 70.0, epochs=40, cure="replay:64", lr="auto"),
         outcome("64:64", 60.0, epochs=60, **GRADIENT),
         outcome("16:16", 30.0, epochs=20),
-        outcome("16:16", 35.0, epochs=40, lr=0.01),
-        outcome("16:16", 36.0, epochs=39, lr=0.01, seed=1),
+        outcome("16:16", 35.0, epochs=40, lr="auto"),
+        outcome("16:16", 36.0, epochs=39, lr="auto", seed=1),
         outcome("16:16", 99.0, epochs=40, lr=0.02),
         outcome("4:4", 99.0, epochs=40, lr=0.04),
         outcome("unseparated", 92.0),
@@ -94,7 +94,7 @@ def test_one_table_for_the_rule_and_one_for_each_other_rate() -> None:
     found = [(t.family.protocol.label, t.family.protocol.data, t.family.rate, len(t.schedules)) for t in drawn(*runs)]
     assert found == [
         ("fast@1", "full", "auto", 2),
-        ("fast@1", "full", 0.05, 2),
+        ("fast@1", "full", 0.05, 1),
         ("fast@1 with 100 images held out", "full", "auto", 1),
         ("paper@1", "full", "auto", 1),
         ("fast@1", "sample", "auto", 1),
@@ -134,9 +134,9 @@ def timed(times: dict[str, tuple[str, float, float | None]]) -> Timed:
 def test_the_time_is_compared_within_a_cell_on_one_host_and_like_with_like() -> None:
     runs = [
         outcome("16:16", **GRADIENT),
-        outcome("16:16", lr=0.01),
+        outcome("16:16", lr="auto"),
         outcome("64:64", **GRADIENT),
-        outcome("64:64", lr=0.0025),
+        outcome("64:64", lr="auto"),
     ]
     (table,) = drawn(*runs)
     ids = [o.run.id for o in runs]
@@ -156,7 +156,7 @@ def test_the_time_is_compared_within_a_cell_on_one_host_and_like_with_like() -> 
 
 def test_tables_1_and_2_are_left_all_but_cures_and_their_controls() -> None:
     cured = outcome("16:16", **GRADIENT)
-    control = outcome("16:16", lr=0.01, seed=5)
+    control = outcome("16:16", lr="auto", seed=5)
     study = [outcome("16:16", lr=0.02), outcome("1:1", lr=0.02)]
     at_preset = [outcome("1:1", **GRADIENT), outcome("1:1")]
     runs = [o.run for o in (cured, control, *study, *at_preset, outcome("16:16", cure="replay", lr=0.02))]
@@ -220,7 +220,7 @@ def test_other_programs_get_the_same_numbers() -> None:
     rows = list(csv.DictReader(io.StringIO(cure_formats.as_csv(tables))))
     assert len(rows) == sum(len(line["cells"]) for row in table["rows"] for line in row["lines"])
     replay = next(row for row in rows if (row["line"], row["pos_phase"]) == ("replay:512", "16"))
-    assert (replay["mean"], replay["lr"], replay["memory"], replay["time"]) == ("63.4", "0.01", "7307264", "1.25")
+    assert (replay["mean"], replay["lr"], replay["memory"], replay["time"]) == ("63.4", "0.04", "7307264", "1.25")
     markdown = cure_formats.as_markdown(tables)
     grid = [line for line in markdown.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in grid}) == 1
