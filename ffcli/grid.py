@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -12,6 +11,7 @@ from ffcli.config import Schedule
 from ffcli.errors import BadOption, unknown
 from ffcli.options import TrainOptions, parse_options, read_toml
 from ffcli.published import tables
+from ffcli.ranges import parse_ranges
 
 Options = dict[str, Any]
 
@@ -67,13 +67,10 @@ def split_list(option: str, text: str) -> list[str]:
 
 def seed_list(text: str) -> list[int]:
     """`0-4` or `0,2,5-7` -> the seeds. Raises BadOption."""
-    seeds: list[int] = []
-    for part in split_list("seeds", text):
-        found = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
-        if not found or (found[2] and int(found[2]) < int(found[1])):
-            raise BadOption(f"--seeds '{text}': give seeds such as 0-4 or 0,2,5")
-        seeds += range(int(found[1]), int(found[2] or found[1]) + 1)
-    return seeds
+    try:
+        return [seed for some in parse_ranges(text) for seed in some]
+    except ValueError as error:
+        raise BadOption(f"--seeds '{text}': give seeds such as 0-4 or 0,2,5") from error
 
 
 def read_grid(path: Path) -> tuple[dict[str, list[Any]], list[int], bool]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ffcli.config import RunConfig
 from ffcli.errors import ClaimLost, DamagedState, Diverged, FFError, Interrupted
-from ffcli.records import EpochMetrics
+from ffcli.records import EpochMetrics, HourTrace
 from ffcli.store import claims, runs, states
 from ffcli.store.claims import Claim
 from ffcli.store.database import Store
@@ -52,10 +52,11 @@ def saved_arrays(recording: Recording, notice: Callable[[str], None]) -> Arrays 
     return arrays if epoch < wanted or (epoch == wanted and _is_measured(recording, epoch)) else None
 
 
-def record_epoch(recording: Recording, metrics: EpochMetrics, arrays: Arrays) -> None:
-    """Commit the epoch under the claim, then save the state: whoever lost the claim writes neither."""
+def record_epoch(recording: Recording, metrics: EpochMetrics, arrays: Arrays, trace: Sequence[HourTrace] = ()) -> None:
+    """Commit the epoch, with what was traced in it, under the claim, then save the state: whoever lost the claim
+    writes neither."""
     store, claim = recording.store, recording.claim
-    claims.record_epoch(store, claim, metrics)
+    claims.record_epoch(store, claim, metrics, trace)
     path = states.state_path(store, claim.run_id)
     states.save(path, dict(arrays), {}, key=recording.config.key, epoch=metrics.epoch)
 

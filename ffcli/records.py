@@ -45,6 +45,28 @@ class EpochMetrics:
 
 
 @dataclass(frozen=True, slots=True)
+class HourTrace:
+    """One layer after one hour of a traced phase, seen on a fixed batch of both kinds of data (`engine.tracing`). None
+    where there is no finite number."""
+
+    hour: int
+    """Hours trained: the first hour of a run ends at 1."""
+    phase: int
+    """Counted from 1 across the run; the odd ones are awake."""
+    layer: int
+    """Counted from 1."""
+    goodness_positive: float | None
+    goodness_negative: float | None
+    drift: float | None
+    """Norm of what the phase has changed of the layer's parameters so far."""
+    cosine: float | None
+    """Between the gradients of the positive and of the negative loss; None where one of them is 0, as in a dead
+    layer."""
+    dead_units: float | None
+    """Share (0 to 1) of units with no activity on the positive batch."""
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """Where a stretch of a run was trained."""
 

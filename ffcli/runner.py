@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from ffcli import recording as record
 from ffcli.config import RunConfig
+from ffcli.engine.phases import phase_hours
 from ffcli.errors import Diverged
+from ffcli.ranges import named
 from ffcli.recording import Recording
 from ffcli.records import EpochMetrics, RunRecord, best_accuracy
-from ffcli.store import claims, runs
+from ffcli.store import claims, runs, traces
 from ffcli.store.database import Store
 from ffcli.store.liveness import this_process
 
@@ -33,6 +35,8 @@ class Request:
     name: str | None = None
     tags: tuple[str, ...] = ()
     note: str | None = None
+    trace: tuple[int, ...] = ()
+    """Phases, counted from 1, to trace hour by hour."""
     keep_state: bool = False
     force: bool = False
 
@@ -69,6 +73,7 @@ def run(config: RunConfig, request: Request, store: Store, data_folder: Path, wa
     Raises Diverged (also where the stored run did), RunBusy, ClaimLost, Interrupted, and what data and store raise.
     """
     if not request.force and (known := look_up(store, config)):
+        _tell_untraced(store, known.run.id, config, request, known.epochs[-1].hour, watcher)
         return known
 
     from ffcli.trainer import load_data, make_stretch
@@ -76,14 +81,31 @@ def run(config: RunConfig, request: Request, store: Store, data_folder: Path, wa
     data = load_data(config, device=request.device, threads=request.threads, data_folder=data_folder)
     recording = claim(config, request, store)
     with record.ending(recording), record.heartbeats(lambda: [recording]):
-        stretch = make_stretch(config, data, record.saved_arrays(recording, watcher.notice))
+        stretch = make_stretch(config, data, record.saved_arrays(recording, watcher.notice), request.trace)
+        _tell_untraced(store, recording.claim.run_id, config, request, stretch.state.hour, watcher)
         claims.add_provenance(store, recording.claim, stretch.provenance)
         watcher.begins(config, recording.claim.run_id, stretch.state)
         for metrics in stretch.epochs(eval_every=request.eval_every):
-            record.record_epoch(recording, metrics, stretch.arrays())
+            record.record_epoch(recording, metrics, stretch.arrays(), stretch.trace())
             watcher.epoch_ended(metrics)
         record.finish(recording, stretch.arrays(), keep_state=request.keep_state)
     return replace(_read(store, runs.get(store, recording.claim.run_id), config), cached=False)
+
+
+def _tell_untraced(
+    store: Store, run_id: str, config: RunConfig, request: Request, hours: int, watcher: Watcher
+) -> None:
+    """Say which of the phases to trace the run's first `hours` hours went through without being traced."""
+    if not request.trace:
+        return
+    known = traces.traced(store, run_id)
+    wanted = {phase: phase_hours(config.schedule, phase) for phase in request.trace}
+    missed = [phase for phase, of in wanted.items() if any(hour + 1 not in known for hour in of if hour < hours)]
+    if missed:
+        watcher.notice(
+            f"run {run_id[:7]} was trained without a trace of its {named('phase', missed)}: --force trains it anew,"
+            " with a trace"
+        )
 
 
 def claim(config: RunConfig, request: Request, store: Store) -> Recording:

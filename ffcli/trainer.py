@@ -5,8 +5,9 @@ The runner calls it in its own process, a sweep's workers in theirs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from ffcli.data import datasets
 from ffcli.data.tensors import TrainingTensors, training_tensors
 from ffcli.devices import check_device
 from ffcli.engine.numerics import prepare
+from ffcli.engine.tracing import Tracer, make_tracer, observe, taken, tracer_arrays
 from ffcli.engine.training import TrainingState, initial_state, restored_state, state_arrays, train
 from ffcli.provenance import provenance
-from ffcli.records import EpochMetrics, Provenance
+from ffcli.records import EpochMetrics, HourTrace, Provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +32,21 @@ class Stretch:
     data: TrainingTensors
     state: TrainingState
     provenance: Provenance
+    tracer: Tracer | None = None
 
     def epochs(self, *, eval_every: int) -> Iterator[EpochMetrics]:
         """Train; each epoch's metrics as it ends."""
-        for metrics, _ in train(self.config, self.data, self.state, eval_every=eval_every):
+        look = partial(observe, self.tracer) if self.tracer else None
+        for metrics, _ in train(self.config, self.data, self.state, eval_every=eval_every, observe=look):
             yield metrics
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The state as it stands now. On the CPU these are views: copy or write them before training on."""
-        return state_arrays(self.state)
+        return state_arrays(self.state) | (tracer_arrays(self.tracer) if self.tracer else {})
+
+    def trace(self) -> list[HourTrace]:
+        """What was traced since the last call."""
+        return taken(self.tracer) if self.tracer else []
 
 
 def load_data(config: RunConfig, *, device: str, threads: int | None, data_folder: Path) -> TrainingTensors:
@@ -47,8 +55,15 @@ def load_data(config: RunConfig, *, device: str, threads: int | None, data_folde
     return training_tensors(datasets.load(config.data, data_folder), config, check_device(device))
 
 
-def make_stretch(config: RunConfig, data: TrainingTensors, saved: Mapping[str, NDArray[Any]] | None) -> Stretch:
-    """From a saved state, or from the beginning. Raises DamagedState where the saved one does not fit."""
+def make_stretch(
+    config: RunConfig,
+    data: TrainingTensors,
+    saved: Mapping[str, NDArray[Any]] | None,
+    trace: Collection[int] = (),
+) -> Stretch:
+    """From a saved state, or from the beginning; `trace` names phases (from 1). Raises DamagedState where the saved
+    one does not fit."""
     device = data.images.device
     state = restored_state(config, dict(saved), device) if saved else initial_state(config, device)
-    return Stretch(config, data, state, provenance(device, state.epoch))
+    tracer = make_tracer(config, data, state, trace, saved) if trace else None
+    return Stretch(config, data, state, provenance(device, state.epoch), tracer)

@@ -52,7 +52,7 @@ def draw_cures(file: Path, db: str | None, *, json: bool, **chosen: Unpack[Chose
     """Draw the first table with balanced phases. Raises BadOption where there is none, or `file` is no picture."""
     from ffcli.report.cure_plot import lengths, save_plot
 
-    check_picture("--out", file)
+    check_picture("--output", file)
     tables = [(table, costs) for table, costs in read_cures(db, **chosen) if lengths(table)]
     if not tables:
         raise BadOption(f"no cured runs with balanced phases here: `{START}` makes one")

@@ -1,4 +1,4 @@
-"""Files that pictures are drawn into."""
+"""The files that a picture may be drawn into."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ PICTURES = (".svg", ".png", ".pdf")
 
 
 def check_picture(option: str, file: Path) -> None:
-    """Raise BadOption where the file that `option` named has no picture's suffix, or its folder is not there."""
+    """Raise BadOption where no picture can be drawn into the file that `option` names."""
     if file.suffix.lower() not in PICTURES:
         raise BadOption(f"{option} {file}: the name ends in {', '.join(PICTURES[:-1])} or {PICTURES[-1]}")
+    if file.is_dir():
+        raise BadOption(f"{option} {file} is a folder: give the name of a file")
     if not file.absolute().parent.is_dir():
         raise BadOption(f"{option} {file}: there is no folder {file.parent}")

@@ -25,19 +25,25 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show a run: its config, where it was trained, every epoch, and which layer died when."""
+    from dataclasses import asdict
+
     from ffcli.cli.console import out, print_json
     from ffcli.cli.training import toml_of
+    from ffcli.ranges import named
     from ffcli.records import epoch_json, run_json
-    from ffcli.store import runs
+    from ffcli.store import runs, traces
     from ffcli.store.database import open_to_read
 
     with open_to_read(db) as store:
         found = runs.get(store, run)
         epochs = runs.epochs(store, found.id)
+        trace = traces.trace_of(store, found.id)
     if toml:
         typer.echo(toml_of(found.config), nl=False)
     elif json:
-        print_json(run_json(found) | {"epochs": [epoch_json(e) for e in epochs]})
+        print_json(
+            run_json(found) | {"epochs": [epoch_json(e) for e in epochs], "trace": [asdict(hour) for hour in trace]}
+        )
     else:
         console = out()
         for line in summary(found):
@@ -46,6 +52,9 @@ def show(
             console.print(epoch_table(epochs, width=console.width))
         for line in deaths(epochs):
             console.print(line)
+        if trace:
+            phases = named("phase", {hour.phase for hour in trace})
+            console.print(f"trace of {phases}: `ff plot trace {found.id[:7]}`")
 
 
 def summary(run: RunRecord) -> list[str]:

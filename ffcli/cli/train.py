@@ -85,6 +85,9 @@ def train(
     name: Annotated[str | None, option("A name for the run.", panel=WHERE)] = None,
     tag: Annotated[list[str] | None, option("A tag; may be repeated.", panel=WHERE)] = None,
     note: Annotated[str | None, option("A note.", panel=WHERE)] = None,
+    trace: Annotated[
+        str | None, option("Phases to trace hour by hour, such as 1-4,37; see `ff plot trace`.", panel=WHERE)
+    ] = None,
     keep_state: Annotated[
         bool, option("Keep the full state, so that more epochs continue.", "--keep-state", panel=WHERE)
     ] = False,
@@ -113,7 +116,7 @@ def train(
         eval_every=eval_every, device=device, threads=threads, name=name, tags=tuple(tag or ()), note=note,
         keep_state=keep_state, force=force,
     )  # fmt: skip
-    plan = resolve_train(asked, request, config_file=config, balanced=balanced, data_dir=data_dir)
+    plan = resolve_train(asked, request, config_file=config, balanced=balanced, trace=trace, data_dir=data_dir)
     if dry_run:
         show_plan(plan, db=db, json=json)
     else:

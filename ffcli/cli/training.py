@@ -12,13 +12,16 @@ from ffcli.config import RunConfig
 from ffcli.data import datasets
 from ffcli.data.negatives import STRATEGIES
 from ffcli.devices import choose_device, device_kind
+from ffcli.engine.phases import phase_number
 from ffcli.errors import BadOption, Diverged, unknown
 from ffcli.estimate import seconds_left
 from ffcli.options import options_of, parse_options, read_toml, resolve
+from ffcli.ranges import named, parse_ranges
 from ffcli.records import config_json, epoch_json, run_json
 from ffcli.runner import Answer, Request, is_answered, run
 from ffcli.store import runs
 from ffcli.store.database import Store, open_store
+from ffcli.store.traces import traced
 from ffcli.wording import counted
 
 LOCK_TIMEOUT = 60.0
@@ -43,9 +46,16 @@ class Plan:
 
 
 def resolve_train(
-    asked: Asked, request: Request, *, config_file: Path | None, balanced: bool, data_dir: Path | None
+    asked: Asked,
+    request: Request,
+    *,
+    config_file: Path | None,
+    balanced: bool,
+    trace: str | None,
+    data_dir: Path | None,
 ) -> Plan:
-    """The flags over the file over the defaults, closed against the data; and the device that `auto` is here."""
+    """The flags over the file over the defaults, closed against the data; the device that `auto` is here; and the
+    phases to trace."""
     options = parse_options(merge(asked, _read_config(config_file), balanced))
     if options.neg not in STRATEGIES:
         raise BadOption(unknown("negatives", options.neg, STRATEGIES))
@@ -57,7 +67,8 @@ def resolve_train(
     ref = datasets.locate(options.dataset, wanted=options.data, folder=folder, notify=message)
     uses_masks = STRATEGIES[options.neg].masks
     config = resolve(options, ref, device=device_kind(device), uses_masks=uses_masks)
-    return Plan(config, replace(request, device=device), folder)
+    traced = traced_phases(trace, config) if trace is not None else ()
+    return Plan(config, replace(request, device=device, trace=traced), folder)
 
 
 def train_and_show(plan: Plan, *, db: str | None, json: bool, quiet: bool) -> None:
@@ -132,6 +143,24 @@ def merge(asked: Asked, file: Asked, balanced: bool) -> Asked:
     return file | flags
 
 
+def traced_phases(text: str, config: RunConfig) -> tuple[int, ...]:
+    """`1-4,37` -> the phases. Raises BadOption where the run has no such phase."""
+    from ffcli.cli.live import hours_an_epoch
+
+    if not config.schedule.separated:
+        raise BadOption("--trace follows phases, and unseparated hours have none: leave out --trace, or --unseparated")
+    last = phase_number(config.schedule, config.epochs * hours_an_epoch(config) - 1)
+    try:
+        ranges = parse_ranges(text)
+    except ValueError as error:
+        raise BadOption(f"--trace '{text}': give phases, counted from 1, such as 1-4,37") from error
+    if min(asked.start for asked in ranges) < 1 or max(asked.stop for asked in ranges) > last + 1:
+        raise BadOption(
+            f"--trace '{text}': {counted(config.epochs, 'epoch')} of {config.schedule} have phases 1 to {last}"
+        )
+    return tuple(sorted({phase for asked in ranges for phase in asked}))
+
+
 def answer_json(answer: Answer, config: RunConfig) -> dict[str, Any]:
     """`ff train --json`: the run, read at the epochs that were asked for."""
     return run_json(answer.run) | {
@@ -161,6 +190,8 @@ def show_answer(store: Store, answer: Answer, config: RunConfig) -> None:
         console.print(f"run {short}, from the store: trained {answer.run.started.astimezone():%Y-%m-%d %H:%M}")
     else:
         console.print(f"run {short}, {duration(sum(e.seconds for e in answer.epochs))} of training: `ff show {short}`")
+    if phases := set(traced(store, answer.run.id).values()):
+        console.print(f"trace of {named('phase', phases)}: `ff plot trace {short}`")
     if answer.run.status not in ("completed", "running"):
         console.print(f"(the stored run goes further and is {status_text(answer.run.status)})")
 

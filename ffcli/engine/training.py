@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -79,8 +79,17 @@ class TrainingState:
     hour: int = 0
 
 
+Observer = Callable[[TrainingState], None]
+"""Looks at the state after an hour, and leaves it as it is."""
+
+
 def train(
-    config: RunConfig, data: TrainingData, state: TrainingState, *, eval_every: int = 1
+    config: RunConfig,
+    data: TrainingData,
+    state: TrainingState,
+    *,
+    eval_every: int = 1,
+    observe: Observer | None = None,
 ) -> Iterator[tuple[EpochMetrics, TrainingState]]:
     """Train from where `state` stands up to `config.epochs`; yields epoch 0 (untrained) too where it starts there.
 
@@ -91,13 +100,15 @@ def train(
         yield _measure(config, data, state, losses=(None, None), started=time.perf_counter()), state
     for epoch in range(state.epoch + 1, config.epochs + 1):
         started = time.perf_counter()
-        losses = train_epoch(config, data, state, epoch)
+        losses = train_epoch(config, data, state, epoch, observe=observe)
         due = epoch % eval_every == 0 or epoch == config.epochs
         metrics = _measure(config, data, state, losses=losses, started=started, evaluated=due)
         yield metrics, state
 
 
-def train_epoch(config: RunConfig, data: TrainingData, state: TrainingState, epoch: int) -> Losses:
+def train_epoch(
+    config: RunConfig, data: TrainingData, state: TrainingState, epoch: int, *, observe: Observer | None = None
+) -> Losses:
     """Train every batch once. Returns the mean losses by kind, positive first; None for a kind that did not occur."""
     device = data.images.device
     shuffling = stream(config.seed, "shuffle", epoch, device)
@@ -128,6 +139,8 @@ def train_epoch(config: RunConfig, data: TrainingData, state: TrainingState, epo
         )
         hours[phase] += 1
         state.hour += 1
+        if observe:
+            observe(state)
     state.epoch = epoch
     total = torch.stack(losses).sum(0)
     _check_finite(total, state)

@@ -7,7 +7,7 @@
     states.py      weights and states as files    runs.py       looking up, listing, deleting
     maintenance.py check, backup, prune           outcomes.py   what `ff report` reads
     merge.py       taking in another database     export.py     runs and epochs as CSV and JSON
-    benchmarks.py  what `ff bench --save` keeps
+    traces.py      phases, hour by hour           benchmarks.py what `ff bench --save` keeps
 
 No row and no session leaves this package: what does is a record of `ffcli.records`.
 """

@@ -18,11 +18,12 @@ from sqlalchemy.orm import Session
 
 from ffcli.config import RunConfig
 from ffcli.errors import ClaimLost, RunBusy
-from ffcli.records import EpochMetrics, Provenance
+from ffcli.records import EpochMetrics, HourTrace, Provenance
 from ffcli.store.database import Store, writing
 from ffcli.store.liveness import Owner, abandoned, utc_now
 from ffcli.store.mapping import config_columns, epoch_row
 from ffcli.store.tables import IS_CURRENT, Epoch, Run
+from ffcli.store.traces import write_trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +82,16 @@ def heartbeat(store: Store, claim: Claim) -> None:
         _update(session, claim)
 
 
-def record_epoch(store: Store, claim: Claim, metrics: EpochMetrics) -> None:
-    """Commit an epoch, and with it the run's accuracies, seconds and heartbeat. An epoch recorded before is replaced.
+def record_epoch(store: Store, claim: Claim, metrics: EpochMetrics, trace: Sequence[HourTrace] = ()) -> None:
+    """Commit an epoch, and with it what was traced in it and the run's accuracies, seconds and heartbeat. An epoch or
+    a traced hour recorded before is replaced.
 
     Raises ClaimLost, and then nothing is written.
     """
     with writing(store) as session:
         _update(session, claim)
         session.merge(epoch_row(claim.run_id, metrics))
+        write_trace(session, claim.run_id, trace)
         aggregate(session, claim.run_id)
 
 

@@ -1,7 +1,8 @@
 """Runs with all their epochs as text, piece by piece: ten thousand runs take no more memory than their records.
 
 CSV is tidy: one row an epoch, with what identifies its run in every row; a run without epochs has none. Numbers read
-back as they were; a field is empty where there is none. JSON has the names of `ff show --json`.
+back as they were; a field is empty where there is none. JSON has the names of `ff show --json`;
+traces, which have a row an hour and layer, are in JSON alone.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 from ffcli.records import EpochMetrics, RunRecord, epoch_json, run_json
 from ffcli.store.database import Store, reading
 from ffcli.store.mapping import epochs_by_run
 from ffcli.store.runs import Filters, chunks, list_runs
+from ffcli.store.traces import traces_by_run
 
 _SETTINGS = (
     "preset", "lr", "lr_scaling", "lr_positive", "lr_negative", "updates_per_batch", "batch_size", "threshold",
@@ -34,7 +37,7 @@ def as_csv(store: Store, filters: Filters) -> Iterator[str]:
     by_layer = [f"{name}_{layer}" for name in _BY_LAYER for layer in range(1, layers + 1)]
     plain = [name for name in EpochMetrics.__slots__ if name not in (*_BY_LAYER, "seconds")]
     yield _lines([[*_RUN_COLUMNS, *plain, *by_layer, "seconds"]])
-    for run, epochs in _with_epochs(store, records):
+    for run, epochs in _with(store, records, epochs_by_run):
         of_run = _run_values(run)
         yield _lines(
             [
@@ -48,22 +51,23 @@ def as_csv(store: Store, filters: Filters) -> Iterator[str]:
 
 
 def as_json(store: Store, filters: Filters) -> Iterator[str]:
-    """A list of runs, each with its epochs, a run a line. Numbers that are not finite become null."""
+    """A list of runs, each with its epochs and its trace, a run a line. Numbers that are not finite become null."""
     before = "[\n"
-    for run, epochs in _with_epochs(store, list_runs(store, filters)):
+    for run, epochs, trace in _with(store, list_runs(store, filters), epochs_by_run, traces_by_run):
         epochs_json = [{name: _finite(value) for name, value in epoch_json(e).items()} for e in epochs]
-        yield before + json.dumps(run_json(run) | {"epochs": epochs_json})
+        yield before + json.dumps(run_json(run) | {"epochs": epochs_json, "trace": [asdict(hour) for hour in trace]})
         before = ",\n"
     yield "[]\n" if before == "[\n" else "\n]\n"
 
 
-def _with_epochs(store: Store, records: list[RunRecord]) -> Iterator[tuple[RunRecord, list[EpochMetrics]]]:
-    """Each chunk is a transaction of its own: whoever reads slowly holds no snapshot of the database."""
+def _with(store: Store, records: list[RunRecord], *read: Callable[..., dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
+    """Each run with what each reader finds of it. A chunk is a transaction of its own: whoever reads slowly holds no
+    snapshot of the database."""
     by_id = {run.id: run for run in records}
     for ids in chunks(by_id):
         with reading(store) as session:
-            epochs = epochs_by_run(session, ids)
-        yield from ((by_id[id], epochs[id]) for id in ids)
+            found = [of_runs(session, ids) for of_runs in read]
+        yield from ((by_id[id], *(by_run[id] for by_run in found)) for id in ids)
 
 
 _RUN_COLUMNS = (

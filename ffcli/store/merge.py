@@ -1,4 +1,4 @@
-"""Taking in a colleague's database: runs, epochs, states and weights. Nothing that either side has is lost.
+"""Taking in a colleague's database: runs, epochs, traces, states and weights. Nothing that either side has is lost.
 
 Of two runs under one key the one with more epochs is the current one (on a tie ours), the other is superseded. A run
 that both databases have, since they were merged before, is one run with the epochs of both: its key decides the
@@ -30,6 +30,7 @@ from ffcli.store.migrate import HEAD, look, refuse_newer, revisions
 from ffcli.store.runs import SHORT
 from ffcli.store.sqlite import copy_database, is_writable, translated
 from ffcli.store.tables import Epoch, Run
+from ffcli.store.traces import take_trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Merged:
     taken: int
     """Runs that were not here."""
     extended: int
-    """Runs that were here and gained epochs, or figures of epochs."""
+    """Runs that were here and gained epochs, figures of epochs, or traced hours."""
     already_here: int
     """Runs that were here with all that they have there."""
     left_out: int
@@ -153,6 +154,7 @@ def _insert(session: Session, source: Session, run: RunRecord, status: Status, c
     rows = source.execute(select(Epoch.__table__).where(Epoch.run_id == run.id))
     if epochs := [row._asdict() for row in rows]:
         session.execute(insert(Epoch), epochs)
+    take_trace(session, source, run.id)
     counts["taken"] += 1
     counts["epochs"] += len(epochs)
     counts["superseded"] += status == "superseded" != run.status
@@ -161,8 +163,8 @@ def _insert(session: Session, source: Session, run: RunRecord, status: Status, c
 def _extend(
     session: Session, source: Session, run: RunRecord, mine: RunRecord, status: Status, counts: Counter[str]
 ) -> None:
-    """Add the epochs, and the figures of epochs, that are missing here; the longer one says how it ended, and where
-    it was trained."""
+    """Add the epochs, figures of epochs and traced hours that are missing here; the longer one says how it ended, and
+    where it was trained."""
     known = {epoch.epoch: epoch for epoch in epochs_by_run(session, [run.id])[run.id]}
     gained = [epoch for epoch in epochs_by_run(source, [run.id])[run.id] if _adds(known.get(epoch.epoch), epoch)]
     for epoch in gained:
@@ -180,7 +182,8 @@ def _extend(
         session.execute(update(Run).where(Run.id == run.id).values(**values))
     if gained:
         aggregate(session, run.id)
-    counts["extended" if gained else "already_here"] += 1
+    traced = take_trace(session, source, run.id)
+    counts["extended" if gained or traced else "already_here"] += 1
     counts["epochs"] += sum(epoch.epoch not in known for epoch in gained)
 
 

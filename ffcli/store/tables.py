@@ -1,4 +1,5 @@
-"""The models: a run is one trajectory, with one row for each of its epochs; a benchmark is one of `ff bench`.
+"""The models: a run is one trajectory, with a row for each of its epochs, and one for each layer after each hour that
+was traced; a benchmark is one of `ff bench`.
 
 `migrations/` makes their tables.
 """
@@ -152,6 +153,20 @@ class Epoch(Base):
     goodness_negative: Mapped[list[float] | None] = mapped_column(JSON)
     dead_units: Mapped[list[float] | None] = mapped_column(JSON)
     seconds: Mapped[float]
+
+
+class Trace(Base):
+    __tablename__ = "trace"
+
+    run_id: Mapped[str] = mapped_column(String(32), ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
+    hour: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    layer: Mapped[int] = mapped_column(primary_key=True)
+    phase: Mapped[int] = mapped_column(BigInteger)
+    goodness_positive: Mapped[float | None]
+    goodness_negative: Mapped[float | None]
+    drift: Mapped[float | None]
+    cosine: Mapped[float | None]
+    dead_units: Mapped[float | None]
 
 
 class Benchmark(Base):

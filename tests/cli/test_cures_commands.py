@@ -61,7 +61,7 @@ def test_tables_1_and_2_only_say_where_cured_runs_are_shown(trained: Inside) -> 
 
 @pytest.mark.parametrize(("name", "begins"), [("a.png", b"\x89PNG"), ("a.svg", b"<?xml")])
 def test_the_picture_is_drawn(trained: Inside, tmp_path: Path, name: str, begins: bytes) -> None:
-    found = trained.json("plot", "cures", "--out", str(tmp_path / name))
+    found = trained.json("plot", "cures", "--output", str(tmp_path / name))
     assert (tmp_path / name).read_bytes().startswith(begins)
     assert found["file"] == str(tmp_path / name)
     assert found["table"]["table"] == "cures"
@@ -69,6 +69,6 @@ def test_the_picture_is_drawn(trained: Inside, tmp_path: Path, name: str, begins
 
 def test_what_cannot_be_drawn_is_refused_in_a_line(inside: Inside, tmp_path: Path) -> None:
     inside("train", *CELL)
-    assert "the name ends in" in inside.refused("plot", "cures", "--out", "a.gif")
-    assert "no folder" in inside.refused("plot", "cures", "--out", str(tmp_path / "none" / "a.png"))
-    assert "no cured runs" in inside.refused("plot", "cures", "--out", str(tmp_path / "a.png"))
+    assert "the name ends in" in inside.refused("plot", "cures", "--output", "a.gif")
+    assert "no folder" in inside.refused("plot", "cures", "--output", str(tmp_path / "none" / "a.png"))
+    assert "no cured runs" in inside.refused("plot", "cures", "--output", str(tmp_path / "a.png"))

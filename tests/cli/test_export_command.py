@@ -129,7 +129,9 @@ def test_json_has_the_names_of_show(database: Path) -> None:
     shown = json.loads(result.stdout)
     with open_store(database) as store:
         stored = [(r, runs.epochs(store, r.id)) for r in runs.list_runs(store, Filters(sort="oldest"))]
-    expected = [run_json(record) | {"epochs": [epoch_json(e) for e in epochs]} for record, epochs in stored]
+    expected = [
+        run_json(record) | {"epochs": [epoch_json(e) for e in epochs], "trace": []} for record, epochs in stored
+    ]
     assert shown == json.loads(json.dumps(expected))
     everything = json.loads(run("--json", "--all", db=database).stdout)
     assert everything[0]["epochs"][1]["goodness_positive"] == [None, 0.5]

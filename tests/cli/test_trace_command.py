@@ -1,0 +1,82 @@
+"""`ff train --trace` and `ff plot trace`, as a user has them."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ff import FF, SMALL
+
+if TYPE_CHECKING:
+    from inside import Inside
+
+pytest_plugins = ["inside"]
+
+ASKED = ("train", *SMALL, "--balanced", "--pos-phase", "8", "--epochs", "3")
+"""An epoch has 20 hours: phase 3 reaches from the first into the second."""
+
+
+def hours(trace: list[dict[str, Any]]) -> list[int]:
+    return [row["hour"] for row in trace if row["layer"] == 1]
+
+
+def test_a_traced_run_is_stored_shown_and_drawn(ff: FF) -> None:
+    plain = ff.json(*ASKED)
+    done = ff(*ASKED, "--trace", "1-2,4")
+    assert "was trained without a trace of its phases 1-2,4: --force trains it anew" in done.stderr
+    assert "trace of" not in done.stdout
+    assert "no trace: `ff train`" in ff("plot", "trace", plain["id"], code=2).stderr
+
+    done = ff(*ASKED, "--trace", "1-2,4", "--force", "--keep-state")
+    (run,) = ff.json("list-runs")
+    assert run["key"] == plain["key"]
+    assert run["final_accuracy"] == plain["final_accuracy"]
+    assert f"trace of phases 1-2,4: `ff plot trace {run['id'][:7]}`" in done.stdout
+    assert "without a trace" not in done.stderr
+
+    picture = ff.folder / "night.png"
+    shown = ff("plot", "trace", run["id"][:7], "--output", str(picture))
+    assert shown.stdout == f"{picture}: phases 1-2,4, 24 hours of run {run['id'][:7]}\n"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    drawn = ff.json("plot", "trace", run["id"], "-o", str(ff.folder / "night.svg"))
+    assert "</svg>" in (ff.folder / "night.svg").read_text()
+    assert hours(drawn["trace"]) == [*range(1, 17), *range(25, 33)]
+    assert drawn["trace"] == ff.json("show", run["id"])["trace"] == ff.json("export")[0]["trace"]
+
+    # Phases 5 and 7 were not asked for while they were trained; phase 9 comes with more epochs.
+    longer = ff(*ASKED[:-1], "5", "--trace", "1,5,7,9")
+    assert "without a trace of its phases 5,7:" in longer.stderr
+    assert "trace of phases 1-2,4,9:" in longer.stdout
+
+
+def test_a_killed_run_is_traced_on_to_the_same_numbers(ff: FF, tmp_path: Path) -> None:
+    asked = (*ASKED[:-1], "20", "--trace", "1-50")
+    with ff.started(*asked) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if line.startswith("epoch  3/"))
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+    continued = ff(*asked)
+    assert "continued after epoch" in continued.stderr
+    assert "without a trace" not in continued.stderr
+    (run,) = ff.json("list-runs")
+    whole = FF(tmp_path / "straight", ff.data)
+    whole.folder.mkdir()
+    whole(*asked)
+    (straight,) = whole.json("list-runs")
+    trace = ff.json("show", run["id"])["trace"]
+    assert hours(trace) == list(range(1, 401))
+    assert trace == whole.json("show", straight["id"])["trace"]
+
+
+def test_what_cannot_be_traced_is_named(inside: Inside, tmp_path: Path) -> None:
+    for wrong in ("3-2", "1,", "half"):
+        assert f"--trace '{wrong}': give phases" in inside.refused(*ASKED, "--trace", wrong)
+    for wrong in ("0", "1-9", "1-999999999999"):
+        assert f"--trace '{wrong}': 3 epochs of 8:8 have phases 1 to 8" in inside.refused(*ASKED, "--trace", wrong)
+    assert "leave out --trace" in inside.refused("train", *SMALL, "--unseparated", "--trace", "1")
+    inside(*ASKED, "--trace", "1")
+    (run,) = inside.json("list-runs")
+    for name, words in (("a.doc", ".svg, .png or .pdf"), ("none/a.svg", "no folder")):
+        assert words in inside.refused("plot", "trace", run["id"], "-o", str(tmp_path / name))

@@ -1,0 +1,191 @@
+"""A trace only looks, is what plain autograd finds, and goes on where a run does."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from ffcli.config import DataRef, RunConfig
+from ffcli.data.negatives import wrong_labels
+from ffcli.engine.goodness import EPSILON
+from ffcli.engine.labels import Labelled, overlay
+from ffcli.engine.phases import phase_hours, phase_number, phase_of
+from ffcli.engine.tracing import make_tracer, observe, taken, tracer_arrays
+from ffcli.engine.training import TrainingState, initial_state, restored_state, state_arrays, stream, train
+from ffcli.options import TrainOptions, resolve
+from ffcli.records import HourTrace
+
+CPU = torch.device("cpu")
+CLASSES, FEATURES, ROWS, BATCH = 3, 12, 50, 8
+
+
+@dataclass(frozen=True)
+class Data:
+    """Random images as the engine takes them."""
+
+    images: Tensor
+    labels: Tensor
+    amplitude: float = 2.5
+    full_batches: bool = False
+
+    @property
+    def test_images(self) -> Tensor:
+        return self.images
+
+    @property
+    def test_labels(self) -> Tensor:
+        return self.labels
+
+    @property
+    def validation_images(self) -> Tensor:
+        return self.images[:0]
+
+    @property
+    def validation_labels(self) -> Tensor:
+        return self.labels[:0]
+
+    @staticmethod
+    def negatives(images: Tensor, labels: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return images, wrong_labels(labels, CLASSES, generator=generator)
+
+
+@pytest.fixture
+def data() -> Data:
+    random = torch.Generator().manual_seed(1)
+    images = torch.randn(ROWS, FEATURES, generator=random, dtype=torch.float64)
+    return Data(images, torch.randint(0, CLASSES, (ROWS,), generator=random))
+
+
+def make_config(**options: object) -> RunConfig:
+    ref = DataRef(
+        name="random", source="file", fingerprint="f", features=FEATURES, classes=CLASSES, train=ROWS, test=ROWS,
+        largest_class=40.0,
+    )  # fmt: skip
+    asked = {"pos_phase": 5, "neg_phase": 3, "epochs": 3, "hidden": (9, 6), "batch_size": BATCH, "precision": "float64"}
+    return resolve(TrainOptions.model_validate(asked | options), ref, uses_masks=False)
+
+
+def run(config: RunConfig, data: Data, state: TrainingState, phases: Collection[int]) -> list[HourTrace]:
+    """Train to the end, traced; the trace."""
+    tracer = make_tracer(config, data, state, phases)
+    for _ in train(config, data, state, observe=partial(observe, tracer)):
+        pass
+    return taken(tracer)
+
+
+@pytest.mark.parametrize(
+    ("precision", "cure"),
+    [("float64", "none"), ("bf16", "none"), ("float32", "gradient-memory"), ("float32", "replay:4")],
+)
+def test_a_traced_run_has_the_bits_of_an_untraced_one(data: Data, precision: str, cure: str) -> None:
+    if precision != "float64":
+        data = Data(data.images.float(), data.labels)
+    config = make_config(precision=precision, cure=cure, lr=0.05)
+    plain, traced = initial_state(config, CPU), initial_state(config, CPU)
+    for _ in train(config, data, plain):
+        pass
+    trace = run(config, data, traced, {1, 2, 4})
+    expected, found = state_arrays(plain), state_arrays(traced)
+    assert expected.keys() == found.keys()
+    assert all((expected[name] == found[name]).all() for name in expected)
+    assert [(row.hour, row.layer) for row in trace] == [
+        (hour, layer) for hour in (1, 2, 3, 4, 5, 6, 7, 8, 14, 15, 16) for layer in (1, 2)
+    ]
+    assert [row.phase for row in trace[::2]] == [1] * 5 + [2] * 3 + [4] * 3
+
+
+def test_a_trace_is_what_autograd_finds(data: Data) -> None:
+    config = make_config(lr=0.05)
+    state, found = initial_state(config, CPU), []
+    tracer = make_tracer(config, data, state, {2, 3})
+    began: list[Tensor] = []
+
+    def look(now: TrainingState) -> None:
+        observe(tracer, now)
+        if 5 < now.hour <= 13:
+            found.extend(by_autograd(config, data, now, began))
+        if now.hour in (5, 8):  # phase 2 comes next, or phase 3
+            began[:] = [layer.parameters.clone() for layer in now.network.layers]
+
+    for _ in train(config, data, state, observe=look):
+        pass
+    trace = taken(tracer)
+    assert len(trace) == len(found) == 16
+    names = ("goodness_positive", "goodness_negative", "drift", "cosine", "dead_units")
+    for row, expected in zip(trace, found, strict=True):
+        assert tuple(getattr(row, name) for name in names) == pytest.approx(expected, rel=1e-9)
+    assert len({row.cosine for row in trace}) == 16
+
+
+def by_autograd(config: RunConfig, data: Data, state: TrainingState, began: list[Tensor]) -> list[tuple[float, ...]]:
+    """The same, by layer, in plain torch."""
+    images, labels = data.images[:BATCH], data.labels[:BATCH]
+    wrong = wrong_labels(labels, CLASSES, generator=stream(config.seed, "trace", 0, CPU))
+    kinds = [
+        overlay(Labelled(images, shown, 2.5), classes=CLASSES, out=torch.empty_like(images))
+        for shown in (labels, wrong)
+    ]
+    found = []
+    for layer, before in zip(state.network.layers, began, strict=True):
+        goodness: list[float] = []
+        gradients: list[Tensor] = []
+        for kind, sign in enumerate((1, -1)):
+            weight, bias = (p.clone().requires_grad_() for p in (layer.weight, layer.bias))
+            v = kinds[kind]
+            h = torch.relu(v / (v.norm(dim=1, keepdim=True) + EPSILON) @ weight.t() + bias)
+            g = h.pow(2).mean(1)
+            both = torch.autograd.grad(softplus(sign * (config.threshold - g)).mean(), (weight, bias))
+            gradients.append(torch.cat([gradient.flatten() for gradient in both]))
+            goodness.append(float(g.mean().detach()))
+            kinds[kind] = h.detach()
+        dead = float((kinds[0].sum(0) == 0).double().mean())
+        drift = float((layer.parameters - before).norm())
+        positive, negative = gradients
+        cosine = float(torch.cosine_similarity(positive, negative, dim=0, eps=1e-300))
+        found.append((*goodness, drift, cosine, dead))
+    return found
+
+
+def test_a_phase_that_is_under_way_is_traced_on_only_from_its_beginning(data: Data) -> None:
+    """Phase 2 reaches from the first epoch into the second."""
+    config = make_config(lr=0.05)
+    whole = run(config, data, initial_state(config, CPU), {2, 3})
+
+    first = make_config(lr=0.05, epochs=1)
+    state = initial_state(first, CPU)
+    tracer = make_tracer(first, data, state, {2, 3})
+    for _ in train(first, data, state, observe=partial(observe, tracer)):
+        pass
+    parts, saved = taken(tracer), state_arrays(state) | tracer_arrays(tracer)
+    saved = {name: array.copy() for name, array in saved.items()}
+    assert [row.hour for row in parts[::2]] == [6, 7]
+
+    for known, rest in ((saved, whole[4:]), (state_arrays(state), whole[6:])):
+        again = restored_state(config, saved, CPU)
+        tracer = make_tracer(config, data, again, {2, 3}, known)
+        for _ in train(config, data, again, observe=partial(observe, tracer)):
+            pass
+        assert taken(tracer) == rest
+
+
+def test_a_dead_layer_has_no_cosine(data: Data) -> None:
+    config = make_config(epochs=1)
+    state = initial_state(config, CPU)
+    state.network.layers[1].parameters.fill_(-1)
+    dead = [row for row in run(config, data, state, {1}) if row.layer == 2]
+    assert {(row.cosine, row.goodness_positive, row.drift, row.dead_units) for row in dead} == {(None, 0, 0, 1)}
+
+
+def test_phases_are_counted_from_1() -> None:
+    schedule = make_config().schedule
+    for hour in range(50):
+        number = phase_number(schedule, hour)
+        assert hour in phase_hours(schedule, number)
+        assert phase_of(schedule, hour) == ("positive" if number % 2 else "negative")
+    assert [phase_hours(schedule, n) for n in (1, 2, 3)] == [range(5), range(5, 8), range(8, 13)]
