@@ -20,6 +20,12 @@ from ff import FF
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def denormal_numbers() -> None:
+    """A training in this process flushes them from then on; what draws floats of all sizes needs them."""
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture(scope="session")
 def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the sample is prepared once for all tests."""
