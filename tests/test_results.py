@@ -7,9 +7,11 @@ import shutil
 import sys
 from pathlib import Path
 
+import pytest
+
 from ffcli.published import tables
 from ffcli.store.database import open_store
-from ffcli.store.runs import epochs, list_runs
+from ffcli.store.runs import Filters, epochs, list_runs
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -39,7 +41,22 @@ def test_the_study_is_whole_and_its_csv_says_the_same(tmp_path: Path) -> None:
     assert exported == stored
 
 
-def test_the_results_name_no_path_of_the_machine_that_made_them() -> None:
-    strings = (ROOT / "results" / "study.db").read_bytes()
+def test_the_page_on_cures_has_the_table_of_its_runs(tmp_path: Path) -> None:
+    database = Path(shutil.copy(ROOT / "results" / "cures.db", tmp_path))
+    page = (ROOT / "docs" / "cures.md").read_text(encoding="utf-8")
+    assert written(page) == study_tables(database, "cures")
+
+    with open_store(database) as store:
+        runs = list_runs(store, Filters(tag="cures"))
+        stored = {(run.id, e.epoch): e.accuracy for run in runs for e in epochs(store, run.id) if e.accuracy}
+    assert {run.status for run in runs} == {"completed"}
+    with (ROOT / "results" / "cures.csv").open(newline="", encoding="utf-8") as file:
+        exported = {(row["id"], int(row["epoch"])): row["accuracy"] for row in csv.DictReader(file)}
+    assert {place: float(text) for place, text in exported.items() if text} == stored
+
+
+@pytest.mark.parametrize("name", ["study.db", "cures.db"])
+def test_the_results_name_no_path_of_the_machine_that_made_them(name: str) -> None:
+    strings = (ROOT / "results" / name).read_bytes()
     assert b"/home/" not in strings
     assert b"/tmp/" not in strings

@@ -1,6 +1,7 @@
-"""Write the study's tables into the README, between its markers, as `ff report --format markdown` draws them.
+"""Write measured tables into a page, between its markers, as `ff report --format markdown` draws them.
 
 python tools/write_study.py results/study.db README.md
+python tools/write_study.py results/cures.db docs/cures.md --table cures
 """
 
 from __future__ import annotations
@@ -13,26 +14,27 @@ from pathlib import Path
 BEGIN, END = "<!-- study: written by tools/write_study.py -->", "<!-- end of study -->"
 
 
-def study_tables(database: Path) -> str:
-    """Both tables with the published figures, in Markdown."""
-    command = [sys.executable, "-m", "ffcli", "report", "--db", str(database), "--format", "markdown"]
+def study_tables(database: Path, table: str = "all") -> str:
+    """What `ff report --table` draws, with the published figures, in Markdown."""
+    command = [sys.executable, "-m", "ffcli", "report", "--db", str(database), "--table", table, "--format", "markdown"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def written(readme: str) -> str:
-    """What the README says between the markers."""
-    return readme.partition(BEGIN)[2].partition(END)[0].strip()
+def written(page: str) -> str:
+    """What the page says between the markers."""
+    return page.partition(BEGIN)[2].partition(END)[0].strip()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("database", type=Path)
-    parser.add_argument("readme", type=Path)
+    parser.add_argument("page", type=Path)
+    parser.add_argument("--table", default="all", help="as `ff report` takes it")
     arguments = parser.parse_args()
-    before, _, rest = arguments.readme.read_text(encoding="utf-8").partition(BEGIN)
+    before, _, rest = arguments.page.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
-    text = f"{before}{BEGIN}\n\n{study_tables(arguments.database)}\n\n{END}{after}"
-    arguments.readme.write_text(text, encoding="utf-8")
+    text = f"{before}{BEGIN}\n\n{study_tables(arguments.database, arguments.table)}\n\n{END}{after}"
+    arguments.page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

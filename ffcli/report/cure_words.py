@@ -86,7 +86,7 @@ def _reads(table: CureTable) -> list[tuple[CureRow, CureLine, CureCell]]:
 def _epochs(reads: Reads) -> str:
     """`20 at 1:1; 100 at 16:16, 64:64`: a column's where its rows agree, else each row's."""
     columns: dict[str, set[int | None]] = defaultdict(set)
-    reads = list(reads)
+    reads = sorted(reads, key=lambda read: (read[2].schedule.positive, read[2].schedule.negative))
     for _, _, cell in reads:
         columns[str(cell.schedule)].add(cell.epochs)
     if len({epochs for all_of in columns.values() for epochs in all_of}) == 1:
