@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -36,7 +36,7 @@ AskedCount = Annotated[int, Field(ge=1, le=10**9)]
 AskedHours = Annotated[int, Field(ge=0, le=10**9)]
 AskedRate = Annotated[float, Field(ge=1e-12, allow_inf_nan=False)]  # no phase scales it to 0
 
-AUTO = "auto"
+AUTO: Final = "auto"
 DISPLACEMENT = {"none": 0.16, "gradient-memory": 0.16, "replay": 0.64}
 """How far `auto` lets Adam move a weight in one phase, by cure: rate x updates x hours. Measured, see docs/cures.md."""
 

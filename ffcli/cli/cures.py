@@ -9,6 +9,7 @@ from typing import TypedDict, Unpack
 from ffcli.cli.console import message, out, print_json
 from ffcli.cli.pictures import check_picture
 from ffcli.errors import BadOption
+from ffcli.records import EpochMetrics, RunRecord
 from ffcli.report.cells import Metric
 from ffcli.report.cure_costs import Cost, costs
 from ffcli.report.cure_formats import as_json
@@ -16,7 +17,8 @@ from ffcli.report.cure_words import START, caption
 from ffcli.report.cures import CureTable, draw
 from ffcli.report.protocol import DataKind, select
 from ffcli.store import runs as stored
-from ffcli.store.database import open_to_read
+from ffcli.store import traces
+from ffcli.store.database import Store, open_to_read
 from ffcli.store.outcomes import outcomes, summaries
 from ffcli.wording import counted
 
@@ -45,7 +47,18 @@ def read_cures(db: str | None, **chosen: Unpack[Chosen]) -> list[tuple[CureTable
             epochs=chosen["epochs"],
             published=chosen["published"],
         )
-        return [(table, costs(table, lambda id: (stored.get(store, id), stored.epochs(store, id)))) for table in tables]
+        return [(table, costs(table, partial(_timed, store))) for table in tables]
+
+
+def _timed(store: Store, id: str) -> tuple[RunRecord, list[EpochMetrics]]:
+    """A run and its epochs but the traced ones, which take longer."""
+    traced = {row.hour for row in traces.trace_of(store, id)}
+    before, own = 0, []
+    for epoch in stored.epochs(store, id):
+        if traced.isdisjoint(range(before + 1, epoch.hour + 1)):
+            own.append(epoch)
+        before = epoch.hour
+    return stored.get(store, id), own
 
 
 def draw_cures(file: Path, db: str | None, *, json: bool, **chosen: Unpack[Chosen]) -> None:

@@ -8,8 +8,8 @@ every update of the phase steps along
 
     gradient-memory   c = the mean of the other phase's gradients over its last stretch: a control variate
                       (SCAFFOLD, arXiv 1910.06378). It keeps no data, but two vectors of the parameters' size.
-    replay            c = the gradient, at the weights as they are, over the layer's inputs kept of the other phase's
-                      last batch. It keeps `samples` inputs of each phase.
+    replay            c = the gradient, at the weights as they are, over the layer's latest inputs in the other phase.
+                      It keeps `samples` of each phase: the last batch's first ones, in place of earlier ones.
 
 Before the other phase has been seen there is no c: nothing is updated, the phase is only observed.
 """
@@ -43,6 +43,9 @@ class Memory:
     """What `filling` was made from."""
     complete: bool = False
     """Whether there was another phase yet."""
+    rows_filling: int = 0
+    rows_kept: int = 0
+    """How many inputs are in `filling` and in `kept`, where inputs are kept."""
 
 
 class Method(NamedTuple):
@@ -62,6 +65,7 @@ def begin_phase(memory: Memory) -> None:
     """A phase begins: what the one before left is kept for it."""
     memory.method.finish(memory)
     memory.filling, memory.kept = memory.kept, memory.filling
+    memory.rows_filling, memory.rows_kept = memory.rows_kept, memory.rows_filling
     memory.updates, memory.complete = 0, True
 
 
@@ -85,21 +89,23 @@ def divide_sum(memory: Memory) -> None:
 
 
 def empty_rows(cure: Cure, parameters: Tensor, inputs: int) -> Tensor:
-    return parameters.new_zeros(cure.samples or 0, inputs)
+    assert cure.samples is not None
+    return parameters.new_zeros(cure.samples, inputs)
 
 
 def keep_rows(memory: Memory, inputs: LayerInput, gradient: Tensor) -> None:
     assert isinstance(inputs, Rows)  # images are shared by unseparated hours only
     rows = inputs.x[: len(memory.filling)]
     memory.filling[: len(rows)] = rows
+    memory.rows_filling = max(memory.rows_filling, len(rows))
 
 
 def replayed_gradient(memory: Memory, parameters: Tensor, sign: Tensor, threshold: float) -> Tensor:
-    rows, inputs = memory.kept.shape
+    rows, inputs = memory.rows_kept, memory.kept.shape[1]
     units = len(parameters) // (inputs + 1)
     gradient = torch.empty_like(parameters)
     h = parameters.new_empty(rows, units)
-    x = Rows(memory.kept.to(memory.products))
+    x = Rows(memory.kept[:rows].to(memory.products))
     loss_gradient(x, *views(parameters, units), sign.expand(rows), threshold, h, *views(gradient, units))
     return gradient
 

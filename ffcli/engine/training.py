@@ -182,7 +182,9 @@ def _state_tensors(state: TrainingState) -> dict[str, Tensor]:
         if memory := layer.memory:
             tensors[f"layers.{number}.memory.filling"] = memory.filling
             tensors[f"layers.{number}.memory.kept"] = memory.kept
-            tensors[f"layers.{number}.memory.progress"] = torch.tensor([memory.updates, int(memory.complete)])
+            tensors[f"layers.{number}.memory.progress"] = torch.tensor(
+                [memory.updates, int(memory.complete), memory.rows_filling, memory.rows_kept]
+            )
     return tensors
 
 
@@ -198,8 +200,10 @@ def restored_state(config: RunConfig, arrays: Arrays, device: torch.device) -> T
     state.epoch, state.hour = (int(n) for n in wanted["position"])
     for number, layer in enumerate(state.network.layers):
         if memory := layer.memory:
-            updates, complete = wanted[f"layers.{number}.memory.progress"].tolist()
-            memory.updates, memory.complete = updates, bool(complete)
+            memory.updates, complete, memory.rows_filling, memory.rows_kept = wanted[
+                f"layers.{number}.memory.progress"
+            ].tolist()
+            memory.complete = bool(complete)
     return state
 
 

@@ -77,11 +77,11 @@ def _line(row: CureRow, name: str) -> dict[object, tuple[RunSummary, ...]]:
 
 def _ratios(row: CureRow, cure: str, timed: Timed) -> list[tuple[float, bool]]:
     # At whatever rate: the time does not depend on it.
-    plain = _line(row, PLAIN) | _line(row, SAME_RATE)
+    at_preset, at_same = _line(row, PLAIN), _line(row, SAME_RATE)
     ratios = []
     for schedule, runs in _line(row, cure).items():
-        if schedule in plain:
-            with_cure, without = _seconds(runs, timed), _seconds(plain[schedule], timed)
+        if plain := at_preset.get(schedule, ()) + at_same.get(schedule, ()):
+            with_cure, without = _seconds(runs, timed), _seconds(plain, timed)
             shared = sorted(with_cure.keys() & without.keys(), key=lambda setting: setting[-1])
             evaluated = shared[0][-1] if shared else False
             ratios += [(with_cure[s] / without[s], evaluated) for s in shared if s[-1] == evaluated]

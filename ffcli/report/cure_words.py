@@ -45,7 +45,10 @@ def caption(table: CureTable) -> str:
         table.metric, max(cured, default=0), shortest=min(cured, default=0), held_out=protocol.holdout > 0
     )
     seeds = seeds_words(sorted({seed for _, _, cell in reads for seed in cell.measured.seeds}))
-    parts = (protocol.label, f"lr {table.family.rate}", DATA[protocol.data], metric, seeds, protocol.device)
+    rate = f"lr {table.family.rate}"
+    if table.family.rate != AUTO and table.family.warmup:
+        rate += f", warm-up of {counted(table.family.warmup, 'hour')}"
+    parts = (protocol.label, rate, DATA[protocol.data], metric, seeds, protocol.device)
     return " · ".join(filter(None, parts))
 
 
@@ -62,6 +65,8 @@ def notes(table: CureTable, costs: Sequence[Cost]) -> list[str]:
         found.append(f"Epochs of the cured runs and of the plain ones at their rate: {_epochs(cured)}")
     if plain and {cell.epochs for _, _, cell in plain} != {cell.epochs for _, _, cell in cured}:
         found.append(f"Epochs of {line_name(table, PLAIN)}: {_epochs(plain)}")
+    if table.family.rate == AUTO and not any(line.name == SAME_RATE for _, line, _ in reads):
+        found.append("No plain run at these rates: the same command with --cure none --lr auto trains it")
     if short := [text for read in reads if (text := _short(table, *read))]:
         found.append(f"Not counted, for they are shorter: {'; '.join(short)}")
     return [*found, *map(_cost, costs)]

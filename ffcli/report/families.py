@@ -12,11 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ffcli.config import NO_CURE, PRESETS, Cure, Preset, RunConfig, Schedule
+from ffcli.config import NO_CURE, PRESETS, Cure, RunConfig, Schedule
 from ffcli.options import AUTO, WARMUP, automatic_rate
 from ffcli.records import RunSummary
 from ffcli.report.plan import order, protocols
-from ffcli.report.protocol import DEFAULT_PRESET, Protocol, Signature, signature
+from ffcli.report.protocol import Protocol, Signature, signature
 
 RateRule = float | Literal["auto"]
 
@@ -28,6 +28,8 @@ class Family:
     protocol: Protocol
     """Of the plain runs at the preset's rate."""
     rate: RateRule
+    warmup: int
+    """Hours of warm-up of its cured runs, and of the plain ones at their rate."""
 
     def rate_at(self, schedule: Schedule, cure: Cure) -> float:
         """The rate of a run with these phases, plain or cured (see `ffcli.options.TrainOptions.lr`)."""
@@ -35,20 +37,14 @@ class Family:
             return self.rate
         return automatic_rate(self.protocol.lr, schedule, self.protocol.updates_per_batch, cure)
 
-    @property
-    def warmup(self) -> int:
-        """Hours of warm-up of its cured runs, and of the plain ones at their rate."""
-        return WARMUP if self.rate == AUTO else self.protocol.warmup
-
     def follows(self, config: RunConfig) -> bool:
         """Whether a run of this family's signature, plain or cured, was trained by its rule for the rate."""
-        at_its_rate = self.protocol.model_copy(update={"lr": config.lr})
         rate = self.rate_at(config.schedule, config.cure)
-        return config.lr == rate and config.warmup == self.warmup and at_its_rate.fits(config)
+        return config.lr == rate and config.warmup == self.warmup and _at(self.protocol, config.lr).fits(config)
 
     def is_at_presets_rate(self, config: RunConfig) -> bool:
         """Whether a run of this family's signature is a plain one of tables 1 and 2."""
-        return not config.cure and config.warmup == self.protocol.warmup and self.protocol.fits(config)
+        return not config.cure and not config.warmup and self.protocol.fits(config)
 
 
 def families(runs: Iterable[RunSummary]) -> list[tuple[Family, list[RunSummary]]]:
@@ -64,7 +60,7 @@ def families(runs: Iterable[RunSummary]) -> list[tuple[Family, list[RunSummary]]
     for shared, members in groups.items():
         cured = [run.config for run in members if run.config.cure]
         for protocol in protocols(shared, cured) if cured else ():
-            found += [(Family(protocol, rate), members) for rate in _rates(protocol, cured)]
+            found += [(family, members) for family in _of_protocol(protocol, cured)]
     return sorted(found, key=lambda pair: (order(pair[0].protocol), isinstance(pair[0].rate, float), pair[0].rate))
 
 
@@ -90,18 +86,28 @@ def set_aside(runs: Sequence[RunSummary]) -> tuple[list[RunSummary], list[RunSum
 
 
 def _signature(config: RunConfig) -> Signature:
-    """With the preset's rate and no cure, whatever the run's are, and without an automatic rate's warm-up."""
-    warmup = 0 if config.warmup == WARMUP else config.warmup
-    plain = {"lr": _preset(config.updates_per_batch).lr, "cure": NO_CURE, "warmup": warmup}
-    return signature(config.model_copy(update=plain))
+    """With the preset's rate, no cure and no warm-up, whatever the run's are."""
+    return signature(config.model_copy(update={"lr": _presets_rate(config), "cure": NO_CURE, "warmup": 0}))
 
 
-def _preset(updates: int) -> Preset:
-    return next((preset for preset in PRESETS.values() if preset.updates_per_batch == updates), DEFAULT_PRESET)
+def _presets_rate(config: RunConfig) -> float:
+    """The rate that an automatic one may have started from, else the run's own where a preset has it, else that of the
+    preset with as many updates, the first of several."""
+    updates = config.updates_per_batch
+    rates = [preset.lr for preset in sorted(PRESETS.values(), key=lambda p: p.updates_per_batch != updates)]
+    if config.warmup == WARMUP:
+        started = (lr for lr in rates if config.lr == automatic_rate(lr, config.schedule, updates, config.cure))
+        return next(started, rates[0])
+    return config.lr if config.lr in rates else rates[0]
 
 
-def _rates(protocol: Protocol, cured: Iterable[RunConfig]) -> list[RateRule]:
-    own = [config for config in cured if protocol.model_copy(update={"lr": config.lr}).fits(config)]
-    auto = Family(protocol, "auto")
-    rules: list[RateRule] = ["auto"] if any(map(auto.follows, own)) else []
-    return rules + sorted({config.lr for config in own if not auto.follows(config)})
+def _at(protocol: Protocol, lr: float) -> Protocol:
+    return protocol.model_copy(update={"lr": lr})
+
+
+def _of_protocol(protocol: Protocol, cured: Iterable[RunConfig]) -> list[Family]:
+    auto = Family(protocol, AUTO, WARMUP)
+    own = [config for config in cured if _at(protocol, config.lr).fits(config)]
+    others = {(config.lr, config.warmup) for config in own if not auto.follows(config)}
+    found = [auto] if any(map(auto.follows, own)) else []
+    return found + [Family(protocol, lr, warmup) for lr, warmup in sorted(others)]

@@ -38,14 +38,15 @@ class PlainMemory:
 
     def begin_phase(self) -> None:
         self.other_gradients, self.gradients = self.gradients, []
-        self.other_inputs = self.inputs
+        self.other_inputs, self.inputs = self.inputs, self.other_inputs
 
     def learn(self, layer: AutogradLayer, v: Tensor, sign: float, phase: Any, cure: Cure) -> Tensor:
         x = (v / (v.norm(dim=1, keepdim=True) + EPSILON)).detach()
         for _ in range(layer.updates):
             own = gradient(layer, x, sign)
             self.gradients.append(own)
-            self.inputs = x[: cure.samples]
+            latest = x[: cure.samples]
+            self.inputs = latest if self.inputs is None else torch.cat([latest, self.inputs[len(latest) :]])
             if self.other_gradients is None or self.other_inputs is None:
                 continue
             if cure.samples:
@@ -67,7 +68,7 @@ def gradient(layer: AutogradLayer, x: Tensor, sign: float) -> list[Tensor]:
 
 @pytest.mark.parametrize("cure", CURES, ids=str)
 @given(
-    rows=st.integers(4, 9),
+    rows=st.lists(st.integers(1, 9), min_size=10, max_size=10),
     widths=st.lists(st.integers(4, 8), min_size=2, max_size=4),
     schedule=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     updates=st.integers(1, 2),
@@ -75,7 +76,7 @@ def gradient(layer: AutogradLayer, x: Tensor, sign: float) -> list[Tensor]:
 )
 @settings(deadline=None, max_examples=25)
 def test_cured_hours_equal_autograd(
-    cure: Cure, rows: int, widths: list[int], schedule: tuple[int, int], updates: int, seed: int
+    cure: Cure, rows: list[int], widths: list[int], schedule: tuple[int, int], updates: int, seed: int
 ) -> None:
     random = torch.Generator().manual_seed(seed)
     phases = Schedule(positive=schedule[0], negative=schedule[1])
@@ -93,8 +94,8 @@ def test_cured_hours_equal_autograd(
             begin_phase(network)
             for memory in memories:
                 memory.begin_phase()
-        images = torch.randn(rows, widths[0], generator=random, dtype=torch.float64)
-        data = Labelled(images, torch.randint(0, CLASSES, (rows,), generator=random), 2.5)
+        images = torch.randn(rows[hour], widths[0], generator=random, dtype=torch.float64)
+        data = Labelled(images, torch.randint(0, CLASSES, (rows[hour],), generator=random), 2.5)
         kinds = (data, None) if phase == "positive" else (None, data)
         train_hour(network, *kinds, phase=phase, lr=RATE, threshold=THRESHOLD, updates=updates)
 

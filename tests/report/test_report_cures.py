@@ -102,6 +102,16 @@ def test_one_table_for_the_rule_and_one_for_each_other_rate() -> None:
     assert [t.family.protocol.label for t in drawn(*runs, preset="paper@1")] == ["paper@1"]
 
 
+@pytest.mark.parametrize("cure", ["gradient-memory", "replay:100"])
+@pytest.mark.parametrize("lr", [None, "auto", 0.03, 0.05, 0.001])
+@pytest.mark.parametrize("warmup", [None, 0, 7, 256])
+@pytest.mark.parametrize("preset", [{}, {"preset": "paper"}, {"preset": "paper", "updates_per_batch": 10}])
+def test_every_cured_run_stands_in_one_table(cure: str, lr: object, warmup: int | None, preset: dict[str, Any]) -> None:
+    options = preset | {name: value for name, value in (("lr", lr), ("warmup", warmup)) if value is not None}
+    tables = drawn(outcome("4:4", 81.5, cure=cure, **options))
+    assert [cell(table, cure, "4:4").measured.mean for table in tables] == [81.5]
+
+
 @pytest.mark.parametrize("precision", ["float32", "float64", "bf16"])
 @pytest.mark.parametrize("cure", ["gradient-memory", "replay:7"])
 def test_the_memory_is_what_the_engine_keeps(cure: str, precision: Precision) -> None:
