@@ -24,8 +24,8 @@ def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
 
     def walk(command: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
         yield words, command
-        for name, below in getattr(command, "commands", {}).items():
-            yield from walk(below, (*words, name))
+        for name in getattr(command, "commands", {}):
+            yield from walk(command.get_command(None, name), (*words, name))
 
     return walk(get_command(app), ())
 

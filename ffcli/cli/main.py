@@ -12,23 +12,12 @@ from typing import Annotated, Any
 
 import typer
 
-from ffcli.cli.bench import bench
-from ffcli.cli.compare import compare
-from ffcli.cli.data import data_app
-from ffcli.cli.db import db_app
-from ffcli.cli.delete import delete
-from ffcli.cli.export import export
-from ffcli.cli.list_runs import list_runs
-from ffcli.cli.plot import plot_app
-from ffcli.cli.prune import prune
-from ffcli.cli.report import report
-from ffcli.cli.show import show
-from ffcli.cli.sweep import sweep
-from ffcli.cli.train import train
+from ffcli.cli.commands import Commands
 from ffcli.errors import FFError, Interrupted
 
 app = typer.Typer(
     name="ff",
+    cls=Commands,
     help="Train Forward-Forward networks whose positive and negative phases are separated in time, keep every run,"
     " and draw the tables of 'Sleep Deprivation in the Forward-Forward Algorithm' from what was measured.",
     no_args_is_help=True,
@@ -36,11 +25,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, sweep, list_runs, show, report, compare, export, delete, prune, bench):
-    app.command()(command)
-app.add_typer(plot_app, name="plot")
-app.add_typer(data_app, name="data")
-app.add_typer(db_app, name="db")
 
 
 def _show_version(value: bool) -> None:

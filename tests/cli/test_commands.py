@@ -311,8 +311,8 @@ def commands() -> list[tuple[str, ...]]:
     from ffcli.cli.main import app
 
     def walk(command: Any, words: tuple[str, ...]) -> list[tuple[str, ...]]:
-        below = getattr(command, "commands", {})
-        return [words, *(found for name, sub in below.items() for found in walk(sub, (*words, name)))]
+        names = getattr(command, "commands", {})
+        return [words, *(found for name in names for found in walk(command.get_command(None, name), (*words, name)))]
 
     return walk(get_command(app), ())
 
