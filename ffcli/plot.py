@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ffcli.config import RunConfig, Schedule
-from ffcli.engine.phases import phase_hours
+from ffcli.colours import BLUE, VERMILION
+from ffcli.config import RunConfig
 from ffcli.ranges import consecutive
 from ffcli.records import HourTrace
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-POSITIVE, NEGATIVE = "#D55E00", "#0072B2"
-"""Vermilion and blue of Okabe and Ito, told apart by every kind of colour vision; the phases are shaded alike."""
+POSITIVE, NEGATIVE = VERMILION, BLUE
+"""The phases are shaded alike."""
 AWAKE, ASLEEP = "#FCEEE3", "#DFECF5"
 GREY = "#666666"
 
@@ -49,8 +50,9 @@ def save_trace(trace: Sequence[HourTrace], config: RunConfig, title: str, file: 
         by_layer = [[row for row in part if row.layer == layer] for layer in layers]
         _draw_goodness(column[:-3], by_layer, config.threshold)
         _draw_by_layer(column[-3:], by_layer)
-        _shade(column, part, config.schedule)
+        _shade(column, part)
     _name(axes, layers)
+    figure.align_ylabels(axes[:, 0])
     _explain(figure, axes, title)
     figure.savefig(file, dpi=150)
 
@@ -113,21 +115,19 @@ def _line(
     )
 
 
-def _shade(column: Sequence[Axes], rows: Sequence[HourTrace], schedule: Schedule) -> None:
-    """Each phase behind its hours, which are counted where they end; its number above the first panel."""
-    phases = sorted({row.phase for row in rows})
-    for phase in phases:
-        hours = phase_hours(schedule, phase)
+def _shade(column: Sequence[Axes], rows: Sequence[HourTrace]) -> None:
+    """Each phase behind its traced hours, which are counted where they end; its number above the first panel."""
+    phases = [(phase, [row.hour for row in group]) for phase, group in groupby(rows, lambda row: row.phase)]
+    for phase, hours in phases:
         for axis in column:
             colour, label = (AWAKE, "awake") if phase % 2 else (ASLEEP, "asleep")
-            axis.axvspan(hours.start + 0.5, hours.stop + 0.5, color=colour, linewidth=0, zorder=0, label=label)
+            axis.axvspan(hours[0] - 0.5, hours[-1] + 0.5, color=colour, linewidth=0, zorder=0, label=label)
         if len(phases) <= NAMED:
-            middle = (hours.start + hours.stop + 1) / 2
             column[0].text(
-                middle, 1.03, str(phase), transform=column[0].get_xaxis_transform(), ha="center", fontsize="small",
-                color=GREY,
+                (hours[0] + hours[-1]) / 2, 1.03, str(phase), transform=column[0].get_xaxis_transform(), ha="center",
+                fontsize="small", color=GREY,
             )  # fmt: skip
-    column[0].set_xlim(phase_hours(schedule, phases[0]).start + 0.5, max(row.hour for row in rows) + 0.5)
+    column[0].set_xlim(rows[0].hour - 0.5, rows[-1].hour + 0.5)
 
 
 def _name(axes: Any, layers: Iterable[int]) -> None:
@@ -135,7 +135,7 @@ def _name(axes: Any, layers: Iterable[int]) -> None:
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     names = [
-        *(f"goodness\nlayer {layer}" for layer in layers),
+        *(f"goodness\nlayer {layer}\n(√ scale)" for layer in layers),
         "drift in\nthe phase",
         "cosine of\ngradients",
         "dead\nunits",

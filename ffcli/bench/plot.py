@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from ffcli.bench.scaling import Point
 from ffcli.benchmark import Machine
+from ffcli.colours import BLUE, VERMILION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MEASURED, PREDICTED = "#0072B2", "#D55E00"
-"""Blue and vermilion of Okabe and Ito, told apart by every kind of colour vision."""
+MEASURED, PREDICTED = BLUE, VERMILION
 
 COLUMNS = 3
 UNITS = {

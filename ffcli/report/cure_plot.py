@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ffcli.colours import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION
 from ffcli.config import UNSEPARATED
 from ffcli.report.cells import Cell
 from ffcli.report.cure_words import caption, line_name, paper_line
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PAPER, CHANCE = "#000000", "#999999"
-PLAINS = {PLAIN: ("#D55E00", "s"), SAME_RATE: ("#E69F00", "^")}
-CURES = (("#0072B2", "o"), ("#009E73", "D"), ("#CC79A7", "v"), ("#56B4E9", "P"))
-"""Colours of Okabe and Ito, told apart by every kind of colour vision; and markers, told apart without any."""
+PLAINS = {PLAIN: (VERMILION, "s"), SAME_RATE: (ORANGE, "^")}
+CURES = ((BLUE, "o"), (GREEN, "D"), (PURPLE, "v"), (SKY_BLUE, "P"))
+"""Colours, and markers, which are told apart without any."""
 
 REFERENCES = ("paper", "plain, unseparated", "chance")
 
