@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
@@ -90,11 +91,11 @@ class Cure(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-        if not isinstance(value, str):
+        if isinstance(value, (Cure, dict)):
             return value
+        if not isinstance(value, str) or not re.fullmatch("none|gradient-memory|replay(:0*[1-9][0-9]*)?", value):
+            raise ValueError(f"should be none, gradient-memory, replay or replay:SAMPLES, not {value!r}")
         name, _, samples = value.partition(":")
-        if samples and (name != "replay" or not samples.isdecimal()):
-            raise ValueError(f"should be none, gradient-memory, replay or replay:SAMPLES, not '{value}'")
         return {"name": name, "samples": samples or (REPLAYED if name == "replay" else None)}
 
     @model_serializer
@@ -204,6 +205,12 @@ class RunConfig(Frozen):
     def batches(self) -> int:
         """Full batches in the training images that are left after the held-out ones."""
         return (self.data.train - self.holdout) // self.batch_size
+
+    @property
+    def hours(self) -> int:
+        """Of the whole run. Without masks an epoch's last batch may be smaller."""
+        whole = self.mask_blur is not None
+        return self.epochs * (self.batches if whole else -(-(self.data.train - self.holdout) // self.batch_size))
 
 
 def preset_label(lr: float, updates_per_batch: int) -> str:

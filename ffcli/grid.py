@@ -82,7 +82,7 @@ def read_grid(path: Path) -> tuple[dict[str, list[Any]], list[int], bool]:
     if extra := content.keys() - {*OWN, *TrainOptions.model_fields}:
         raise BadOption(f"{where}: {unknown('option', min(extra), (*OWN, *TrainOptions.model_fields))}")
     numbers, balanced = _as_list(content.pop("table", [])), content.pop("balanced", False)
-    if wrong := [n for n in numbers if n not in tables()]:
+    if wrong := [n for n in numbers if type(n) is not int or n not in tables()]:
         raise BadOption(f"{where}: table should be {' or '.join(map(str, tables()))}, not {wrong[0]!r}")
     if not isinstance(balanced, bool):
         raise BadOption(f"{where}: balanced should be true or false, not {balanced!r}")

@@ -167,7 +167,7 @@ _FORMS = {
 
 
 def parse_options(values: Mapping[str, Any], where: str | None = None) -> TrainOptions:
-    """Validate what a user gave: as flags, or in the file that `where` names (`--config run.toml`).
+    """Validate what a user gave: as flags, or in the file that `where` names (`--config run.toml`; '' for no file).
 
     Raises BadOption with one line naming each wrong value.
     """

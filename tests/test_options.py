@@ -92,7 +92,7 @@ def test_stored_runs_without_a_cure_keep_their_keys(tmp_path: Path) -> None:
     ("options", "words"),
     [
         ({"cure": "replay:513"}, "replay:512"),
-        ({"cure": "replay:0"}, "--cure"),
+        ({"cure": "replay:0"}, "--cure should be none, gradient-memory, replay or replay:SAMPLES"),
         ({"cure": "gradient-memory", "unseparated": True}, "--unseparated"),
         ({"cure": "replay:many"}, "replay:SAMPLES"),
     ],

@@ -21,7 +21,7 @@ from ffcli.cli.bench_tables import (
     scaling_table,
 )
 from ffcli.cli.console import err, is_animated, message, out, print_json
-from ffcli.cli.pictures import check_picture
+from ffcli.cli.pictures import check_picture, drawing
 from ffcli.errors import BadOption
 
 
@@ -117,7 +117,8 @@ def scale_and_show(*, quick: bool, threads: int | None, seconds: float, plot: Pa
         default = describe_default(quick=quick, on=machine.threads)
         if plot is not None:
             notify(f"drawing {plot}")
-            save_plot(points, machine, default, plot)
+            with drawing("--plot", plot):
+                save_plot(points, machine, default, plot)
     if json:
         print_json({"machine": asdict(machine), "default": default, "points": [point_json(point) for point in points]})
         return

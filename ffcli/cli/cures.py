@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from ffcli.cli.console import message, out, print_json
-from ffcli.cli.pictures import check_picture
+from ffcli.cli.pictures import check_picture, drawing
 from ffcli.errors import BadOption
 from ffcli.records import EpochMetrics, RunRecord
 from ffcli.report.cells import Metric
@@ -70,7 +70,8 @@ def draw_cures(file: Path, db: str | None, *, json: bool, **chosen: Unpack[Chose
     if not tables:
         raise BadOption(f"no cured runs with balanced phases here: `{START}` makes one")
     (table, costs), *others = tables
-    save_plot(table, file)
+    with drawing("--output", file):
+        save_plot(table, file)
     if json:
         print_json({"file": str(file), "table": as_json(table, costs)})
     else:

@@ -97,7 +97,7 @@ class Display(Quiet):
         from ffcli.engine.phases import phase_of
 
         assert self.config is not None
-        hours = self.config.epochs * hours_an_epoch(self.config)
+        hours = self.config.hours
         hour = self.state.hour
         phase: Phase = phase_of(self.config.schedule, hour)
         epoch = f"epoch {min(self.state.epoch + 1, self.config.epochs)}/{self.config.epochs}"
@@ -132,15 +132,6 @@ class Display(Quiet):
             yield Text.assemble(
                 f"layer {number}   goodness true {true:.2f}  wrong {wrong:.2f}   ", (f"dead units {dead:.0%}", style)
             )
-
-
-def hours_an_epoch(config: RunConfig) -> int:
-    """Batches of an epoch; without masks the last one may be smaller."""
-    return (
-        config.batches
-        if config.mask_blur is not None
-        else -(-(config.data.train - config.holdout) // config.batch_size)
-    )
 
 
 def epoch_line(metrics: EpochMetrics, epochs: int) -> str:

@@ -98,7 +98,7 @@ def _usage(error: Any) -> str:
     if isinstance(error.__cause__, ValidationError):
         from ffcli.options import correction
 
-        error.message = correction(error.__cause__.errors()[0])
+        return f"{error.param.opts[0]} {correction(error.__cause__.errors()[0])}"
     return str(error.format_message())
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ffcli.errors import BadOption
@@ -17,3 +20,14 @@ def check_picture(option: str, file: Path) -> None:
         raise BadOption(f"{option} {file} is a folder: give the name of a file")
     if not file.absolute().parent.is_dir():
         raise BadOption(f"{option} {file}: there is no folder {file.parent}")
+
+
+@contextmanager
+def drawing(option: str, file: Path) -> Iterator[None]:
+    """Draw into the file that `option` names. Raises BadOption where it cannot be written, OSError on a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise BadOption(f"{option} {file} cannot be written: {(error.strerror or str(error)).lower()}") from error

@@ -55,7 +55,7 @@ def trace(
     from dataclasses import asdict
 
     from ffcli.cli.console import print_json
-    from ffcli.cli.pictures import check_picture
+    from ffcli.cli.pictures import check_picture, drawing
     from ffcli.cli.words import describe
     from ffcli.errors import BadOption
     from ffcli.ranges import named
@@ -74,7 +74,8 @@ def trace(
 
     from ffcli.plot import save_trace
 
-    save_trace(rows, found.config, f"{describe(found.config)}, run {short}", file)
+    with drawing("--output", file):
+        save_trace(rows, found.config, f"{describe(found.config)}, run {short}", file)
     if json:
         print_json({"run": found.id, "file": str(file), "trace": [asdict(row) for row in rows]})
     else:

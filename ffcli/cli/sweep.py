@@ -27,7 +27,9 @@ def sweep(
     seeds: Annotated[str | None, option("Seeds, such as 0-4 or 0,2,5.", default="0", panel=WHAT)] = None,
     preset: Annotated[str | None, option("Presets: fast, paper.", default="fast", panel=HOW)] = None,
     epochs: Annotated[str | None, option("Epochs.", default="the preset's", panel=HOW)] = None,
-    lr: Annotated[str | None, option("Learning rates, or auto.", default="the preset's", panel=HOW)] = None,
+    lr: Annotated[
+        str | None, option("Learning rates, or auto.", default="the preset's; auto with a cure", panel=HOW)
+    ] = None,
     lr_scaling: Annotated[str | None, option("Rate of the positive phase.", default="ratio", panel=HOW)] = None,
     updates_per_batch: Annotated[
         str | None, option("Adam steps a layer takes on each batch.", default="the preset's", panel=HOW)

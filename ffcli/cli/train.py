@@ -44,7 +44,8 @@ def train(
     preset: Annotated[str | None, option("Rate, updates and epochs: fast or paper.", default="fast", panel=HOW)] = None,
     epochs: Annotated[int | None, option("Epochs.", default="the preset's", panel=HOW)] = None,
     lr: Annotated[
-        str | None, option("Learning rate, or auto: less for long phases.", default="the preset's", panel=HOW)
+        str | None,
+        option("Learning rate, or auto: less for long phases.", default="the preset's; auto with a cure", panel=HOW),
     ] = None,
     lr_scaling: Annotated[
         str | None, option("Rate of the positive phase: ratio, notebook or none.", default="ratio", panel=HOW)

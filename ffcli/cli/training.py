@@ -68,6 +68,11 @@ def resolve_train(
     uses_masks = STRATEGIES[options.neg].masks
     config = resolve(options, ref, device=device_kind(device), uses_masks=uses_masks)
     traced = traced_phases(trace, config) if trace is not None else ()
+    if config.warmup > config.hours:
+        message(
+            f"the rate never reaches its full height: --epochs {config.epochs} is {counted(config.hours, 'hour')},"
+            f" --warmup {config.warmup} takes longer"
+        )
     return Plan(config, replace(request, device=device, trace=traced), folder)
 
 
@@ -145,18 +150,17 @@ def merge(asked: Asked, file: Asked, balanced: bool) -> Asked:
 
 def traced_phases(text: str, config: RunConfig) -> tuple[int, ...]:
     """`1-4,37` -> the phases. Raises BadOption where the run has no such phase."""
-    from ffcli.cli.live import hours_an_epoch
-
     if not config.schedule.separated:
         raise BadOption("--trace follows phases, and unseparated hours have none: leave out --trace, or --unseparated")
-    last = phase_number(config.schedule, config.epochs * hours_an_epoch(config) - 1)
+    last = phase_number(config.schedule, config.hours - 1)
     try:
         ranges = parse_ranges(text)
     except ValueError as error:
         raise BadOption(f"--trace '{text}': give phases, counted from 1, such as 1-4,37") from error
     if min(asked.start for asked in ranges) < 1 or max(asked.stop for asked in ranges) > last + 1:
+        have = "has" if config.epochs == 1 else "have"
         raise BadOption(
-            f"--trace '{text}': {counted(config.epochs, 'epoch')} of {config.schedule} have phases 1 to {last}"
+            f"--trace '{text}': {counted(config.epochs, 'epoch')} of {config.schedule} {have} phases 1 to {last}"
         )
     return tuple(sorted({phase for asked in ranges for phase in asked}))
 

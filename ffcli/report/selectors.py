@@ -67,7 +67,7 @@ def _parse(name: str, text: str) -> Any:
         return int(text)
     if name in ("tag", "preset", *choices):
         return text
-    value = getattr(parse_options({name: text.split(",") if name == "hidden" else text}), name)
+    value = getattr(parse_options({name: text.split(",") if name == "hidden" else text}, ""), name)
     return str(value) if name == "cure" else value
 
 
@@ -125,4 +125,5 @@ def _stored(runs: Iterable[RunSummary], name: str, value: Any) -> str:
     near = difflib.get_close_matches(shown(value), texts, n=1, cutoff=0.5) if isinstance(value, str) else []
     guess = f"did you mean '{near[0]}'? " if near else ""
     more = f", ... ({len(texts)} in all)" if len(texts) > _SHOWN else ""
-    return f"{guess}stored are {', '.join(texts[:_SHOWN])}{more}"
+    listed = [f"'{text}'" for text in texts] if isinstance(value, str) else texts
+    return f"{guess}stored are {', '.join(listed[:_SHOWN])}{more}"

@@ -31,7 +31,9 @@ OPTIONS: list[tuple[str, tuple[str, ...]]] = [
     ("train --neg mask", ("unknown negatives 'mask'", "did you mean 'masks'?", "label")),
     ("train --pos-phase 0", ("--pos-phase", "greater than or equal to 1", "not 0")),
     ("train --neg-phase -4", ("--neg-phase", "greater than or equal to 1", "not -4")),
-    ("train --pos-phase 1.5", ("--pos-phase", "whole number, not '1.5'")),
+    ("train --pos-phase 1.5", ("--pos-phase should be a whole number, not '1.5'",)),
+    ("train --warmup auto", ("--warmup should be a whole number, not 'auto'",)),
+    ("compare cure=hope cure=none", ("ff: cure should be none, gradient-memory,", "not 'hope'")),
     ("sweep --lr fast", ("--lr should be a number, or auto, not 'fast'",)),
     ("report --metric finl", ("--metric", "'finl'", "'last5'")),
     ("train --pos-phase 0 --lr nan", ("--pos-phase", "not 0;", "--lr should be a finite number")),
@@ -46,8 +48,11 @@ OPTIONS: list[tuple[str, tuple[str, ...]]] = [
     ("train --lr nan", ("--lr should be a finite number, or auto, not 'nan'",)),
     ("train --lr inf", ("--lr should be a finite number, or auto, not 'inf'",)),
     ("train --lr -0.1", ("--lr should be greater than", "not '-0.1'")),
-    ("train --cure hope", ("--cure should be 'none', 'gradient-memory' or 'replay', not 'hope'",)),
-    ("train --cure gradient-memory:9", ("--cure should be", "replay:SAMPLES, not 'gradient-memory:9'")),
+    ("train --cure hope", ("--cure should be none, gradient-memory, replay or replay:SAMPLES, not 'hope'",)),
+    *[
+        (f"train --cure {cure}", ("--cure should be none,", f"replay:SAMPLES, not '{cure}'"))
+        for cure in ("gradient-memory:9", "replay:0", "replay:abc", "replay:")
+    ],
     ("train --cure replay:513 --data sample", ("--cure replay:513", "replay:512")),
     ("train --cure replay --unseparated", ("leave out --cure, or --unseparated",)),
     ("train --lr fast", ("--lr", "should be a number, or auto, not 'fast'")),
@@ -148,6 +153,8 @@ def test_a_wrong_file_is_named(inside: Inside, option: str, content: str, says: 
     ("content", "says"),
     [
         ("table = '1'", "table should be 1 or 2, not '1'"),
+        ("table = [[1]]", "table should be 1 or 2, not [1]"),
+        ("cure = ['none', 5]", "cure should be none, gradient-memory, replay or replay:SAMPLES, not 5"),
         ("balanced = 'no'", "balanced should be true or false, not 'no'"),
         ("pos_phase = []", "pos_phase should have at least one value"),
         ("pos_phase = [1, 'x']", "pos_phase should be a whole number, not 'x'"),
