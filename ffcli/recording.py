@@ -14,11 +14,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ffcli.config import RunConfig
+from ffcli.engine.phases import phase_hours
 from ffcli.errors import ClaimLost, DamagedState, Diverged, FFError, Interrupted
+from ffcli.ranges import named
 from ffcli.records import EpochMetrics, HourTrace
 from ffcli.store import claims, runs, states
 from ffcli.store.claims import Claim
 from ffcli.store.database import Store
+from ffcli.store.traces import traced
 
 HEARTBEAT_SECONDS = 15.0
 
@@ -61,14 +64,21 @@ def record_epoch(recording: Recording, metrics: EpochMetrics, arrays: Arrays, tr
     states.save(path, dict(arrays), {}, key=recording.config.key, epoch=metrics.epoch)
 
 
-def finish(recording: Recording, arrays: Arrays, *, keep_state: bool) -> None:
-    """A finished run keeps its weights; the full state only where that was asked for."""
+def finish(recording: Recording, arrays: Arrays, *, keep_state: bool, notice: Callable[[str], None]) -> None:
+    """A finished run keeps its weights; the full state only where that was asked for; and of its trace the phases
+    that were traced to their end, with a notice of the others: a later stretch went on without tracing them."""
     store, claim, config = recording.store, recording.claim, recording.config
     path = states.weights_path(store, claim.run_id)
     states.save(path, weights(arrays, config.hidden), {}, key=config.key, epoch=config.epochs)
     if not keep_state:
         states.state_path(store, claim.run_id).unlink(missing_ok=True)
-    claims.finish(store, claim)
+    halves = _traced_in_part(recording)
+    claims.finish(store, claim, untraced=halves)
+    if halves:
+        notice(
+            f"run {claim.run_id[:7]} was traced in part only in its {named('phase', halves)}, which is not kept:"
+            " --force with --trace trains it anew"
+        )
 
 
 def weights(arrays: Arrays, hidden: Sequence[int]) -> dict[str, NDArray[Any]]:
@@ -124,6 +134,15 @@ def heartbeats(held: Callable[[], Sequence[Recording]]) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+
+
+def _traced_in_part(recording: Recording) -> list[int]:
+    """The phases whose trace ends before they do, or before the run does."""
+    last: dict[int, int] = {}
+    for hour, phase in traced(recording.store, recording.claim.run_id).items():
+        last[phase] = max(hour, last.get(phase, 0))
+    config = recording.config
+    return [phase for phase, hour in last.items() if hour < min(phase_hours(config.schedule, phase).stop, config.hours)]
 
 
 def _is_measured(recording: Recording, epoch: int) -> bool:

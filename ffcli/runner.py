@@ -88,7 +88,7 @@ def run(config: RunConfig, request: Request, store: Store, data_folder: Path, wa
         for metrics in stretch.epochs(eval_every=request.eval_every):
             record.record_epoch(recording, metrics, stretch.arrays(), stretch.trace())
             watcher.epoch_ended(metrics)
-        record.finish(recording, stretch.arrays(), keep_state=request.keep_state)
+        record.finish(recording, stretch.arrays(), keep_state=request.keep_state, notice=watcher.notice)
     return replace(_read(store, runs.get(store, recording.claim.run_id), config), cached=False)
 
 
@@ -100,7 +100,11 @@ def _tell_untraced(
         return
     known = traces.traced(store, run_id)
     wanted = {phase: phase_hours(config.schedule, phase) for phase in request.trace}
-    missed = [phase for phase, of in wanted.items() if any(hour + 1 not in known for hour in of if hour < hours)]
+    missed = [
+        phase
+        for phase, of in wanted.items()
+        if any(hour + 1 not in known for hour in range(of.start, min(of.stop, hours)))
+    ]
     if missed:
         watcher.notice(
             f"run {run_id[:7]} was trained without a trace of its {named('phase', missed)}: --force trains it anew,"

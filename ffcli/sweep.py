@@ -188,7 +188,8 @@ def _answer(sweep: Sweep, workers: Workers, name: str, message: Message | Lost) 
                     workers.stop(name)
                     _stop(cell)
             case Finished(arrays):
-                record.finish(cell.recording, arrays, keep_state=sweep.request.keep_state)
+                keep, notice = sweep.request.keep_state, sweep.watcher.notice
+                record.finish(cell.recording, arrays, keep_state=keep, notice=notice)
                 workers.finished(name)
                 _set(sweep, cell, "done")
             case Failed(reason, diverged):

@@ -7,7 +7,7 @@ ClaimLost. Every function here is one transaction that begins IMMEDIATE.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,7 +23,7 @@ from ffcli.store.database import Store, writing
 from ffcli.store.liveness import Owner, abandoned, utc_now
 from ffcli.store.mapping import config_columns, epoch_row
 from ffcli.store.tables import IS_CURRENT, Epoch, Run
-from ffcli.store.traces import write_trace
+from ffcli.store.traces import drop_phases, write_trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +104,10 @@ def add_provenance(store: Store, claim: Claim, provenance: Provenance) -> None:
         run.provenance = (*kept, provenance)
 
 
-def finish(store: Store, claim: Claim) -> None:
-    """Mark the run as completed and give the claim up. Raises ClaimLost, as the next two do."""
-    _end(store, claim, "completed", None)
+def finish(store: Store, claim: Claim, *, untraced: Collection[int] = ()) -> None:
+    """Mark the run as completed, drop the trace of the phases `untraced`, and give the claim up. Raises ClaimLost, as
+    the next two do."""
+    _end(store, claim, "completed", None, untraced)
 
 
 def interrupt(store: Store, claim: Claim, reason: str) -> None:
@@ -119,9 +120,10 @@ def fail(store: Store, claim: Claim, reason: str) -> None:
     _end(store, claim, "failed", reason)
 
 
-def _end(store: Store, claim: Claim, status: str, reason: str | None) -> None:
+def _end(store: Store, claim: Claim, status: str, reason: str | None, untraced: Collection[int] = ()) -> None:
     with writing(store) as session:
         _update(session, claim, status=status, failure=reason, ended=utc_now(), token=None)
+        drop_phases(session, claim.run_id, untraced)
 
 
 def _update(session: Session, claim: Claim, **values: Any) -> None:

@@ -45,6 +45,11 @@ def write_trace(session: Session, run_id: str, trace: Sequence[HourTrace]) -> No
         session.execute(insert(Trace), [{"run_id": run_id, **asdict(row)} for row in trace])
 
 
+def drop_phases(session: Session, run_id: str, phases: Collection[int]) -> None:
+    """Delete what was traced of these phases of a run."""
+    session.execute(delete(Trace).where(Trace.run_id == run_id, Trace.phase.in_(phases)))
+
+
 def take_trace(session: Session, source: Session, run_id: str) -> int:
     """Take in what `source` traced of a run that both have and `session` did not; returns how many rows."""
     of_run = select(Trace.__table__).where(Trace.run_id == run_id)

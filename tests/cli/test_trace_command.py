@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,11 +71,32 @@ def test_a_killed_run_is_traced_on_to_the_same_numbers(ff: FF, tmp_path: Path) -
     assert trace == whole.json("show", straight["id"])["trace"]
 
 
+def test_a_phase_that_goes_on_untraced_is_not_kept_in_half(inside: Inside) -> None:
+    asked = (*ASKED[:-1], "1", "--trace", "1-3", "--keep-state")
+    run = inside.json(*asked)["id"]
+    assert hours(inside.json("show", run)["trace"]) == list(range(1, 21)), "phase 3 goes on when the run ends"
+    _, err = inside(*ASKED[:-1], "2", "--quiet")
+    assert "was traced in part only in its phase 3, which is not kept: --force" in err
+    assert hours(inside.json("show", run)["trace"]) == list(range(1, 17))
+
+
+def test_a_phase_longer_than_the_run_is_drawn_as_far_as_it_went(inside: Inside, tmp_path: Path) -> None:
+    asked = ("train", *SMALL, "--epochs", "1", "--balanced", "--pos-phase", "300000000", "--trace", "1", "--quiet")
+    run = inside.json(*asked)["id"]
+    assert inside.json(*asked)["cached"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        out, _ = inside("plot", "trace", run, "--output", str(tmp_path / "a.png"))
+    assert "phase 1, 20 hours" in out
+
+
 def test_what_cannot_be_traced_is_named(inside: Inside, tmp_path: Path) -> None:
     for wrong in ("3-2", "1,", "half"):
         assert f"--trace '{wrong}': give phases" in inside.refused(*ASKED, "--trace", wrong)
     for wrong in ("0", "1-9", "1-999999999999"):
         assert f"--trace '{wrong}': 3 epochs of 8:8 have phases 1 to 8" in inside.refused(*ASKED, "--trace", wrong)
+    line = inside.refused(*ASKED[:-1], "1", "--trace", "4")
+    assert "1 epoch of 8:8 has phases 1 to 3" in line
     assert "leave out --trace" in inside.refused("train", *SMALL, "--unseparated", "--trace", "1")
     inside(*ASKED, "--trace", "1")
     (run,) = inside.json("list-runs")
