@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from ffcli.config import Cure, DataRef, RunConfig, Schedule
-from ffcli.data.negatives import STRATEGIES
 from ffcli.engine.autograd import AutogradLayer, AutogradNetwork
 from ffcli.engine.goodness import EPSILON
 from ffcli.engine.labels import Labelled, overlay
@@ -122,7 +121,6 @@ class TinyData:
     def __post_init__(self) -> None:
         self.test_images, self.test_labels = self.images[:10], self.labels[:10]
         self.validation_images, self.validation_labels = self.images[:0], self.labels[:0]
-        self.draw = STRATEGIES["label"].draw
 
     def negatives(self, images: Tensor, labels: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         return images, (labels + torch.randint(1, CLASSES, labels.shape, generator=generator)) % CLASSES
