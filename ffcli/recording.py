@@ -17,7 +17,7 @@ from ffcli.config import RunConfig
 from ffcli.engine.phases import phase_hours
 from ffcli.errors import ClaimLost, DamagedState, Diverged, FFError, Interrupted
 from ffcli.ranges import named
-from ffcli.records import EpochMetrics, HourTrace
+from ffcli.records import SHORT, EpochMetrics, HourTrace
 from ffcli.store import claims, runs, states
 from ffcli.store.claims import Claim
 from ffcli.store.database import Store
@@ -76,7 +76,7 @@ def finish(recording: Recording, arrays: Arrays, *, keep_state: bool, notice: Ca
     claims.finish(store, claim, untraced=halves)
     if halves:
         notice(
-            f"run {claim.run_id[:7]} was traced in part only in its {named('phase', halves)}, which is not kept:"
+            f"run {claim.run_id[:SHORT]} was traced in part only in its {named('phase', halves)}, which is not kept:"
             " --force with --trace trains it anew"
         )
 
@@ -101,7 +101,7 @@ def ending(recording: Recording) -> Iterator[None]:
     except BaseException as error:
         give_up(recording, error)
         if isinstance(error, KeyboardInterrupt):
-            run = recording.claim.run_id[:7]
+            run = recording.claim.run_id[:SHORT]
             raise Interrupted(f"interrupted: run {run} is saved, and the same command continues it") from error
         raise
 

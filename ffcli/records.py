@@ -81,6 +81,10 @@ class Provenance:
     """Git revision of the program, where it runs from a checkout."""
 
 
+SHORT = 7
+"""Hex digits that a run's id is shown with, at least."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunSummary:
     """What a report over thousands of runs needs of each."""

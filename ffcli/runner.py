@@ -15,7 +15,7 @@ from ffcli.engine.phases import phase_hours
 from ffcli.errors import Diverged
 from ffcli.ranges import named
 from ffcli.recording import Recording
-from ffcli.records import EpochMetrics, RunRecord, best_accuracy
+from ffcli.records import SHORT, EpochMetrics, RunRecord, best_accuracy
 from ffcli.store import claims, runs, traces
 from ffcli.store.database import Store
 from ffcli.store.liveness import this_process
@@ -107,7 +107,7 @@ def _tell_untraced(
     ]
     if missed:
         watcher.notice(
-            f"run {run_id[:7]} was trained without a trace of its {named('phase', missed)}: --force trains it anew,"
+            f"run {run_id[:SHORT]} was trained without a trace of its {named('phase', missed)}: --force trains it anew,"
             " with a trace"
         )
 
@@ -131,7 +131,7 @@ def look_up(store: Store, config: RunConfig) -> Answer | None:
     if found is None:
         return None
     if found.diverged:
-        raise Diverged(f"run {found.id[:7]}: {found.failure}")
+        raise Diverged(f"run {found.id[:SHORT]}: {found.failure}")
     answer = _read(store, found, config)
     reached = answer.epochs and answer.epochs[-1].epoch == config.epochs and answer.final_accuracy is not None
     unfinished = found.status in ("interrupted", "stale") and found.epochs_done >= found.config.epochs

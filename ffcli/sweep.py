@@ -20,7 +20,7 @@ from ffcli.errors import ClaimLost, Diverged, FFError, RunBusy
 from ffcli.estimate import epoch_operations
 from ffcli.messages import Began, EpochDone, Failed, Finished, Message, Task
 from ffcli.recording import Recording
-from ffcli.records import EpochMetrics
+from ffcli.records import SHORT, EpochMetrics
 from ffcli.runner import Request, claim, look_up
 from ffcli.store import claims
 from ffcli.store.database import Store
@@ -199,7 +199,7 @@ def _answer(sweep: Sweep, workers: Workers, name: str, message: Message | Lost) 
                 _retry_or_fail(sweep, cell, FFError(reason))
     except ClaimLost:
         workers.stop(name)
-        sweep.watcher.notice(f"run {cell.recording.claim.run_id[:7]} was taken over by another process")
+        sweep.watcher.notice(f"run {cell.recording.claim.run_id[:SHORT]} was taken over by another process")
         _set(sweep, cell, "elsewhere")
 
 

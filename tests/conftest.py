@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ffcli.cli.console import err, out
 from ffcli.store.database import Store, open_store
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -24,6 +25,16 @@ torch.set_num_threads(1)
 def denormal_numbers() -> None:
     """A training in this process flushes them from then on; what draws floats of all sizes needs them."""
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_consoles() -> Iterator[None]:
+    """A console holds the stream of the test that made it."""
+    out.cache_clear()
+    err.cache_clear()
+    yield
+    out.cache_clear()
+    err.cache_clear()
 
 
 @pytest.fixture(scope="session")

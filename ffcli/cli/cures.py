@@ -52,7 +52,7 @@ def read_cures(db: str | None, **chosen: Unpack[Chosen]) -> list[tuple[CureTable
 
 def _timed(store: Store, id: str) -> tuple[RunRecord, list[EpochMetrics]]:
     """A run and its epochs but the traced ones, which take longer."""
-    traced = {row.hour for row in traces.trace_of(store, id)}
+    traced = traces.traced(store, id).keys()
     before, own = 0, []
     for epoch in stored.epochs(store, id):
         if traced.isdisjoint(range(before + 1, epoch.hour + 1)):

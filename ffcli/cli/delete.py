@@ -19,20 +19,21 @@ def delete(
     """Delete a run with its epochs and its weights."""
     from ffcli.cli.console import message, print_json
     from ffcli.cli.words import describe
+    from ffcli.records import SHORT
     from ffcli.store import runs
     from ffcli.store.database import open_store
     from ffcli.store.location import existing
 
     with open_store(existing(db)) as store:
         found = runs.get(store, run)
-        if not yes and not _confirmed(f"Delete run {found.id[:7]} ({describe(found.config)})?"):
+        if not yes and not _confirmed(f"Delete run {found.id[:SHORT]} ({describe(found.config)})?"):
             message("nothing is deleted")
             raise typer.Exit(1)
         runs.delete(store, found.id)
     if json:
         print_json({"deleted": found.id})
     else:
-        message(f"deleted run {found.id[:7]} ({describe(found.config)})")
+        message(f"deleted run {found.id[:SHORT]} ({describe(found.config)})")
 
 
 def _confirmed(question: str) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ffcli.cli.train import DatabaseOption, JsonOption
+from ffcli.records import Status
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from ffcli.records import RunRecord
 
-Status = Literal["running", "completed", "interrupted", "failed", "stale", "superseded"]
 Sort = Literal["started", "oldest", "best", "final", "epochs", "seconds", "dataset"]
 
 MIDDLE = ("run", "data", "neg", "phases", "final", "best", "epochs", "status")

@@ -16,7 +16,7 @@ from rich.text import Text
 from ffcli.cli.console import err, is_animated, message
 from ffcli.cli.words import PHASE_WORDS, describe, duration, sparkline
 from ffcli.config import RunConfig
-from ffcli.records import EpochMetrics, Phase
+from ffcli.records import SHORT, EpochMetrics, Phase
 
 if TYPE_CHECKING:
     from ffcli.engine.training import TrainingState
@@ -64,7 +64,7 @@ class Lines(Quiet):
     def begins(self, config: RunConfig, run_id: str, state: TrainingState) -> None:
         self.epochs = config.epochs
         going_on = f", continued after epoch {state.epoch}" if state.epoch else ""
-        message(f"{describe(config)}: run {run_id[:7]}{going_on}")
+        message(f"{describe(config)}: run {run_id[:SHORT]}{going_on}")
 
     def epoch_ended(self, metrics: EpochMetrics) -> None:
         message(epoch_line(metrics, self.epochs))
@@ -78,18 +78,19 @@ class Display(Quiet):
         self.history: list[EpochMetrics] = []
 
     def begins(self, config: RunConfig, run_id: str, state: TrainingState) -> None:
-        self.run_id, self.state = run_id, state
+        self.run_id, self.state, self.ended = run_id, state, state.epoch
         self.first_hour, self.started = state.hour, time.perf_counter()
         self.config = config
 
     def epoch_ended(self, metrics: EpochMetrics) -> None:
         self.history.append(metrics)
+        self.ended = metrics.epoch
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.config is None:
             yield Text("loading torch and the data ...", style="dim")
             return
-        yield Text.assemble((describe(self.config), "bold"), (f"   run {self.run_id[:7]}", "dim"))
+        yield Text.assemble((describe(self.config), "bold"), (f"   run {self.run_id[:SHORT]}", "dim"))
         yield self._progress(narrow=options.max_width < WIDE)
         yield from self._measures()
 
@@ -100,7 +101,8 @@ class Display(Quiet):
         hours = self.config.hours
         hour = self.state.hour
         phase: Phase = phase_of(self.config.schedule, hour)
-        epoch = f"epoch {min(self.state.epoch + 1, self.config.epochs)}/{self.config.epochs}"
+        # Not the state's epoch, which is ahead of what is saved while the epoch is evaluated.
+        epoch = f"epoch {min(self.ended + 1, self.config.epochs)}/{self.config.epochs}"
         measured = (
             Text(f"hour {hour}"),
             Text(PHASE_WORDS[phase], style={"positive": "yellow", "negative": "blue"}.get(phase, "")),

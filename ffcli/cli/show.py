@@ -30,7 +30,7 @@ def show(
     from ffcli.cli.console import out, print_json
     from ffcli.cli.training import toml_of
     from ffcli.ranges import named
-    from ffcli.records import epoch_json, run_json
+    from ffcli.records import SHORT, epoch_json, run_json
     from ffcli.store import runs, traces
     from ffcli.store.database import open_to_read
 
@@ -54,7 +54,7 @@ def show(
             console.print(line)
         if trace:
             phases = named("phase", {hour.phase for hour in trace})
-            console.print(f"trace of {phases}: `ff plot trace {found.id[:7]}`")
+            console.print(f"trace of {phases}: `ff plot trace {found.id[:SHORT]}`")
 
 
 def summary(run: RunRecord) -> list[str]:

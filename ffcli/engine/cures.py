@@ -69,6 +69,28 @@ def begin_phase(memory: Memory) -> None:
     memory.updates, memory.complete = 0, True
 
 
+def bring_in(
+    memory: Memory, inputs: LayerInput, gradient: Tensor, parameters: Tensor, sign: Tensor, threshold: float
+) -> None:
+    """Remember an update's inputs and flat gradient; then, where the other phase was seen, make the gradient
+    (g_s + c) / 2, in place. `sign` (rows,) is that of this phase's rows."""
+    memory.method.remember(memory, inputs, gradient)
+    memory.updates += 1
+    if memory.complete:
+        gradient.lerp_(memory.method.recall(memory, parameters, -sign[0], threshold), 0.5)
+
+
+def progress(memory: Memory) -> Tensor:
+    """All of a memory but its two tensors, for a saved state."""
+    return torch.tensor([memory.updates, int(memory.complete), memory.rows_filling, memory.rows_kept])
+
+
+def resume(memory: Memory, progress: Tensor) -> None:
+    """Take over what `progress` gave."""
+    memory.updates, complete, memory.rows_filling, memory.rows_kept = progress.tolist()
+    memory.complete = bool(complete)
+
+
 def empty_sum(cure: Cure, parameters: Tensor, inputs: int) -> Tensor:
     return torch.zeros_like(parameters)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ffcli.config import Cure
-from ffcli.engine.cures import Memory, make_memory
+from ffcli.engine.cures import Memory, bring_in, make_memory
 from ffcli.engine.goodness import LayerInput, loss_gradient
 from ffcli.engine.parameters import views
 from ffcli.records import Phase
@@ -75,21 +75,11 @@ def update(
         total += loss_gradient(
             inputs, layer.weight, layer.bias, sign, threshold, h, layer.weight_gradient, layer.bias_gradient
         )
-        if _corrected(layer, inputs, sign, threshold):
+        if layer.memory:
+            bring_in(layer.memory, inputs, layer.gradient, layer.parameters, sign, threshold)
+        if layer.memory is None or layer.memory.complete:
             _step(layer, phase, lr)
     return total
-
-
-def _corrected(layer: Layer, inputs: LayerInput, sign: Tensor, threshold: float) -> bool:
-    """Bring the other phase into the gradient, where there is a memory; whether there is anything to step along."""
-    memory = layer.memory
-    if memory is None:
-        return True
-    memory.method.remember(memory, inputs, layer.gradient)
-    memory.updates += 1
-    if memory.complete:
-        layer.gradient.lerp_(memory.method.recall(memory, layer.parameters, -sign[0], threshold), 0.5)
-    return memory.complete
 
 
 def _step(layer: Layer, phase: Phase, lr: float) -> None:

@@ -185,7 +185,7 @@ def _first_input(network: Network, positive: Labelled | None, negative: Labelled
         overlay(data, classes=network.classes, out=v[start:stop])
         sign[start:stop] = value
         start = stop
-    return Rows(_rounded(network, normalise(v, out=v))), sign
+    return Rows(normalise(v, out=v).to(network.products)), sign
 
 
 def _shared_images(network: Network, data: Labelled, wrong: Tensor) -> tuple[SharedImages, Tensor]:
@@ -199,12 +199,7 @@ def _shared_images(network: Network, data: Labelled, wrong: Tensor) -> tuple[Sha
     labels.scatter_(1, torch.cat([data.labels, wrong]).unsqueeze(1), (inverse * data.amplitude).repeat(2, 1))
     sign = torch.ones_like(labels[:, 0])
     sign[rows:] = -1
-    return SharedImages(_rounded(network, u), labels), sign
-
-
-def _rounded(network: Network, v: Tensor) -> Tensor:
-    """`v` in the type of the matrix products."""
-    return v if v.dtype == network.products else v.to(network.products)
+    return SharedImages(u.to(network.products), labels), sign
 
 
 def _inverse_norm(blank: Tensor, amplitude: float) -> Tensor:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ffcli.config import RunConfig
+from ffcli.engine import cures
 from ffcli.engine.labels import Labelled
 from ffcli.engine.network import (
     Network,
@@ -182,9 +183,7 @@ def _state_tensors(state: TrainingState) -> dict[str, Tensor]:
         if memory := layer.memory:
             tensors[f"layers.{number}.memory.filling"] = memory.filling
             tensors[f"layers.{number}.memory.kept"] = memory.kept
-            tensors[f"layers.{number}.memory.progress"] = torch.tensor(
-                [memory.updates, int(memory.complete), memory.rows_filling, memory.rows_kept]
-            )
+            tensors[f"layers.{number}.memory.progress"] = cures.progress(memory)
     return tensors
 
 
@@ -200,10 +199,7 @@ def restored_state(config: RunConfig, arrays: Arrays, device: torch.device) -> T
     state.epoch, state.hour = (int(n) for n in wanted["position"])
     for number, layer in enumerate(state.network.layers):
         if memory := layer.memory:
-            memory.updates, complete, memory.rows_filling, memory.rows_kept = wanted[
-                f"layers.{number}.memory.progress"
-            ].tolist()
-            memory.complete = bool(complete)
+            cures.resume(memory, wanted[f"layers.{number}.memory.progress"])
     return state
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from ffcli.config import RunConfig
 from ffcli.errors import ClaimLost, RunBusy
-from ffcli.records import EpochMetrics, HourTrace, Provenance
+from ffcli.records import SHORT, EpochMetrics, HourTrace, Provenance
 from ffcli.store.database import Store, writing
 from ffcli.store.liveness import Owner, abandoned, utc_now
 from ffcli.store.mapping import config_columns, epoch_row
@@ -132,7 +132,9 @@ def _update(session: Session, claim: Claim, **values: Any) -> None:
     result = session.execute(update(Run).where(*held).values(heartbeat=utc_now(), **values))
     assert isinstance(result, CursorResult)
     if result.rowcount == 0:
-        raise ClaimLost(f"run {claim.run_id[:7]} was given up while this process slept, and is no longer its to write")
+        raise ClaimLost(
+            f"run {claim.run_id[:SHORT]} was given up while this process slept, and is no longer its to write"
+        )
 
 
 def aggregate(session: Session, run_id: str) -> None:
@@ -182,6 +184,6 @@ def _new_run(config: RunConfig, now: datetime) -> Run:
 def _busy(run: Run) -> str:
     since = run.started.astimezone().strftime("%Y-%m-%d %H:%M")
     return (
-        f"run {run.id[:7]} is being trained by process {run.pid} on {run.host} (since {since}, now at epoch"
+        f"run {run.id[:SHORT]} is being trained by process {run.pid} on {run.host} (since {since}, now at epoch"
         f" {run.epochs_done} of {run.epochs_requested}): wait for it, or stop that process"
     )

@@ -19,7 +19,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from ffcli.errors import BadDatabase, DamagedState
-from ffcli.records import EpochMetrics, RunRecord, Status
+from ffcli.records import SHORT, EpochMetrics, RunRecord, Status
 from ffcli.store import states
 from ffcli.store.claims import aggregate
 from ffcli.store.database import Store, open_store, reading, writing
@@ -27,7 +27,6 @@ from ffcli.store.liveness import utc_now
 from ffcli.store.location import database_path
 from ffcli.store.mapping import RUN_COLUMNS, epoch_row, epochs_by_run, run_record
 from ffcli.store.migrate import HEAD, look, refuse_newer, revisions
-from ffcli.store.runs import SHORT
 from ffcli.store.sqlite import copy_database, is_writable, translated
 from ffcli.store.tables import Epoch, Run
 from ffcli.store.traces import take_trace

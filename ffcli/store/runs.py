@@ -17,15 +17,12 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session, aliased
 
 from ffcli.errors import BadOption, NoSuchRun, RunBusy, unknown
-from ffcli.records import EpochMetrics, RunRecord, Status
+from ffcli.records import SHORT, EpochMetrics, RunRecord, Status
 from ffcli.store import states
 from ffcli.store.database import Store, reading, writing
 from ffcli.store.liveness import utc_now
 from ffcli.store.mapping import RUN_COLUMNS, collector_paused, epochs_by_run, run_record
 from ffcli.store.tables import IS_CURRENT, Run
-
-SHORT = 7
-"""Hex digits that an id is shown with, at least."""
 
 AT_ONCE = 500
 """Rows, or ids in a condition, that one statement reads."""

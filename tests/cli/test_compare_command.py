@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,11 @@ from test_report_command import store_run
 from typer.testing import CliRunner, Result
 
 from ffcli.cli.compare import compare
-from ffcli.cli.console import out
 from ffcli.errors import BadOption
 from ffcli.store.database import open_store
 
 app = typer.Typer()
 app.command()(compare)
-
-
-@pytest.fixture(autouse=True)
-def _fresh_console() -> Iterator[None]:
-    """The console holds the stdout of the test that made it."""
-    out.cache_clear()
-    yield
-    out.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from ffcli.cli.console import err, out
 from ffcli.cli.export import export
 from ffcli.config import DataRef
 from ffcli.errors import BadOption
@@ -36,16 +34,6 @@ EPOCH = EpochMetrics(
     loss_negative=0.1 + 0.2, goodness_positive=(THIRD, 2.0), goodness_negative=(5e-324, 1.7976931348623157e308),
     dead_units=(0.0, 1.0), seconds=1.25,
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _fresh_consoles() -> Iterator[None]:
-    """A console holds the stream of the test that made it."""
-    out.cache_clear()
-    err.cache_clear()
-    yield
-    out.cache_clear()
-    err.cache_clear()
 
 
 @pytest.fixture(scope="module")

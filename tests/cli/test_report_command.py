@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from ffcli.cli.console import out
 from ffcli.cli.report import report
 from ffcli.config import DataRef
 from ffcli.errors import BadOption
@@ -25,14 +23,6 @@ from ffcli.store.liveness import this_process
 
 app = typer.Typer()
 app.command()(report)
-
-
-@pytest.fixture(autouse=True)
-def _fresh_console() -> Iterator[None]:
-    """The console holds the stdout of the test that made it."""
-    out.cache_clear()
-    yield
-    out.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -9,20 +9,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_data import CLASSES, make_config, random_data
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ffcli.config import Cure, DataRef, RunConfig, Schedule
+from ffcli.config import Cure, Schedule
 from ffcli.engine.autograd import AutogradLayer, AutogradNetwork
 from ffcli.engine.goodness import EPSILON
 from ffcli.engine.labels import Labelled, overlay
 from ffcli.engine.network import begin_phase, initial_network, train_hour
 from ffcli.engine.phases import phase_of
 from ffcli.engine.training import initial_state, restored_state, state_arrays, train
-from ffcli.options import parse_options, resolve
 
 CPU = torch.device("cpu")
-THRESHOLD, RATE, CLASSES = 1.5, 0.02, 3
+THRESHOLD, RATE = 1.5, 0.02
 CURES = [Cure.model_validate("gradient-memory"), Cure.model_validate("replay:4")]
 
 
@@ -109,41 +109,12 @@ def test_cured_hours_equal_autograd(
             assert hour >= phases.positive or torch.equal(layer.parameters, start)
 
 
-@dataclass
-class TinyData:
-    """A training set that fits in a test."""
-
-    images: Tensor
-    labels: Tensor
-    amplitude: float = 2.5
-    full_batches: bool = False
-
-    def __post_init__(self) -> None:
-        self.test_images, self.test_labels = self.images[:10], self.labels[:10]
-        self.validation_images, self.validation_labels = self.images[:0], self.labels[:0]
-
-    def negatives(self, images: Tensor, labels: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return images, (labels + torch.randint(1, CLASSES, labels.shape, generator=generator)) % CLASSES
-
-
-def tiny(cure: Cure, precision: str, epochs: int) -> tuple[RunConfig, TinyData]:
-    random = torch.Generator().manual_seed(5)
-    ref = DataRef(
-        name="tiny", source="file", fingerprint="0" * 64, features=9, classes=CLASSES, train=50, test=10,
-        largest_class=40.0, path="tiny.npz",
-    )  # fmt: skip
-    options = parse_options(
-        {"pos_phase": 3, "neg_phase": 2, "batch_size": 8, "hidden": (6, 5), "cure": cure, "precision": precision}
-    ).model_copy(update={"epochs": epochs})
-    data = TinyData(torch.randn(50, 9, generator=random), torch.randint(0, CLASSES, (50,), generator=random))
-    return resolve(options, ref, uses_masks=False), data
-
-
 @pytest.mark.parametrize("cure", CURES, ids=str)
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("stop", [0, 1, 2, 3])
 def test_a_cured_run_resumes_to_the_bit(cure: Cure, stop: int, precision: str) -> None:
-    config, data = tiny(cure, precision, epochs=5)
+    config = make_config(pos_phase=3, neg_phase=2, epochs=5, hidden=(6, 5), precision=precision, cure=cure)
+    data = random_data(torch.float32)
     straight = initial_state(config, CPU)
     list(train(config, data, straight))
 

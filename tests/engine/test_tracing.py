@@ -3,72 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from functools import partial
 
 import pytest
 import torch
+from random_data import BATCH, CLASSES, Data, make_config, random_data
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ffcli.config import DataRef, RunConfig
+from ffcli.config import RunConfig
 from ffcli.data.negatives import wrong_labels
 from ffcli.engine.goodness import EPSILON
 from ffcli.engine.labels import Labelled, overlay
 from ffcli.engine.phases import phase_hours, phase_number, phase_of
 from ffcli.engine.tracing import make_tracer, observe, taken, tracer_arrays
 from ffcli.engine.training import TrainingState, initial_state, restored_state, state_arrays, stream, train
-from ffcli.options import TrainOptions, resolve
 from ffcli.records import HourTrace
 
 CPU = torch.device("cpu")
-CLASSES, FEATURES, ROWS, BATCH = 3, 12, 50, 8
-
-
-@dataclass(frozen=True)
-class Data:
-    """Random images as the engine takes them."""
-
-    images: Tensor
-    labels: Tensor
-    amplitude: float = 2.5
-    full_batches: bool = False
-
-    @property
-    def test_images(self) -> Tensor:
-        return self.images
-
-    @property
-    def test_labels(self) -> Tensor:
-        return self.labels
-
-    @property
-    def validation_images(self) -> Tensor:
-        return self.images[:0]
-
-    @property
-    def validation_labels(self) -> Tensor:
-        return self.labels[:0]
-
-    @staticmethod
-    def negatives(images: Tensor, labels: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return images, wrong_labels(labels, CLASSES, generator=generator)
 
 
 @pytest.fixture
 def data() -> Data:
-    random = torch.Generator().manual_seed(1)
-    images = torch.randn(ROWS, FEATURES, generator=random, dtype=torch.float64)
-    return Data(images, torch.randint(0, CLASSES, (ROWS,), generator=random))
-
-
-def make_config(**options: object) -> RunConfig:
-    ref = DataRef(
-        name="random", source="file", fingerprint="f", features=FEATURES, classes=CLASSES, train=ROWS, test=ROWS,
-        largest_class=40.0,
-    )  # fmt: skip
-    asked = {"pos_phase": 5, "neg_phase": 3, "epochs": 3, "hidden": (9, 6), "batch_size": BATCH, "precision": "float64"}
-    return resolve(TrainOptions.model_validate(asked | options), ref, uses_masks=False)
+    return random_data()
 
 
 def run(config: RunConfig, data: Data, state: TrainingState, phases: Collection[int]) -> list[HourTrace]:
@@ -85,7 +42,7 @@ def run(config: RunConfig, data: Data, state: TrainingState, phases: Collection[
 )
 def test_a_traced_run_has_the_bits_of_an_untraced_one(data: Data, precision: str, cure: str) -> None:
     if precision != "float64":
-        data = Data(data.images.float(), data.labels)
+        data = random_data(torch.float32)
     config = make_config(precision=precision, cure=cure, lr=0.05)
     plain, traced = initial_state(config, CPU), initial_state(config, CPU)
     for _ in train(config, data, plain):

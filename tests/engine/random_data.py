@@ -1,0 +1,59 @@
+"""Random images that the engine can be trained on within a test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ffcli.config import DataRef, RunConfig
+from ffcli.data.negatives import wrong_labels
+from ffcli.options import TrainOptions, resolve
+
+CLASSES, FEATURES, ROWS, BATCH = 3, 12, 50, 8
+
+
+@dataclass(frozen=True)
+class Data:
+    """Random images as the engine takes them."""
+
+    images: Tensor
+    labels: Tensor
+    amplitude: float = 2.5
+    full_batches: bool = False
+
+    @property
+    def test_images(self) -> Tensor:
+        return self.images
+
+    @property
+    def test_labels(self) -> Tensor:
+        return self.labels
+
+    @property
+    def validation_images(self) -> Tensor:
+        return self.images[:0]
+
+    @property
+    def validation_labels(self) -> Tensor:
+        return self.labels[:0]
+
+    @staticmethod
+    def negatives(images: Tensor, labels: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return images, wrong_labels(labels, CLASSES, generator=generator)
+
+
+def random_data(dtype: torch.dtype = torch.float64) -> Data:
+    random = torch.Generator().manual_seed(1)
+    images = torch.randn(ROWS, FEATURES, generator=random, dtype=torch.float64)
+    return Data(images.to(dtype), torch.randint(0, CLASSES, (ROWS,), generator=random))
+
+
+def make_config(**options: object) -> RunConfig:
+    ref = DataRef(
+        name="random", source="file", fingerprint="f", features=FEATURES, classes=CLASSES, train=ROWS, test=ROWS,
+        largest_class=40.0,
+    )  # fmt: skip
+    asked = {"pos_phase": 5, "neg_phase": 3, "epochs": 3, "hidden": (9, 6), "batch_size": BATCH, "precision": "float64"}
+    return resolve(TrainOptions.model_validate(asked | options), ref, uses_masks=False)
