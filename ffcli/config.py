@@ -29,7 +29,7 @@ REPLAYED = 512
 
 
 class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # built once, as a whole
 
 
 class Preset(Frozen):

@@ -119,10 +119,10 @@ def _age_heartbeat(ff: FF) -> None:
     from sqlalchemy import update
 
     from ffcli.store.database import open_store, writing
-    from ffcli.store.tables import Run
+    from ffcli.store.tables import RUN
 
-    with open_store(ff.db) as store, writing(store) as session:
-        session.execute(update(Run).values(heartbeat=datetime.now(UTC) - timedelta(hours=1)))
+    with open_store(ff.db) as store, writing(store) as connection:
+        connection.execute(update(RUN).values(heartbeat=datetime.now(UTC) - timedelta(hours=1)))
 
 
 def test_a_damaged_state_is_kept_aside_and_the_run_starts_again(ff: FF, straight: FF) -> None:

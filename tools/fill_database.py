@@ -28,7 +28,7 @@ from ffcli.options import parse_options, resolve
 from ffcli.records import EpochMetrics, Provenance, best_accuracy, epoch_json
 from ffcli.store.database import open_store, writing
 from ffcli.store.mapping import config_columns
-from ffcli.store.tables import Epoch, Run
+from ffcli.store.tables import EPOCH, RUN
 
 FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 RUNS_AT_ONCE = 500
@@ -61,11 +61,11 @@ def fill(path: Path, *, runs: int, epochs: int) -> None:
     """Make the database `path` with so many runs, in one transaction."""
     random = Random(0)
     wanted = enumerate(islice(configs(epochs), runs))
-    with open_store(path) as store, writing(store) as session:
+    with open_store(path) as store, writing(store) as connection:
         while chunk := list(islice(wanted, RUNS_AT_ONCE)):
             rows = [synthetic_run(number, config, random) for number, config in chunk]
-            session.execute(insert(Run), [run for run, _ in rows])
-            session.execute(insert(Epoch), [epoch for _, epochs_of_run in rows for epoch in epochs_of_run])
+            connection.execute(insert(RUN), [run for run, _ in rows])
+            connection.execute(insert(EPOCH), [epoch for _, epochs_of_run in rows for epoch in epochs_of_run])
 
 
 def configs(epochs: int) -> Iterator[RunConfig]:

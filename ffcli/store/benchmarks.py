@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import asdict
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row as DatabaseRow
+from sqlalchemy import insert, select
 
 from ffcli.benchmark import BenchmarkRecord, Machine, Row, Step
 from ffcli.store.database import Store, reading, writing
-from ffcli.store.tables import Benchmark
+from ffcli.store.tables import BENCHMARK
 
 
 def keep(store: Store, record: BenchmarkRecord) -> None:
     """Raises BadDatabase where the store is read-only."""
-    with writing(store) as session:
-        session.add(
-            Benchmark(
+    with writing(store) as connection:
+        connection.execute(
+            insert(BENCHMARK).values(
                 id=uuid.uuid4().hex,
                 measured=record.measured,
                 host=record.machine.host,
@@ -29,12 +31,12 @@ def keep(store: Store, record: BenchmarkRecord) -> None:
 
 def history(store: Store, host: str) -> list[BenchmarkRecord]:
     """Everything that was measured on `host`, oldest first."""
-    with reading(store) as session:
-        found = session.scalars(select(Benchmark).where(Benchmark.host == host).order_by(Benchmark.measured))
+    with reading(store) as connection:
+        found = connection.execute(select(BENCHMARK).where(BENCHMARK.c.host == host).order_by(BENCHMARK.c.measured))
         return [_record(row) for row in found]
 
 
-def _record(row: Benchmark) -> BenchmarkRecord:
+def _record(row: DatabaseRow[Any]) -> BenchmarkRecord:
     return BenchmarkRecord(
         measured=row.measured,
         machine=Machine(**row.machine),

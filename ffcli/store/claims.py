@@ -8,21 +8,20 @@ ClaimLost. Every function here is one transaction that begins IMMEDIATE.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import CursorResult, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, CursorResult, func, insert, select, update
 
 from ffcli.config import RunConfig
 from ffcli.errors import ClaimLost, RunBusy
-from ffcli.records import SHORT, EpochMetrics, HourTrace, Provenance
+from ffcli.records import SHORT, EpochMetrics, HourTrace, Provenance, RunRecord
 from ffcli.store.database import Store, writing
 from ffcli.store.liveness import Owner, abandoned, utc_now
-from ffcli.store.mapping import config_columns, epoch_row
-from ffcli.store.tables import IS_CURRENT, Epoch, Run
+from ffcli.store.mapping import RUN_COLUMNS, config_columns, run_record, write_epoch
+from ffcli.store.tables import EPOCH, IS_CURRENT, RUN
 from ffcli.store.traces import drop_phases, write_trace
 
 
@@ -53,33 +52,32 @@ def claim(
     given. `force` leaves the current row as superseded and begins anew. Raises RunBusy while another process trains
     the run.
     """
-    with writing(store) as session:
+    with writing(store) as connection:
         now = utc_now()
-        _reap(session, now)
-        run = session.scalar(select(Run).where(Run.key == config.key, IS_CURRENT))
-        if run is not None and run.status == "running":
-            raise RunBusy(_busy(run))
-        if run is not None and force:
-            run.status = "superseded"
-            session.flush()
-            run = None
-        taken_over = run is not None
-        if run is None:
-            run = _new_run(config, now)
-            session.add(run)
+        _reap(connection, now)
+        here = connection.execute(select(*RUN_COLUMNS).where(RUN.c.key == config.key, IS_CURRENT)).one_or_none()
+        if here is not None and here.status == "running":
+            raise RunBusy(_busy(run_record(here, now), here.pid, here.host))
+        if here is not None and force:
+            connection.execute(update(RUN).where(RUN.c.id == here.id).values(status="superseded"))
+            here = None
+        if here is None:
+            id, done, stored = uuid4().hex, 0, config
+            connection.execute(insert(RUN).values(id=id, **_new_run(config, owner, now)))
         else:
-            run.epochs_requested = max(config.epochs, run.epochs_done)
-            run.config = run.config.model_copy(update={"epochs": run.epochs_requested})
-        run.name, run.tags, run.note = name or run.name, tuple(tags) or run.tags, note or run.note
-        run.host, run.pid, run.pid_started = owner.host, owner.pid, owner.pid_started
-        run.status, run.token, run.heartbeat, run.ended, run.failure = "running", uuid4().hex, now, None, None
-        return Claim(run.id, run.token, taken_over, run.epochs_done)
+            id, done, stored = here.id, here.epochs_done, run_record(here, now).config
+        token, epochs = uuid4().hex, max(config.epochs, done)
+        given = {name: value for name, value in (("name", name), ("tags", tuple(tags)), ("note", note)) if value}
+        held = {"status": "running", "token": token, "heartbeat": now, "ended": None, "failure": None, **asdict(owner)}
+        asked = {"config": stored.model_copy(update={"epochs": epochs}), "epochs_requested": epochs}
+        connection.execute(update(RUN).where(RUN.c.id == id).values(**held, **asked, **given))
+        return Claim(id, token, taken_over=here is not None, epochs_done=done)
 
 
 def heartbeat(store: Store, claim: Claim) -> None:
     """Say that the run is still being trained. Raises ClaimLost."""
-    with writing(store) as session:
-        _update(session, claim)
+    with writing(store) as connection:
+        _update(connection, claim)
 
 
 def record_epoch(store: Store, claim: Claim, metrics: EpochMetrics, trace: Sequence[HourTrace] = ()) -> None:
@@ -88,20 +86,21 @@ def record_epoch(store: Store, claim: Claim, metrics: EpochMetrics, trace: Seque
 
     Raises ClaimLost, and then nothing is written.
     """
-    with writing(store) as session:
-        _update(session, claim)
-        session.merge(epoch_row(claim.run_id, metrics))
-        write_trace(session, claim.run_id, trace)
-        aggregate(session, claim.run_id)
+    with writing(store) as connection:
+        _update(connection, claim)
+        write_epoch(connection, claim.run_id, metrics)
+        write_trace(connection, claim.run_id, trace)
+        aggregate(connection, claim.run_id)
 
 
 def add_provenance(store: Store, claim: Claim, provenance: Provenance) -> None:
     """Note where a stretch is trained; it replaces those that began no earlier. Raises ClaimLost."""
-    with writing(store) as session:
-        _update(session, claim)
-        run = session.get_one(Run, claim.run_id)
-        kept = (stretch for stretch in run.provenance if stretch.from_epoch < provenance.from_epoch)
-        run.provenance = (*kept, provenance)
+    with writing(store) as connection:
+        _update(connection, claim)
+        mine = RUN.c.id == claim.run_id
+        before = connection.execute(select(RUN.c.provenance).where(mine)).scalar_one()
+        kept = (stretch for stretch in before if stretch.from_epoch < provenance.from_epoch)
+        connection.execute(update(RUN).where(mine).values(provenance=(*kept, provenance)))
 
 
 def finish(store: Store, claim: Claim, *, untraced: Collection[int] = ()) -> None:
@@ -121,15 +120,15 @@ def fail(store: Store, claim: Claim, reason: str) -> None:
 
 
 def _end(store: Store, claim: Claim, status: str, reason: str | None, untraced: Collection[int] = ()) -> None:
-    with writing(store) as session:
-        _update(session, claim, status=status, failure=reason, ended=utc_now(), token=None)
-        drop_phases(session, claim.run_id, untraced)
+    with writing(store) as connection:
+        _update(connection, claim, status=status, failure=reason, ended=utc_now(), token=None)
+        drop_phases(connection, claim.run_id, untraced)
 
 
-def _update(session: Session, claim: Claim, **values: Any) -> None:
+def _update(connection: Connection, claim: Claim, **values: Any) -> None:
     """Renew the heartbeat, with `values`, if the claim still holds. Raises ClaimLost if it does not."""
-    held = (Run.id == claim.run_id, Run.token == claim.token, Run.status == "running")
-    result = session.execute(update(Run).where(*held).values(heartbeat=utc_now(), **values))
+    held = (RUN.c.id == claim.run_id, RUN.c.token == claim.token, RUN.c.status == "running")
+    result = connection.execute(update(RUN).where(*held).values(heartbeat=utc_now(), **values))
     assert isinstance(result, CursorResult)
     if result.rowcount == 0:
         raise ClaimLost(
@@ -137,53 +136,52 @@ def _update(session: Session, claim: Claim, **values: Any) -> None:
         )
 
 
-def aggregate(session: Session, run_id: str) -> None:
+def aggregate(connection: Connection, run_id: str) -> None:
     """Renew what the run's row says of its epochs (as `records.best_accuracy` and its fields define it)."""
-    mine = Epoch.run_id == run_id
-    trained = (mine, Epoch.epoch > 0, Epoch.accuracy.is_not(None))
-    choice = func.coalesce(Epoch.validation_accuracy, Epoch.accuracy)
-    last = select(func.coalesce(func.max(Epoch.epoch), 0)).where(mine).scalar_subquery()
-    session.execute(
-        update(Run)
-        .where(Run.id == run_id)
+    mine = EPOCH.c.run_id == run_id
+    trained = (mine, EPOCH.c.epoch > 0, EPOCH.c.accuracy.is_not(None))
+    choice = func.coalesce(EPOCH.c.validation_accuracy, EPOCH.c.accuracy)
+    last = select(func.coalesce(func.max(EPOCH.c.epoch), 0)).where(mine).scalar_subquery()
+    connection.execute(
+        update(RUN)
+        .where(RUN.c.id == run_id)
         .values(
             epochs_done=last,
-            best_accuracy=select(Epoch.accuracy)
+            best_accuracy=select(EPOCH.c.accuracy)
             .where(*trained)
-            .order_by(choice.desc(), Epoch.epoch)
+            .order_by(choice.desc(), EPOCH.c.epoch)
             .limit(1)
             .scalar_subquery(),
-            final_accuracy=select(Epoch.accuracy).where(*trained, Epoch.epoch == last).scalar_subquery(),
-            seconds=select(func.coalesce(func.sum(Epoch.seconds), 0.0)).where(mine).scalar_subquery(),
+            final_accuracy=select(EPOCH.c.accuracy).where(*trained, EPOCH.c.epoch == last).scalar_subquery(),
+            seconds=select(func.coalesce(func.sum(EPOCH.c.seconds), 0.0)).where(mine).scalar_subquery(),
         )
-        .execution_options(synchronize_session=False)
     )
 
 
-def _reap(session: Session, now: datetime) -> None:
+def _reap(connection: Connection, now: datetime) -> None:
     """Give up the running rows that nobody trains any more."""
-    columns = (Run.id, Run.token, Run.heartbeat, Run.host, Run.pid, Run.pid_started)
-    for id, token, heartbeat, host, pid, started in session.execute(
-        select(*columns).where(Run.status == "running")
+    columns = (RUN.c.id, RUN.c.token, RUN.c.heartbeat, RUN.c.host, RUN.c.pid, RUN.c.pid_started)
+    for id, token, heartbeat, host, pid, started in connection.execute(
+        select(*columns).where(RUN.c.status == "running")
     ).all():
         if end := abandoned(Owner(host, pid, started), heartbeat, now):
-            session.execute(
-                update(Run)
-                .where(Run.id == id, Run.token == token, Run.status == "running")
+            connection.execute(
+                update(RUN)
+                .where(RUN.c.id == id, RUN.c.token == token, RUN.c.status == "running")
                 .values(status=end[0], failure=end[1], ended=heartbeat, token=None)
             )
 
 
-def _new_run(config: RunConfig, now: datetime) -> Run:
-    return Run(
-        id=uuid4().hex, key=config.key, **config_columns(config), tags=(), provenance=(), started=now, epochs_done=0,
-        seconds=0.0,
-    )  # fmt: skip
+def _new_run(config: RunConfig, owner: Owner, now: datetime) -> dict[str, Any]:
+    return {
+        "key": config.key, "status": "running", **config_columns(config), "tags": (), "provenance": (), "started": now,
+        "epochs_done": 0, "seconds": 0.0, **asdict(owner),
+    }  # fmt: skip
 
 
-def _busy(run: Run) -> str:
+def _busy(run: RunRecord, pid: int, host: str) -> str:
     since = run.started.astimezone().strftime("%Y-%m-%d %H:%M")
     return (
-        f"run {run.id[:SHORT]} is being trained by process {run.pid} on {run.host} (since {since}, now at epoch"
-        f" {run.epochs_done} of {run.epochs_requested}): wait for it, or stop that process"
+        f"run {run.id[:SHORT]} is being trained by process {pid} on {host} (since {since}, now at epoch"
+        f" {run.epochs_done} of {run.config.epochs}): wait for it, or stop that process"
     )

@@ -1,4 +1,4 @@
-"""Opening the database, and the one session context manager: it owns commit, rollback, translation and close."""
+"""Opening the database, and the one context manager of connections: it owns commit, rollback, translation and close."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
 
 from ffcli.errors import BadDatabase
@@ -79,20 +78,20 @@ def open_to_read(db: str | Path | None = None) -> Store:
 
 
 @contextmanager
-def reading(store: Store) -> Iterator[Session]:
-    """A session that sees one snapshot."""
-    with translated(store.path), Session(store.engine) as session, session.begin():
-        yield session
+def reading(store: Store) -> Iterator[Connection]:
+    """A connection that sees one snapshot."""
+    with translated(store.path), store.engine.begin() as connection:
+        yield connection
 
 
 @contextmanager
-def writing(store: Store) -> Iterator[Session]:
-    """A session that holds the write lock from its start, commits at its end and undoes all on an error."""
+def writing(store: Store) -> Iterator[Connection]:
+    """A connection that holds the write lock from its start, commits at its end and undoes all on an error."""
     if store.read_only:
         raise BadDatabase(f"{store.path} is read-only: make it writable, or give another --db")
     engine = store.engine.execution_options(**{BEGIN: IMMEDIATE})
-    with translated(store.path), Session(engine) as session, session.begin():
-        yield session
+    with translated(store.path), engine.begin() as connection:
+        yield connection
 
 
 def _check_place(location: Location) -> None:

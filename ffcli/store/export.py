@@ -65,8 +65,8 @@ def _with(store: Store, records: list[RunRecord], *read: Callable[..., dict[str,
     snapshot of the database."""
     by_id = {run.id: run for run in records}
     for ids in chunks(by_id):
-        with reading(store) as session:
-            found = [of_runs(session, ids) for of_runs in read]
+        with reading(store) as connection:
+            found = [of_runs(connection, ids) for of_runs in read]
         yield from ((by_id[id], *(by_run[id] for by_run in found)) for id in ids)
 
 

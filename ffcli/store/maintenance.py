@@ -15,7 +15,7 @@ from ffcli.store.location import existing
 from ffcli.store.mapping import RUN_COLUMNS, run_record
 from ffcli.store.migrate import HEAD, look
 from ffcli.store.sqlite import BUSY_TIMEOUT, connect, copy_database, is_writable, translated
-from ffcli.store.tables import Run
+from ffcli.store.tables import RUN
 from ffcli.wording import counted
 
 
@@ -79,10 +79,10 @@ def prune(store: Store, *, superseded: bool = True) -> Freed:
     """Free space: the full states of completed runs, what dead writers left, files of runs that are no more, and
     (`superseded`) the superseded runs with all that is theirs. Finished weights stay, and damaged files set aside."""
     now = utc_now()
-    with writing(store) as session:
-        records = {row.id: run_record(row, now) for row in session.execute(select(*RUN_COLUMNS))}
+    with writing(store) as connection:
+        records = {row.id: run_record(row, now) for row in connection.execute(select(*RUN_COLUMNS))}
         gone = {id for id, run in records.items() if superseded and run.status == "superseded"}
-        session.execute(delete(Run).where(Run.id.in_(gone)))
+        connection.execute(delete(RUN).where(RUN.c.id.in_(gone)))
         files = []
         for path in states.all_files(store):
             run = records.get(states.run_of(path))

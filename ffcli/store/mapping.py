@@ -9,14 +9,14 @@ from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects.sqlite import insert
 
 from ffcli.config import RunConfig
 from ffcli.errors import BadDatabase
 from ffcli.records import EpochMetrics, RunRecord, RunSummary
 from ffcli.store.liveness import Owner, abandoned
-from ffcli.store.tables import AsJson, Epoch, Run, Unreadable
+from ffcli.store.tables import EPOCH, RUN, AsJson, Unreadable
 
 
 def config_columns(config: RunConfig) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def config_columns(config: RunConfig) -> dict[str, Any]:
 
 def _columns(*names: str) -> tuple[Any, ...]:
     """Plain columns of a run: objects for 10,000 runs take longer than all the rest."""
-    return tuple(Run.__table__.c[name] for name in names)
+    return tuple(RUN.c[name] for name in names)
 
 
 SUMMARY_COLUMNS = _columns(*(field.name for field in fields(RunSummary)))
@@ -44,7 +44,7 @@ RUN_COLUMNS = _columns(*(field.name for field in fields(RunRecord)), "host", "pi
 """What `run_record` reads, in order."""
 
 
-_JSON = tuple(c.name for c in Run.__table__.c if isinstance(c.type, AsJson))
+_JSON = tuple(c.name for c in RUN.c if isinstance(c.type, AsJson))
 Record = TypeVar("Record", RunSummary, RunRecord)
 
 
@@ -67,13 +67,16 @@ def run_record(row: Sequence[Any], now: datetime) -> RunRecord:
     return record
 
 
-def epoch_row(run_id: str, metrics: EpochMetrics) -> Epoch:
-    """A row to merge. What was not measured stays unset, so that an epoch that is trained again without being
-    evaluated keeps what was measured the first time: the trajectory is the same."""
-    return Epoch(run_id=run_id, **{name: value for name, value in asdict(metrics).items() if value is not None})
+def write_epoch(connection: Connection, run_id: str, metrics: EpochMetrics) -> None:
+    """Write an epoch, over one that is there. What was not measured stays as it is, so that an epoch that is trained
+    again without being evaluated keeps what was measured the first time: the trajectory is the same."""
+    measured = {name: value for name, value in asdict(metrics).items() if value is not None}
+    write = insert(EPOCH).values(run_id=run_id, **measured)
+    renewed = {name: write.excluded[name] for name in measured}
+    connection.execute(write.on_conflict_do_update(index_elements=EPOCH.primary_key, set_=renewed))
 
 
-EPOCH_COLUMNS = tuple(Epoch.__table__.c[name] for name in EpochMetrics.__slots__)
+EPOCH_COLUMNS = tuple(EPOCH.c[name] for name in EpochMetrics.__slots__)
 """What `epoch_metrics` reads, in order."""
 
 
@@ -83,11 +86,13 @@ def epoch_metrics(row: Sequence[Any]) -> EpochMetrics:
     return EpochMetrics(*values)
 
 
-def epochs_by_run(session: Session, ids: Collection[str]) -> dict[str, list[EpochMetrics]]:
+def epochs_by_run(connection: Connection, ids: Collection[str]) -> dict[str, list[EpochMetrics]]:
     """All epochs of some runs (at most some hundred), in order; an empty list where a run has none."""
     epochs: dict[str, list[EpochMetrics]] = {id: [] for id in ids}
-    found = select(Epoch.run_id, *EPOCH_COLUMNS).where(Epoch.run_id.in_(ids)).order_by(Epoch.run_id, Epoch.epoch)
-    for id, *row in session.execute(found):
+    found = (
+        select(EPOCH.c.run_id, *EPOCH_COLUMNS).where(EPOCH.c.run_id.in_(ids)).order_by(EPOCH.c.run_id, EPOCH.c.epoch)
+    )
+    for id, *row in connection.execute(found):
         epochs[id].append(epoch_metrics(row))
     return epochs
 

@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, insert, select, update
 
 from ffcli.errors import BadDatabase, DamagedState
 from ffcli.records import SHORT, EpochMetrics, RunRecord, Status
@@ -25,10 +24,10 @@ from ffcli.store.claims import aggregate
 from ffcli.store.database import Store, open_store, reading, writing
 from ffcli.store.liveness import utc_now
 from ffcli.store.location import database_path
-from ffcli.store.mapping import RUN_COLUMNS, epoch_row, epochs_by_run, run_record
+from ffcli.store.mapping import RUN_COLUMNS, epochs_by_run, run_record, write_epoch
 from ffcli.store.migrate import HEAD, look, refuse_newer, revisions
 from ffcli.store.sqlite import copy_database, is_writable, translated
-from ffcli.store.tables import Epoch, Run
+from ffcli.store.tables import EPOCH, RUN
 from ffcli.store.traces import take_trace
 
 
@@ -65,10 +64,10 @@ def merge(store: Store, other: str | Path, *, dry_run: bool = False) -> Merged:
     """
     counts: Counter[str] = Counter()
     with _snapshot(other, store) as theirs:
-        with reading(theirs) as source, writing(store) as session:
-            seen, notices = _take_runs(session, source, counts)
+        with reading(theirs) as source, writing(store) as connection:
+            seen, notices = _take_runs(connection, source, counts)
             if dry_run:
-                session.rollback()
+                connection.rollback()
         for run in seen:
             notices += _take_files(store, theirs, run, counts, dry_run=dry_run)
     names = ("taken", "extended", "already_here", "left_out", "superseded", "epochs", "files")
@@ -94,9 +93,9 @@ def _snapshot(other: str | Path, ours: Store) -> Iterator[Store]:
             yield replace(opened, path=path, read_only=True)
 
 
-def _take_runs(session: Session, source: Session, counts: Counter[str]) -> tuple[list[RunRecord], list[str]]:
-    """Bring all runs of `source` into `session`; returns those that are here now, as they are there, and notices."""
-    here = {run.id: run for run in _records(session)}
+def _take_runs(connection: Connection, source: Connection, counts: Counter[str]) -> tuple[list[RunRecord], list[str]]:
+    """Bring all runs of `source` into `connection`; returns those that are here now, as they are there, and notices."""
+    here = {run.id: run for run in _records(connection)}
     current = {run.key: run for run in here.values() if run.status != "superseded"}
     seen, notices = [], []
     for run in map(_not_running, _records(source)):
@@ -111,22 +110,22 @@ def _take_runs(session: Session, source: Session, counts: Counter[str]) -> tuple
             continue
         status = _status_here(run, mine, rival)
         if status != "superseded" and rival is not None and rival.id != run.id:
-            session.execute(update(Run).where(Run.id == rival.id).values(status="superseded"))
+            connection.execute(update(RUN).where(RUN.c.id == rival.id).values(status="superseded"))
             counts["superseded"] += 1
         if mine is None:
-            _insert(session, source, run, status, counts)
+            _insert(connection, source, run, status, counts)
         else:
-            _extend(session, source, run, mine, status, counts)
+            _extend(connection, source, run, mine, status, counts)
         if status != "superseded" and (mine is None or run.epochs_done > mine.epochs_done):
             current[run.key] = run
         seen.append(run)
     return seen, notices
 
 
-def _records(session: Session) -> list[RunRecord]:
+def _records(connection: Connection) -> list[RunRecord]:
     """All runs, as they are to be seen now, oldest first."""
     now = utc_now()
-    return [run_record(row, now) for row in session.execute(select(*RUN_COLUMNS).order_by(Run.started, Run.id))]
+    return [run_record(row, now) for row in connection.execute(select(*RUN_COLUMNS).order_by(RUN.c.started, RUN.c.id))]
 
 
 def _not_running(run: RunRecord) -> RunRecord:
@@ -147,27 +146,27 @@ def _status_here(run: RunRecord, mine: RunRecord | None, rival: RunRecord | None
     return "superseded" if rival is not None and run.epochs_done <= rival.epochs_done else run.status
 
 
-def _insert(session: Session, source: Session, run: RunRecord, status: Status, counts: Counter[str]) -> None:
+def _insert(connection: Connection, source: Connection, run: RunRecord, status: Status, counts: Counter[str]) -> None:
     gone = {"status": status, "failure": run.failure, "ended": run.ended, "token": None}
-    session.execute(insert(Run), [_row(source, run.id) | gone])
-    rows = source.execute(select(Epoch.__table__).where(Epoch.run_id == run.id))
+    connection.execute(insert(RUN), [_row(source, run.id) | gone])
+    rows = source.execute(select(EPOCH).where(EPOCH.c.run_id == run.id))
     if epochs := [row._asdict() for row in rows]:
-        session.execute(insert(Epoch), epochs)
-    take_trace(session, source, run.id)
+        connection.execute(insert(EPOCH), epochs)
+    take_trace(connection, source, run.id)
     counts["taken"] += 1
     counts["epochs"] += len(epochs)
     counts["superseded"] += status == "superseded" != run.status
 
 
 def _extend(
-    session: Session, source: Session, run: RunRecord, mine: RunRecord, status: Status, counts: Counter[str]
+    connection: Connection, source: Connection, run: RunRecord, mine: RunRecord, status: Status, counts: Counter[str]
 ) -> None:
     """Add the epochs, figures of epochs and traced hours that are missing here; the longer one says how it ended, and
     where it was trained."""
-    known = {epoch.epoch: epoch for epoch in epochs_by_run(session, [run.id])[run.id]}
+    known = {epoch.epoch: epoch for epoch in epochs_by_run(connection, [run.id])[run.id]}
     gained = [epoch for epoch in epochs_by_run(source, [run.id])[run.id] if _adds(known.get(epoch.epoch), epoch)]
     for epoch in gained:
-        session.merge(epoch_row(run.id, _joined(known.get(epoch.epoch), epoch)))
+        write_epoch(connection, run.id, _joined(known.get(epoch.epoch), epoch))
     if run.epochs_done > mine.epochs_done:
         theirs = _row(source, run.id)
         names = ("config", "epochs_requested", "provenance", "heartbeat", "host", "pid", "pid_started")
@@ -178,16 +177,16 @@ def _extend(
         }
         ending = {"status": status, "failure": run.failure, "ended": run.ended, "token": None}
         values = {name: theirs[name] for name in names} | labels | ending
-        session.execute(update(Run).where(Run.id == run.id).values(**values))
+        connection.execute(update(RUN).where(RUN.c.id == run.id).values(**values))
     if gained:
-        aggregate(session, run.id)
-    traced = take_trace(session, source, run.id)
+        aggregate(connection, run.id)
+    traced = take_trace(connection, source, run.id)
     counts["extended" if gained or traced else "already_here"] += 1
     counts["epochs"] += sum(epoch.epoch not in known for epoch in gained)
 
 
-def _row(source: Session, id: str) -> dict[str, Any]:
-    return source.execute(select(Run.__table__).where(Run.id == id)).one()._asdict()
+def _row(source: Connection, id: str) -> dict[str, Any]:
+    return source.execute(select(RUN).where(RUN.c.id == id)).one()._asdict()
 
 
 def _adds(mine: EpochMetrics | None, theirs: EpochMetrics) -> bool:

@@ -12,21 +12,21 @@ from ffcli.records import LAST, Outcome, RunSummary
 from ffcli.store.database import Store, reading
 from ffcli.store.liveness import utc_now
 from ffcli.store.mapping import RUN_COLUMNS, SUMMARY_COLUMNS, collector_paused, readable, run_record
-from ffcli.store.tables import IS_CURRENT, Epoch, Run
+from ffcli.store.tables import EPOCH, IS_CURRENT, RUN
 
 
 def summaries(store: Store) -> list[RunSummary]:
     """Every run that is not superseded, newest first. A run whose process is gone no longer shows as running."""
-    with collector_paused(), reading(store) as session:
-        running = session.execute(select(*RUN_COLUMNS).where(Run.status == "running"))
+    with collector_paused(), reading(store) as connection:
+        running = connection.execute(select(*RUN_COLUMNS).where(RUN.c.status == "running"))
         now = utc_now()
         alive = {row.id: run_record(row, now).status for row in running}
-        found = session.connection().execute(summary_statement())
+        found = connection.execute(summary_statement())
         return [readable(RunSummary(id, key, c, alive.get(id, status), *rest)) for id, key, c, status, *rest in found]
 
 
 def summary_statement() -> Select[Any]:
-    return select(*SUMMARY_COLUMNS).where(IS_CURRENT).order_by(Run.started.desc(), Run.id.desc())
+    return select(*SUMMARY_COLUMNS).where(IS_CURRENT).order_by(RUN.c.started.desc(), RUN.c.id.desc())
 
 
 def outcomes(store: Store, horizon: int | None = None, runs: Iterable[RunSummary] | None = None) -> list[Outcome]:
@@ -36,8 +36,8 @@ def outcomes(store: Store, horizon: int | None = None, runs: Iterable[RunSummary
     Who has the summaries already gives them as `runs`: to read 10,000 takes longer than all the rest.
     """
     wanted = summaries(store) if runs is None else runs
-    with collector_paused(), reading(store) as session:
-        measured = {id: values for id, *values in session.connection().execute(statement(horizon))}
+    with collector_paused(), reading(store) as connection:
+        measured = {id: values for id, *values in connection.execute(statement(horizon))}
         return [_outcome(run, *measured[run.id]) for run in wanted if run.id in measured]
 
 
@@ -48,21 +48,26 @@ def statement(horizon: int | None) -> Select[Any]:
     that was over by the horizon is in its row.
     """
     at: ColumnElement[int] = _own_horizon() if horizon is None else literal(horizon)
-    mine = and_(Epoch.run_id == Run.id, Epoch.epoch >= 1, Epoch.epoch <= at)
-    choice = func.coalesce(Epoch.validation_accuracy, Epoch.accuracy)
-    best = select(Epoch.accuracy).where(mine, Epoch.accuracy.is_not(None)).order_by(choice.desc(), Epoch.epoch).limit(1)
+    mine = and_(EPOCH.c.run_id == RUN.c.id, EPOCH.c.epoch >= 1, EPOCH.c.epoch <= at)
+    choice = func.coalesce(EPOCH.c.validation_accuracy, EPOCH.c.accuracy)
+    best = (
+        select(EPOCH.c.accuracy)
+        .where(mine, EPOCH.c.accuracy.is_not(None))
+        .order_by(choice.desc(), EPOCH.c.epoch)
+        .limit(1)
+    )
     return (
         select(
-            Run.id,
+            RUN.c.id,
             at,
-            Run.epochs_done,
-            func.max(case((Epoch.epoch == at, Epoch.accuracy))),
-            case((Run.epochs_done <= at, Run.best_accuracy), else_=best.correlate(Run).scalar_subquery()),
-            func.avg(Epoch.accuracy),
+            RUN.c.epochs_done,
+            func.max(case((EPOCH.c.epoch == at, EPOCH.c.accuracy))),
+            case((RUN.c.epochs_done <= at, RUN.c.best_accuracy), else_=best.correlate(RUN).scalar_subquery()),
+            func.avg(EPOCH.c.accuracy),
         )
-        .outerjoin(Epoch, and_(mine, Epoch.epoch > at - LAST))
+        .outerjoin(EPOCH, and_(mine, EPOCH.c.epoch > at - LAST))
         .where(IS_CURRENT)
-        .group_by(Run.id)
+        .group_by(RUN.c.id)
     )
 
 
@@ -74,4 +79,4 @@ def _outcome(
 
 def _own_horizon() -> ColumnElement[int]:
     lengths = {preset.label: preset.epochs for preset in PRESETS.values()}
-    return case(lengths, value=Run.preset, else_=Run.epochs_requested)
+    return case(lengths, value=RUN.c.preset, else_=RUN.c.epochs_requested)

@@ -12,9 +12,8 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, get_args
 
-from sqlalchemy import ColumnElement, Select, Text, func, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Select, Text, func, select, type_coerce
 from sqlalchemy import delete as delete_rows
-from sqlalchemy.orm import Session, aliased
 
 from ffcli.errors import BadOption, NoSuchRun, RunBusy, unknown
 from ffcli.records import SHORT, EpochMetrics, RunRecord, Status
@@ -22,22 +21,22 @@ from ffcli.store import states
 from ffcli.store.database import Store, reading, writing
 from ffcli.store.liveness import utc_now
 from ffcli.store.mapping import RUN_COLUMNS, collector_paused, epochs_by_run, run_record
-from ffcli.store.tables import IS_CURRENT, Run
+from ffcli.store.tables import IS_CURRENT, RUN
 
 AT_ONCE = 500
 """Rows, or ids in a condition, that one statement reads."""
 
 STATUSES: tuple[Status, ...] = get_args(Status)
 
-_NEWEST = (Run.started.desc(), Run.id.desc())
+_NEWEST = (RUN.c.started.desc(), RUN.c.id.desc())
 _ORDERS: dict[str, tuple[ColumnElement[Any], ...]] = {
     "started": _NEWEST,
-    "oldest": (Run.started.asc(), Run.id.asc()),
-    "best": (Run.best_accuracy.desc().nulls_last(), *_NEWEST),
-    "final": (Run.final_accuracy.desc().nulls_last(), *_NEWEST),
-    "epochs": (Run.epochs_done.desc(), *_NEWEST),
-    "seconds": (Run.seconds.desc(), *_NEWEST),
-    "dataset": (Run.dataset.asc(), *_NEWEST),
+    "oldest": (RUN.c.started.asc(), RUN.c.id.asc()),
+    "best": (RUN.c.best_accuracy.desc().nulls_last(), *_NEWEST),
+    "final": (RUN.c.final_accuracy.desc().nulls_last(), *_NEWEST),
+    "epochs": (RUN.c.epochs_done.desc(), *_NEWEST),
+    "seconds": (RUN.c.seconds.desc(), *_NEWEST),
+    "dataset": (RUN.c.dataset.asc(), *_NEWEST),
 }
 SORTS = tuple(_ORDERS)
 
@@ -63,36 +62,36 @@ class Filters:
 
 def find(store: Store, key: str) -> RunRecord | None:
     """The current run under a key, if there is one."""
-    with reading(store) as session:
-        row = session.execute(select(*RUN_COLUMNS).where(Run.key == key, IS_CURRENT)).one_or_none()
+    with reading(store) as connection:
+        row = connection.execute(select(*RUN_COLUMNS).where(RUN.c.key == key, IS_CURRENT)).one_or_none()
         return None if row is None else run_record(row, utc_now())
 
 
 def get(store: Store, prefix: str) -> RunRecord:
     """The run whose id begins with `prefix`. Raises NoSuchRun where none does, or more than one."""
-    with reading(store) as session:
-        return _get(session, prefix)
+    with reading(store) as connection:
+        return _get(connection, prefix)
 
 
 def epochs(store: Store, run_id: str) -> list[EpochMetrics]:
     """All epochs of a run, in order. `run_id` is the whole id."""
-    with reading(store) as session:
-        return epochs_by_run(session, [run_id])[run_id]
+    with reading(store) as connection:
+        return epochs_by_run(connection, [run_id])[run_id]
 
 
 def list_runs(store: Store, filters: Filters | None = None) -> list[RunRecord]:
     """The runs that pass the filters. Raises BadOption for a status or sort key that does not exist."""
     filters = filters or Filters()
-    with collector_paused(), reading(store) as session:
-        return list(islice(_matching(session, filters), filters.limit))
+    with collector_paused(), reading(store) as connection:
+        return list(islice(_matching(connection, filters), filters.limit))
 
 
 def short_ids(store: Store, ids: Iterable[str]) -> dict[str, str]:
     """For each id its shortest prefix, of at least SHORT digits, that no other run in the store shares."""
     short = {id: id[:SHORT] for id in ids}
-    with reading(store) as session:
+    with reading(store) as connection:
         for some in chunks(short):
-            for id, *neighbours in session.execute(neighbours_of(some)):
+            for id, *neighbours in connection.execute(neighbours_of(some)):
                 shared = max(_shared(id, other or "") for other in neighbours)
                 short[id] = id[: max(SHORT, shared + 1)]
     return short
@@ -103,11 +102,11 @@ def delete(store: Store, prefix: str) -> RunRecord:
 
     Raises NoSuchRun, and RunBusy where a process is training it.
     """
-    with writing(store) as session:
-        record = _get(session, prefix)
+    with writing(store) as connection:
+        record = _get(connection, prefix)
         if record.status == "running":
             raise RunBusy(f"run {record.id[:SHORT]} is being trained: stop that first")
-        session.execute(delete_rows(Run).where(Run.id == record.id))
+        connection.execute(delete_rows(RUN).where(RUN.c.id == record.id))
         states.remove(states.files_of(store, record.id))
         return record
 
@@ -121,10 +120,10 @@ def chunks(ids: Iterable[str]) -> Iterator[list[str]]:
 
 def neighbours_of(ids: list[str]) -> Select[Any]:
     """Each id with the one before and the one after it in the store: no other shares a longer prefix."""
-    other = aliased(Run)
-    before = select(func.max(other.id)).where(other.id < Run.id).scalar_subquery()
-    after = select(func.min(other.id)).where(other.id > Run.id).scalar_subquery()
-    return select(Run.id, before, after).where(Run.id.in_(ids))
+    other = RUN.alias().c
+    before = select(func.max(other.id)).where(other.id < RUN.c.id).scalar_subquery()
+    after = select(func.min(other.id)).where(other.id > RUN.c.id).scalar_subquery()
+    return select(RUN.c.id, before, after).where(RUN.c.id.in_(ids))
 
 
 def _shared(one: str, other: str) -> int:
@@ -132,29 +131,31 @@ def _shared(one: str, other: str) -> int:
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
 
 
-def _get(session: Session, prefix: str) -> RunRecord:
+def _get(connection: Connection, prefix: str) -> RunRecord:
     wanted = prefix.strip().lower()
     if not re.fullmatch("[0-9a-f]{1,32}", wanted):
         raise NoSuchRun(f"'{prefix}' is no run id: ids are hex digits, and `ff list-runs` shows them")
+    id = RUN.c.id
     # 'g' follows every hex digit: a range, which an index serves, where LIKE would be a scan.
-    ids = list(session.scalars(select(Run.id).where(Run.id >= wanted, Run.id < wanted + "g").order_by(Run.id)))
+    ids = connection.scalars(select(id).where(id >= wanted, id < wanted + "g").order_by(id)).all()
     if len(ids) > 1:
-        shown = ", ".join(id[: max(len(wanted) + 3, SHORT)] for id in ids[:5])
+        shown = ", ".join(one[: max(len(wanted) + 3, SHORT)] for one in ids[:5])
         raise NoSuchRun(
             f"'{prefix}' begins the ids of {len(ids)} runs ({shown}{', ...' if ids[5:] else ''}): give more"
         )
     if not ids:
-        near = difflib.get_close_matches(wanted, [id[: len(wanted)] for id in session.scalars(select(Run.id))], n=1)
+        known = [one[: len(wanted)] for one in connection.scalars(select(id))]
+        near = difflib.get_close_matches(wanted, known, n=1)
         guess = f" did you mean '{near[0]}'?" if near else ""
         raise NoSuchRun(f"there is no run '{prefix}':{guess} `ff list-runs --all` shows all")
-    return run_record(session.execute(select(*RUN_COLUMNS).where(Run.id == ids[0])).one(), utc_now())
+    return run_record(connection.execute(select(*RUN_COLUMNS).where(id == ids[0])).one(), utc_now())
 
 
-def _matching(session: Session, filters: Filters) -> Iterator[RunRecord]:
+def _matching(connection: Connection, filters: Filters) -> Iterator[RunRecord]:
     """Records that pass, in order. Status and tag are looked at here: the first depends on which processes live, the
     second is one of a list. Rows come as they are asked for, so that whoever has enough ends the reading."""
     now = utc_now()
-    for row in session.execute(statement(filters), execution_options={"yield_per": AT_ONCE}):
+    for row in connection.execute(statement(filters), execution_options={"yield_per": AT_ONCE}):
         record = run_record(row, now)
         if filters.status in (None, record.status) and (filters.tag is None or filters.tag in record.tags):
             yield record
@@ -171,14 +172,14 @@ def statement(filters: Filters) -> Select[Any]:
     for column in ("dataset", "negatives", "pos_phase", "neg_phase", "preset"):
         wanted = getattr(filters, column)
         if wanted is not None:
-            rows = rows.where(getattr(Run, column) == wanted)
+            rows = rows.where(RUN.c[column] == wanted)
     if filters.since is not None:
-        rows = rows.where(Run.started >= filters.since)
+        rows = rows.where(RUN.c.started >= filters.since)
     if filters.tag is not None:
         written = json.dumps(filters.tag, ensure_ascii=False)
-        rows = rows.where(type_coerce(Run.tags, Text).contains(written, autoescape=True))
+        rows = rows.where(type_coerce(RUN.c.tags, Text).contains(written, autoescape=True))
     if filters.status is not None:
-        rows = rows.where(Run.status.in_({filters.status, "running"}))
+        rows = rows.where(RUN.c.status.in_({filters.status, "running"}))
     elif not filters.include_superseded:
         rows = rows.where(IS_CURRENT)
     return rows.limit(filters.limit) if filters.status is None and filters.tag is None else rows

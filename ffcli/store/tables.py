@@ -1,7 +1,7 @@
-"""The models: a run is one trajectory, with a row for each of its epochs, and one for each layer after each hour that
+"""The tables: a run is one trajectory, with a row for each of its epochs, and one for each layer after each hour that
 was traced; a benchmark is one of `ff bench`.
 
-`migrations/` makes their tables.
+`migrations/` makes them. Tables without mapped classes: importing the ORM would cost every command a tenth of its time.
 """
 
 from __future__ import annotations
@@ -9,12 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import BigInteger, CheckConstraint, Dialect, ForeignKey, Index, String, Text, TypeDecorator
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
 
 from ffcli.config import RunConfig
 from ffcli.records import Provenance
@@ -82,100 +95,104 @@ class AsJson(TypeDecorator[Any]):
             return Unreadable(value or "")
 
 
-class Base(DeclarativeBase):
-    metadata = sa.MetaData(naming_convention=NAMES)
-    type_annotation_map: ClassVar[dict[Any, Any]] = {float: sa.Double()}
+METADATA = MetaData(naming_convention=NAMES)
 
 
-class Run(Base):
-    __tablename__ = "run"
-    __table_args__ = (
-        CheckConstraint(
-            "status IN ('running', 'completed', 'interrupted', 'failed', 'stale', 'superseded')", name="status"
-        ),
-        # One row that is not superseded under a key: so one running row too, and one answer to a lookup. The migration
-        # gives PostgreSQL the same condition; here it would load that dialect at every start.
-        Index("uq_run_key_current", "key", unique=True, sqlite_where=IS_CURRENT),
-        Index("ix_run_status", "status"),
-        Index("ix_run_started", "started", "id"),
-    )
+def _column(name: str, type_: Any, *constraints: Any, **options: Any) -> Column[Any]:
+    """A column that must be filled, unless `nullable` says otherwise."""
+    return Column(name, type_, *constraints, **{"nullable": False, **options})
 
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    key: Mapped[str] = mapped_column(String(64))
-    status: Mapped[str] = mapped_column(String(16))
-    name: Mapped[str | None] = mapped_column(Text)
-    tags: Mapped[tuple[str, ...]] = mapped_column(AsJson(tuple[str, ...]))
-    note: Mapped[str | None] = mapped_column(Text)
-    failure: Mapped[str | None] = mapped_column(Text)
 
-    config: Mapped[RunConfig] = mapped_column(AsJson(RunConfig))
+def _run_column() -> Column[Any]:
+    """The run that a row is of, with which it goes."""
+    return _column("run_id", String(32), ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
+
+
+RUN = Table(
+    "run",
+    METADATA,
+    _column("id", String(32), primary_key=True),
+    _column("key", String(64)),
+    _column("status", String(16)),
+    _column("name", Text, nullable=True),
+    _column("tags", AsJson(tuple[str, ...])),
+    _column("note", Text, nullable=True),
+    _column("failure", Text, nullable=True),
+    _column("config", AsJson(RunConfig)),
     # Copies out of the config, to filter by.
-    dataset: Mapped[str] = mapped_column(Text)
-    data_source: Mapped[str] = mapped_column(String(16))
-    negatives: Mapped[str] = mapped_column(Text)
-    pos_phase: Mapped[int]
-    neg_phase: Mapped[int]
-    preset: Mapped[str] = mapped_column(Text)
-    seed: Mapped[int] = mapped_column(BigInteger)
-    epochs_requested: Mapped[int]
-    provenance: Mapped[tuple[Provenance, ...]] = mapped_column(AsJson(tuple[Provenance, ...]))
-
-    started: Mapped[datetime] = mapped_column(UtcDateTime)
-    ended: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    heartbeat: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    _column("dataset", Text),
+    _column("data_source", String(16)),
+    _column("negatives", Text),
+    _column("pos_phase", Integer),
+    _column("neg_phase", Integer),
+    _column("preset", Text),
+    _column("seed", BigInteger),
+    _column("epochs_requested", Integer),
+    _column("provenance", AsJson(tuple[Provenance, ...])),
+    _column("started", UtcDateTime),
+    _column("ended", UtcDateTime, nullable=True),
+    _column("heartbeat", UtcDateTime, nullable=True),
     # Who trains it; the token is what its writes are committed under, and is None while nobody does.
-    token: Mapped[str | None] = mapped_column(String(32))
-    host: Mapped[str] = mapped_column(Text)
-    pid: Mapped[int] = mapped_column(BigInteger)
-    pid_started: Mapped[float]
-
+    _column("token", String(32), nullable=True),
+    _column("host", Text),
+    _column("pid", BigInteger),
+    _column("pid_started", Double),
     # Aggregates of the epochs, renewed with each.
-    epochs_done: Mapped[int]
-    best_accuracy: Mapped[float | None]
-    final_accuracy: Mapped[float | None]
-    seconds: Mapped[float]
+    _column("epochs_done", Integer),
+    _column("best_accuracy", Double, nullable=True),
+    _column("final_accuracy", Double, nullable=True),
+    _column("seconds", Double),
+    CheckConstraint(
+        "status IN ('running', 'completed', 'interrupted', 'failed', 'stale', 'superseded')", name="status"
+    ),
+    # One row that is not superseded under a key: so one running row too, and one answer to a lookup. The migration
+    # gives PostgreSQL the same condition; here it would load that dialect at every start.
+    Index("uq_run_key_current", "key", unique=True, sqlite_where=IS_CURRENT),
+    Index("ix_run_status", "status"),
+    Index("ix_run_started", "started", "id"),
+)
 
-
-class Epoch(Base):
-    __tablename__ = "epoch"
+EPOCH = Table(
+    "epoch",
+    METADATA,
+    _run_column(),
+    _column("epoch", Integer, primary_key=True),
+    _column("hour", BigInteger),
+    _column("phase", String(16), nullable=True),
+    _column("accuracy", Double, nullable=True),
+    _column("validation_accuracy", Double, nullable=True),
+    _column("loss_positive", Double, nullable=True),
+    _column("loss_negative", Double, nullable=True),
+    _column("goodness_positive", JSON, nullable=True),
+    _column("goodness_negative", JSON, nullable=True),
+    _column("dead_units", JSON, nullable=True),
+    _column("seconds", Double),
     # All that a report asks of an epoch, without its row.
-    __table_args__ = (Index("ix_epoch_accuracy", "run_id", "epoch", "accuracy", "validation_accuracy"),)
+    Index("ix_epoch_accuracy", "run_id", "epoch", "accuracy", "validation_accuracy"),
+)
 
-    run_id: Mapped[str] = mapped_column(String(32), ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
-    epoch: Mapped[int] = mapped_column(primary_key=True)
-    hour: Mapped[int] = mapped_column(BigInteger)
-    phase: Mapped[str | None] = mapped_column(String(16))
-    accuracy: Mapped[float | None]
-    validation_accuracy: Mapped[float | None]
-    loss_positive: Mapped[float | None]
-    loss_negative: Mapped[float | None]
-    goodness_positive: Mapped[list[float] | None] = mapped_column(JSON)
-    goodness_negative: Mapped[list[float] | None] = mapped_column(JSON)
-    dead_units: Mapped[list[float] | None] = mapped_column(JSON)
-    seconds: Mapped[float]
+TRACE = Table(
+    "trace",
+    METADATA,
+    _run_column(),
+    _column("hour", BigInteger, primary_key=True),
+    _column("layer", Integer, primary_key=True),
+    _column("phase", BigInteger),
+    _column("goodness_positive", Double, nullable=True),
+    _column("goodness_negative", Double, nullable=True),
+    _column("drift", Double, nullable=True),
+    _column("cosine", Double, nullable=True),
+    _column("dead_units", Double, nullable=True),
+)
 
-
-class Trace(Base):
-    __tablename__ = "trace"
-
-    run_id: Mapped[str] = mapped_column(String(32), ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
-    hour: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    layer: Mapped[int] = mapped_column(primary_key=True)
-    phase: Mapped[int] = mapped_column(BigInteger)
-    goodness_positive: Mapped[float | None]
-    goodness_negative: Mapped[float | None]
-    drift: Mapped[float | None]
-    cosine: Mapped[float | None]
-    dead_units: Mapped[float | None]
-
-
-class Benchmark(Base):
-    __tablename__ = "benchmarks"
-    __table_args__ = (Index("ix_benchmarks_host", "host", "measured"),)
-
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    measured: Mapped[datetime] = mapped_column(UtcDateTime)
-    host: Mapped[str] = mapped_column(Text)  # A copy out of the machine, to filter by.
-    machine: Mapped[dict[str, Any]] = mapped_column(JSON)
-    rows: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
-    breakdown: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+BENCHMARK = Table(
+    "benchmarks",
+    METADATA,
+    _column("id", String(32), primary_key=True),
+    _column("measured", UtcDateTime),
+    _column("host", Text),  # A copy out of the machine, to filter by.
+    _column("machine", JSON),
+    _column("rows", JSON),
+    _column("breakdown", JSON),
+    Index("ix_benchmarks_host", "host", "measured"),
+)

@@ -20,7 +20,7 @@ from ffcli.records import best_accuracy
 from ffcli.store import claims, runs
 from ffcli.store.database import Store, open_store, writing
 from ffcli.store.liveness import STALE_AFTER, Owner, this_process, utc_now
-from ffcli.store.tables import Run
+from ffcli.store.tables import RUN
 
 ME = this_process()
 CONFIG = make_config()
@@ -43,8 +43,8 @@ with open_store(sys.argv[1]) as store:
 
 def silence(store: Store, run_id: str) -> None:
     """Make the last sign of life of a run one that is too old."""
-    with writing(store) as session:
-        session.execute(update(Run).where(Run.id == run_id).values(heartbeat=utc_now() - STALE_AFTER * 2))
+    with writing(store) as connection:
+        connection.execute(update(RUN).where(RUN.c.id == run_id).values(heartbeat=utc_now() - STALE_AFTER * 2))
 
 
 def test_a_run_from_claim_to_finish(store: Store) -> None:

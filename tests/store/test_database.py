@@ -70,9 +70,9 @@ def test_reading_where_there_is_no_database_makes_none(tmp_path: Path) -> None:
 
 
 def test_every_connection_has_the_pragmas(store: Store) -> None:
-    with reading(store) as session:
+    with reading(store) as connection:
         values = {
-            name: session.scalar(text(f"PRAGMA {name}"))
+            name: connection.scalar(text(f"PRAGMA {name}"))
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         }
     assert values == {"journal_mode": "wal", "synchronous": 1, "foreign_keys": 1, "busy_timeout": 5000}

@@ -30,7 +30,7 @@ from ffcli.store.merge import Merged, merge
 from ffcli.store.migrate import HEAD, run_migrations
 from ffcli.store.runs import Filters
 from ffcli.store.sqlite import engine_for
-from ffcli.store.tables import Base
+from ffcli.store.tables import METADATA
 
 ME = this_process()
 GONE = replace(ME, pid_started=0.0)
@@ -62,10 +62,10 @@ def other(tmp_path: Path) -> Iterable[Store]:
 
 def everything(store: Store) -> dict[str, Any]:
     """All rows and files."""
-    with reading(store) as session:
+    with reading(store) as connection:
         rows = {
-            name: sorted(tuple(map(repr, row)) for row in session.execute(select(table)))
-            for name, table in Base.metadata.tables.items()
+            name: sorted(tuple(map(repr, row)) for row in connection.execute(select(table)))
+            for name, table in METADATA.tables.items()
         }
     folder = states.states_folder(store)
     files = {path.name: digest(path) for path in folder.iterdir()} if folder.is_dir() else {}

@@ -19,7 +19,7 @@ from ffcli.store import claims, migrate, outcomes, runs
 from ffcli.store.database import Store, open_store, reading
 from ffcli.store.liveness import this_process
 from ffcli.store.sqlite import engine_for
-from ffcli.store.tables import Base
+from ffcli.store.tables import METADATA
 
 NEXT = """
 import sqlalchemy as sa
@@ -76,12 +76,12 @@ def test_there_is_one_head_and_the_program_knows_it() -> None:
 
 def test_the_models_have_not_drifted_from_the_migrations(store: Store) -> None:
     with store.engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
 
 
 def test_every_constraint_has_a_name(store: Store) -> None:
-    with reading(store) as session:
-        tables = session.scalars(
+    with reading(store) as connection:
+        tables = connection.scalars(
             text("SELECT sql FROM sqlite_master WHERE type = 'table' AND name <> 'alembic_version'")
         )
         for sql in tables:
@@ -92,7 +92,7 @@ def test_every_constraint_has_a_name(store: Store) -> None:
 
 def test_down_and_up_again(store: Store) -> None:
     engine = engine_for(store.path, foreign_keys=False)
-    for target, tables in (("base", {"alembic_version"}), ("head", {"alembic_version", *Base.metadata.tables})):
+    for target, tables in (("base", {"alembic_version"}), ("head", {"alembic_version", *METADATA.tables})):
         with engine.begin() as connection:
             migrate.run_migrations(connection, target=target)
         with engine.begin() as connection:
@@ -148,8 +148,8 @@ def test_a_database_of_the_first_revision_is_upgraded_as_it_is_opened(tmp_path: 
         ]
         [outcome] = outcomes.outcomes(store, 3)
         assert (outcome.final, outcome.last5) == (61.5, 41.0)
-        with reading(store) as session:
-            indices = set(session.scalars(text("SELECT name FROM sqlite_master WHERE type = 'index'")))
+        with reading(store) as connection:
+            indices = set(connection.scalars(text("SELECT name FROM sqlite_master WHERE type = 'index'")))
         assert {"ix_epoch_accuracy", "ix_run_started", "uq_run_key_current"} <= indices
     assert count(path.with_name("runs.db.0001.bak"), "epoch") == 3
 

@@ -16,7 +16,7 @@ from ffcli.records import LAST, EpochMetrics, best_accuracy
 from ffcli.store import claims, outcomes, runs
 from ffcli.store.database import Store, writing
 from ffcli.store.liveness import this_process
-from ffcli.store.tables import Run
+from ffcli.store.tables import RUN
 
 percent = st.integers(0, 4).map(lambda n: n * 12.5)  # few, so that accuracies tie
 measured = st.tuples(st.none() | percent, st.none() | percent)
@@ -29,8 +29,8 @@ measured = st.tuples(st.none() | percent, st.none() | percent)
 def test_as_plainly_computed(
     store: Store, accuracies: list[tuple[float | None, float | None]], horizon: int, held_out: bool
 ) -> None:
-    with writing(store) as session:
-        session.execute(delete(Run))
+    with writing(store) as connection:
+        connection.execute(delete(RUN))
     claim = claims.claim(store, make_config(), owner=this_process())
     metrics = [make_epoch(e, a, v if held_out else None) for e, (a, v) in enumerate(accuracies)]
     for epoch in metrics:

@@ -16,7 +16,7 @@ from ffcli.store import claims, maintenance, runs, states
 from ffcli.store.database import Store, writing
 from ffcli.store.liveness import this_process, utc_now
 from ffcli.store.runs import Filters
-from ffcli.store.tables import Run
+from ffcli.store.tables import RUN
 
 ME = this_process()
 
@@ -32,8 +32,8 @@ def add(store: Store, *, epochs: int = 1, accuracy: float = 50.0, tags: tuple[st
 
 def rename(store: Store, old: str, new: str) -> str:
     """Give a run without epochs an id of our choice."""
-    with writing(store) as session:
-        session.execute(update(Run).where(Run.id == old).values(id=new))
+    with writing(store) as connection:
+        connection.execute(update(RUN).where(RUN.c.id == old).values(id=new))
     return new
 
 
@@ -157,7 +157,7 @@ def add_forced(store: Store) -> str:
 @pytest.mark.parametrize("column", ["config", "tags", "provenance"])
 def test_a_damaged_row_is_named(store: Store, column: str) -> None:
     run_id = claims.claim(store, make_config(), owner=ME).run_id
-    with writing(store) as session:
-        session.execute(text(f"UPDATE run SET {column} = '{{}}'"))
+    with writing(store) as connection:
+        connection.execute(text(f"UPDATE run SET {column} = '{{}}'"))
     with pytest.raises(BadDatabase, match=f"^run {run_id} is damaged: its {column} cannot be read$"):
         runs.list_runs(store)

@@ -23,8 +23,8 @@ def plan(store: Store, statement: Select[Any]) -> list[str]:
     sql = statement.compile(
         dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True, "render_postcompile": True}
     )
-    with reading(store) as session:
-        return [row[-1] for row in session.execute(text(f"EXPLAIN QUERY PLAN {sql}"))]
+    with reading(store) as connection:
+        return [row[-1] for row in connection.execute(text(f"EXPLAIN QUERY PLAN {sql}"))]
 
 
 @pytest.mark.parametrize("horizon", [20, None])
@@ -58,7 +58,7 @@ def test_the_runs_shown_are_all_that_is_parsed(store: Store) -> None:
     owner = Owner("elsewhere", 1, 0.0)
     for seed in range(20):
         claims.claim(store, make_config(seed=seed), owner=owner)
-    read = runs.Run.__table__.c.config.type.read  # type: ignore[attr-defined]
+    read = runs.RUN.c.config.type.read  # type: ignore[attr-defined]
     read.cache_clear()
     assert len(runs.list_runs(store, Filters(limit=3))) == 3
     assert read.cache_info().misses == 3
