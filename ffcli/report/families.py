@@ -67,15 +67,14 @@ def families(runs: Iterable[RunSummary]) -> list[tuple[Family, list[RunSummary]]
 def set_aside(runs: Sequence[RunSummary]) -> tuple[list[RunSummary], list[RunSummary]]:
     """The runs for tables 1 and 2, and those for the table of cures alone: the cured ones, and the plain ones of a
     protocol that is no preset's and has nothing but controls: the rate and the phases of some cured run."""
-    plain: dict[Signature, list[RunSummary]] = defaultdict(list)
-    treated = set()
-    for run in runs:
-        if run.config.cure:
-            treated.add((signature(run.config.model_copy(update={"cure": NO_CURE})), run.config.schedule))
-        else:
-            plain[signature(run.config)].append(run)
-    if not treated:
+    cured = [run.config for run in runs if run.config.cure]
+    if not cured:
         return list(runs), []
+    treated = {(signature(config.model_copy(update={"cure": NO_CURE})), config.schedule) for config in cured}
+    plain: dict[Signature, list[RunSummary]] = defaultdict(list)
+    for run in runs:
+        if not run.config.cure:
+            plain[signature(run.config)].append(run)
     controls = {
         shared
         for shared, group in plain.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 
 from ffcli.config import PRESETS, LrScaling, RunConfig
 from ffcli.records import RunSummary
@@ -35,7 +36,10 @@ def by_signature(runs: Iterable[RunSummary]) -> dict[Signature, list[RunSummary]
 
 def protocols(shared: Signature, configs: Sequence[RunConfig]) -> list[Protocol]:
     """One with this signature for each scaling rule and blur that the runs show."""
-    shown = {(rule, config.mask_blur) for config in configs if (rule := _first_rule(config)) is not None}
+    # By what decides: thousands of runs differ in seed or data alone.
+    rates = attrgetter("lr_positive", "lr_negative", "mask_blur", "schedule.positive", "schedule.negative")
+    deciding = {rates(config): config for config in configs}
+    shown = {(rule, config.mask_blur) for config in deciding.values() if (rule := _first_rule(config)) is not None}
     blurs = {blur for _, blur in shown if blur is not None} or {Protocol().mask_blur}
     wanted = {(rule, b) for rule, blur in shown for b in (blurs if blur is None else {blur})}
     base = Protocol(data=data_kind(configs[0]), **dict(zip(SHARED, shared[1:], strict=True)))
