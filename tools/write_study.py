@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BEGIN, END = "<!-- study: written by tools/write_study.py -->", "<!-- end of study -->"
+BEGIN, END = "<!-- written by a tool in tools/ -->", "<!-- end of what a tool wrote -->"
 
 
 def study_tables(database: Path, table: str = "all") -> str:
@@ -25,16 +25,19 @@ def written(page: str) -> str:
     return page.partition(BEGIN)[2].partition(END)[0].strip()
 
 
+def put(text: str, page: Path) -> None:
+    """Replace what the page says between the markers."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("database", type=Path)
     parser.add_argument("page", type=Path)
     parser.add_argument("--table", default="all", help="as `ff report` takes it")
     arguments = parser.parse_args()
-    before, _, rest = arguments.page.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    text = f"{before}{BEGIN}\n\n{study_tables(arguments.database, arguments.table)}\n\n{END}{after}"
-    arguments.page.write_text(text, encoding="utf-8")
+    put(study_tables(arguments.database, arguments.table), arguments.page)
 
 
 if __name__ == "__main__":

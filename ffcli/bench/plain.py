@@ -22,31 +22,32 @@ from ffcli.engine.training import initial_state
 def hours(config: RunConfig, awake: Labelled, asleep: Labelled) -> Contestant:
     """One more hour of a run's schedule with each call: overlaid images through nn.Linear, softplus, backward, Adam."""
     network = plain_network(config)
-    hour_numbers = count()
+    numbers = count()
+    return lambda: train_hour(network, config, next(numbers), awake, asleep)
 
-    def hour() -> float:
-        phase = phase_of(config.schedule, next(hour_numbers))
-        kinds = [(awake, 1)] * (phase != "negative") + [(asleep, -1)] * (phase != "positive")
-        v = torch.cat([_overlaid(data, config.data.classes) for data, _ in kinds])
-        sign = torch.cat([torch.full((len(data.labels),), float(value)) for data, value in kinds])
-        return network.learn(v, sign, phase)
 
-    return hour
+def train_hour(network: AutogradNetwork, config: RunConfig, number: int, awake: Labelled, asleep: Labelled) -> float:
+    """The hour `number` of a run, on the kinds of data that its phase has; the mean loss."""
+    phase = phase_of(config.schedule, number)
+    kinds = [(awake, 1)] * (phase != "negative") + [(asleep, -1)] * (phase != "positive")
+    v = torch.cat([_overlaid(data, config.data.classes) for data, _ in kinds])
+    sign = torch.cat([torch.full((len(data.labels),), float(value)) for data, value in kinds])
+    return network.learn(v, sign, phase)
 
 
 def evaluation(config: RunConfig, data: Labelled) -> Contestant:
     """Accuracy: every image under each label through the whole network."""
     network = plain_network(config)
-    classes = config.data.classes
+    return lambda: accuracy(network, data, config.data.classes)
 
-    def evaluate() -> float:
-        totals = []
-        for label in range(classes):
-            v = _overlaid(data._replace(labels=torch.full_like(data.labels, label)), classes)
-            totals.append(network.goodness(v).sum(0))
-        return 100 * float((torch.stack(totals).argmax(0) == data.labels).double().mean())
 
-    return evaluate
+def accuracy(network: AutogradNetwork, data: Labelled, classes: int) -> float:
+    """In percent: the label under which the layers' goodness is highest, against the true one."""
+    totals = []
+    for label in range(classes):
+        v = _overlaid(data._replace(labels=torch.full_like(data.labels, label)), classes)
+        totals.append(network.goodness(v).sum(0))
+    return 100 * float((torch.stack(totals).argmax(0) == data.labels).double().mean())
 
 
 def masks(images: Tensor, batch: Labelled, *, size: Sequence[int], classes: int, blur: int) -> Contestant:
