@@ -143,6 +143,8 @@ def _no_partners(
         if not overlap(*values):
             apart.append("data set" if name == "content" else name)
     why = f"they differ in {', '.join(apart)}" if apart else "no two agree in all the rest"
+    if "cure" in a.conditions and not {"lr", "warmup"}.isdisjoint(apart):
+        why += "; `--cure none --lr auto` trains plain runs at a cure's rate"
     return f"no run with {a.text} has a partner with {b.text}: {why}"
 
 

@@ -163,6 +163,14 @@ def test_masks_of_another_blur_are_no_partners_and_runs_without_masks_have_every
     assert (compared_blur[0].pairs, pairing.in_both) == (1, 1)
 
 
+def test_cures_are_compared_at_one_rate() -> None:
+    cured, plain = outcome("16:16", 90.0, cure="gradient-memory", lr="auto"), outcome("16:16", 30.0)
+    said = refusal([cured, plain], "cure=none", "cure=gradient-memory")
+    assert "they differ in lr, warmup; `--cure none --lr auto` trains plain runs at a cure's rate" in said
+    control = outcome("16:16", 38.0, lr="auto")
+    assert overall(one([cured, plain, control], "cure=none", "cure=gradient-memory")).difference == 52
+
+
 def test_tags_leave_the_protocol_to_differ_and_name_what_does() -> None:
     runs = [
         *(outcome("8:1", 20.0, seed=seed, tags=("baseline",)) for seed in (0, 1)),
