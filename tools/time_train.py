@@ -2,9 +2,10 @@
 
     python tools/time_train.py --turns 3
 
-The other side is plain autograd over torchvision's items, every image evaluated under each label through the whole
-network, as the published code works. Then the command once more without its evaluations, and for one epoch only: the
-differences say what evaluation and all that happens once take. Needs the full MNIST (`ff data fetch mnist`).
+The other side is plain autograd over a DataLoader of torchvision's items, every image evaluated under each label
+through the whole network, as Forward-Forward is published; and the same with the items read once, into memory. Then
+the command without its evaluations, and for one epoch only: the differences say what evaluation and all that happens
+once take. Needs the full MNIST (`ff data fetch mnist`).
 """
 
 from __future__ import annotations
@@ -21,23 +22,23 @@ from statistics import median
 from ffcli.data import datasets
 from ffcli.options import TrainOptions, resolve
 
-EPOCHS = 20
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time a default training, and the same without the engine.")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--data-dir", type=Path, default=datasets.default_folder(), help="where the full MNIST is")
-    parser.add_argument("--plain", action="store_true", help="only train without the engine")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--plain", choices=["items", "once"], help="only train without the engine")
     asked = parser.parse_args()
     if asked.plain:
-        train_plainly(asked.data_dir)
+        train_plainly(asked.data_dir, asked.epochs, once=asked.plain == "once")
         return
-    folder = ("--data-dir", str(asked.data_dir))
+    folder, length = ("--data-dir", str(asked.data_dir)), ("--epochs", str(asked.epochs))
     commands = {
-        "plain": [sys.executable, __file__, "--plain", *folder],
-        "default": ff_train(*folder, epochs=EPOCHS, eval_every=1),
-        "without evaluations": ff_train(*folder, epochs=EPOCHS, eval_every=EPOCHS),
+        "plain": [sys.executable, __file__, "--plain", "items", *length, *folder],
+        "plain, read once": [sys.executable, __file__, "--plain", "once", *length, *folder],
+        "ff train": ff_train(*folder, epochs=asked.epochs, eval_every=1),
+        "without evaluations": ff_train(*folder, epochs=asked.epochs, eval_every=asked.epochs),
         "one epoch": ff_train(*folder, epochs=1, eval_every=1),
     }
     taken: dict[str, list[float]] = {name: [] for name in commands}
@@ -45,16 +46,17 @@ def main() -> None:
         for name, command in commands.items():
             taken[name].append(seconds(command))
             print(f"turn {turn}, {name}: {taken[name][-1]:.1f} s", flush=True)
-    explain(*(median(times) for times in taken.values()))
+    explain(asked.epochs, *(median(times) for times in taken.values()))
 
 
-def explain(plain: float, default: float, blind: float, short: float) -> None:
-    """Seconds of each command, which of them goes where."""
-    evaluation = (default - blind) / (EPOCHS - 1)
-    epoch = (blind - short) / (EPOCHS - 1)
+def explain(epochs: int, plain: float, in_memory: float, default: float, blind: float, short: float) -> None:
+    """Seconds of each command, and where those of `ff train` go."""
+    evaluation = (default - blind) / (epochs - 1)
+    epoch = (blind - short) / (epochs - 1)
     once = short - epoch - 2 * evaluation
-    shares = {"training": EPOCHS * epoch, "evaluation": (EPOCHS + 1) * evaluation, "all that happens once": once}
+    shares = {"training": epochs * epoch, "evaluation": (epochs + 1) * evaluation, "all that happens once": once}
     print(f"ff train {default:.1f} s, plain autograd {plain:.1f} s: {default / plain:.2f} of its time")
+    print(f"with items read once {in_memory:.1f} s: {default / in_memory:.2f} of its time")
     print("of it " + ", ".join(f"{name} {share / default:.0%}" for name, share in shares.items()))
 
 
@@ -74,9 +76,10 @@ def seconds(command: list[str]) -> float:
     return taken
 
 
-def train_plainly(folder: Path) -> None:
+def train_plainly(folder: Path, epochs: int, *, once: bool) -> None:
     """The default run, by autograd, on the items of the data set."""
     import torch
+    from torch.utils.data import DataLoader, TensorDataset
 
     from ffcli.bench.items import items_of
     from ffcli.bench.plain import accuracy, plain_network, train_hour
@@ -86,21 +89,22 @@ def train_plainly(folder: Path) -> None:
     ref = datasets.locate("mnist", wanted="full", folder=folder, notify=print)
     config = resolve(TrainOptions(), ref, uses_masks=False)
     arrays = datasets.load(ref, folder)
-    test = training_tensors(arrays, config, torch.device("cpu"))
-    with items_of(arrays, ref.train) as (items, _):
-        pixels, digits = zip(*items, strict=True)
-    images, labels = torch.stack(pixels), torch.tensor(digits)
-    tested = Labelled(test.test_images, test.test_labels, test.amplitude)
+    data = training_tensors(arrays, config, torch.device("cpu"))
+    tested = Labelled(data.test_images, data.test_labels, data.amplitude)
     network, hour = plain_network(config), 0
     reached = [accuracy(network, tested, ref.classes)]
-    for _ in range(EPOCHS):
-        for batch in torch.split(torch.randperm(len(labels)), config.batch_size):
-            awake = Labelled(images[batch], labels[batch], test.amplitude)
-            wrong = (awake.labels + torch.randint(1, ref.classes, (len(batch),))) % ref.classes
-            train_hour(network, config, hour, awake, awake._replace(labels=wrong))
-            hour += 1
-        reached.append(accuracy(network, tested, ref.classes))
-    print(f"plain autograd\naccuracy {reached[-1]:.2f} % after {EPOCHS} epochs")
+    with items_of(arrays, ref.train) as (items, _):
+        if once:
+            pixels, digits = zip(*items, strict=True)
+            items = TensorDataset(torch.stack(pixels), torch.tensor(digits))
+        for _ in range(epochs):
+            for images, labels in DataLoader(items, batch_size=config.batch_size, shuffle=True):
+                awake = Labelled(images, labels, data.amplitude)
+                wrong = (labels + torch.randint(1, ref.classes, labels.shape)) % ref.classes
+                train_hour(network, config, hour, awake, awake._replace(labels=wrong))
+                hour += 1
+            reached.append(accuracy(network, tested, ref.classes))
+    print(f"plain autograd\naccuracy {reached[-1]:.2f} % after {epochs} epochs")
 
 
 if __name__ == "__main__":
