@@ -6,12 +6,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from ffcli.choices import Status
 from ffcli.config import RunConfig
 
 Phase = Literal["positive", "negative", "joint"]
 """Which data an hour trains on; `joint` is an unseparated hour."""
-
-Status = Literal["running", "completed", "interrupted", "failed", "stale", "superseded"]
 
 LAST = 5
 """`last5`: the mean over this many last epochs."""

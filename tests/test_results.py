@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from ffcli.store.runs import Filters, epochs, list_runs
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
+import write_scaling  # noqa: E402
 from write_study import study_tables, written  # noqa: E402
 
 
@@ -53,6 +55,12 @@ def test_the_page_on_cures_has_the_table_of_its_runs(tmp_path: Path) -> None:
     with (ROOT / "results" / "cures.csv").open(newline="", encoding="utf-8") as file:
         exported = {(row["id"], int(row["epoch"])): row["accuracy"] for row in csv.DictReader(file)}
     assert {place: float(text) for place, text in exported.items() if text} == stored
+
+
+def test_the_page_on_speed_has_what_scaling_measured() -> None:
+    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    measured = json.loads((ROOT / "results" / "scaling.json").read_text(encoding="utf-8"))
+    assert written(page, write_scaling.TOOL) == write_scaling.scaling_tables(measured)
 
 
 @pytest.mark.parametrize("name", ["study.db", "cures.db"])

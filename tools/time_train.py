@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -62,14 +63,15 @@ def explain(epochs: int, plain: float, in_memory: float, default: float, blind: 
 
 def ff_train(*folder: str, epochs: int, eval_every: int) -> list[str]:
     asked = ("--dataset", "mnist", "--data", "full", "--epochs", str(epochs), "--eval-every", str(eval_every))
-    return [sys.executable, "-m", "ffcli", "train", *asked, *folder, "--quiet"]
+    return [sys.executable, "-m", "ffcli", "train", *asked, *folder, "--device", "cpu", "--quiet"]
 
 
 def seconds(command: list[str]) -> float:
     """Of a whole process, with a new database. Its accuracy is printed, so that one sees that it did the work."""
     with tempfile.TemporaryDirectory(prefix="ffcli-") as place:
         started = time.perf_counter()
-        environment = os.environ | {"FFCLI_DB": str(Path(place, "runs.db"))}
+        known = {name: value for name, value in os.environ.items() if not name.startswith("FFCLI_")}
+        environment = known | {"FFCLI_DB": str(Path(place, "runs.db"))}
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
         taken = time.perf_counter() - started
     print("  " + done.stdout.splitlines()[1])
@@ -86,7 +88,7 @@ def train_plainly(folder: Path, epochs: int, *, once: bool) -> None:
     from ffcli.data.tensors import training_tensors
     from ffcli.engine.labels import Labelled
 
-    ref = datasets.locate("mnist", wanted="full", folder=folder, notify=print)
+    ref = datasets.locate("mnist", wanted="full", folder=folder, notify=partial(print, file=sys.stderr))
     config = resolve(TrainOptions(), ref, uses_masks=False)
     arrays = datasets.load(ref, folder)
     data = training_tensors(arrays, config, torch.device("cpu"))

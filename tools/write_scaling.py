@@ -18,6 +18,8 @@ from ffcli.bench.plot import PER_SECOND, UNITS, save_plot
 from ffcli.bench.scaling import Point
 from ffcli.benchmark import Machine
 
+TOOL = Path(__file__).name
+
 
 def scaling_tables(measured: dict[str, Any]) -> str:
     """One table for each quantity: its values, the rates measured, those of the formula, and their ratio."""
@@ -47,7 +49,7 @@ def main() -> None:
     parser.add_argument("picture", type=Path)
     arguments = parser.parse_args()
     measured = json.loads(arguments.measured.read_text(encoding="utf-8"))
-    put(scaling_tables(measured), arguments.page)
+    put(scaling_tables(measured), arguments.page, TOOL)
     save_plot(points_of(measured), Machine(**measured["machine"]), measured["default"], arguments.picture)
 
 

@@ -11,7 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-BEGIN, END = "<!-- written by a tool in tools/ -->", "<!-- end of what a tool wrote -->"
+BEGIN, END = "<!-- written by tools/{} -->", "<!-- end of what a tool wrote -->"
+TOOL = Path(__file__).name
 
 
 def study_tables(database: Path, table: str = "all") -> str:
@@ -20,15 +21,16 @@ def study_tables(database: Path, table: str = "all") -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def written(page: str) -> str:
+def written(page: str, tool: str = TOOL) -> str:
     """What the page says between the markers."""
-    return page.partition(BEGIN)[2].partition(END)[0].strip()
+    return page.partition(BEGIN.format(tool))[2].partition(END)[0].strip()
 
 
-def put(text: str, page: Path) -> None:
+def put(text: str, page: Path, tool: str = TOOL) -> None:
     """Replace what the page says between the markers."""
-    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    begin = BEGIN.format(tool)
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
 def main() -> None:

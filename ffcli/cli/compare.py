@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ffcli.choices import Metric
 from ffcli.cli.train import DatabaseOption, JsonOption
 
 if TYPE_CHECKING:
     from ffcli.report.comparison import Comparison
     from ffcli.report.selectors import Selector
-
-Metric = Literal["final", "best", "last5"]
 
 
 def compare(

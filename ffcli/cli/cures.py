@@ -6,16 +6,16 @@ from functools import partial
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from ffcli.choices import DataKind, Metric
 from ffcli.cli.console import message, out, print_json
 from ffcli.cli.pictures import check_picture, drawing
 from ffcli.errors import BadOption
 from ffcli.records import EpochMetrics, RunRecord
-from ffcli.report.cells import Metric
 from ffcli.report.cure_costs import Cost, costs
 from ffcli.report.cure_formats import as_json
 from ffcli.report.cure_words import START, caption
 from ffcli.report.cures import CureTable, draw
-from ffcli.report.protocol import DataKind, select
+from ffcli.report.protocol import select
 from ffcli.store import runs as stored
 from ffcli.store import traces
 from ffcli.store.database import Store, open_to_read

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ffcli.choices import Status
 from ffcli.cli.train import DatabaseOption, JsonOption
-from ffcli.records import Status
 
 if TYPE_CHECKING:
     from rich.table import Table

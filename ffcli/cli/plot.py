@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ffcli.cli.report import Data, Metric
+from ffcli.choices import DataKind, Metric
 from ffcli.cli.train import DatabaseOption, JsonOption
 
 plot_app = typer.Typer(no_args_is_help=True, help="Draw what was measured into a file.")
@@ -24,7 +24,7 @@ def plot_cures(
     epochs: Annotated[int | None, typer.Option(min=1, help="Read every run after this many epochs.")] = None,
     no_published: Annotated[bool, typer.Option("--no-published", help="Leave out the paper's figures.")] = False,
     preset: Annotated[str | None, typer.Option(help="Only runs of this preset, or 'custom'.")] = None,
-    data: Annotated[Data | None, typer.Option(help="Only runs on full data, or on the sample.")] = None,
+    data: Annotated[DataKind | None, typer.Option(help="Only runs on full data, or on the sample.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
     db: DatabaseOption = None,
     json: JsonOption = False,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ffcli.choices import DataKind, Metric
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -14,9 +16,7 @@ if TYPE_CHECKING:
     from ffcli.report.tables import Table
 
 Number = Literal["1", "2", "all", "cures"]
-Metric = Literal["final", "best", "last5"]
 Format = Literal["rich", "markdown", "csv", "json", "latex"]
-Data = Literal["full", "sample"]
 
 
 def report(
@@ -31,7 +31,7 @@ def report(
     format: Annotated[Format, typer.Option(help="How to print the tables.")] = "rich",
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     preset: Annotated[str | None, typer.Option(help="Only runs of this preset, or 'custom'.")] = None,
-    data: Annotated[Data | None, typer.Option(help="Only runs on full data, or on the sample.")] = None,
+    data: Annotated[DataKind | None, typer.Option(help="Only runs on full data, or on the sample.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
     db: Annotated[str | None, typer.Option(envvar="FFCLI_DB", help="The database: a path or an SQLite URL.")] = None,
 ) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ffcli.choices import Status
 from ffcli.config import RunConfig
 from ffcli.published import cell
-from ffcli.records import Status
 from ffcli.report import protocol
 
 PHASE_WORDS = {"positive": "awake", "negative": "asleep", "joint": "both kinds", None: "untrained"}

@@ -11,13 +11,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from ffcli.choices import Metric
 from ffcli.config import RunConfig, Schedule
 from ffcli.records import Outcome
 from ffcli.report.protocol import Protocol
-
-Metric = Literal["final", "best", "last5"]
 
 
 @dataclass(frozen=True, slots=True)

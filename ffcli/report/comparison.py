@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ffcli.choices import DataKind, Metric
 from ffcli.errors import BadOption
 from ffcli.published import DATASETS, NEGATIVES
 from ffcli.records import Outcome, RunSummary
-from ffcli.report.cells import Metric, Place
+from ffcli.report.cells import Place
 from ffcli.report.difference import Difference, difference_of
 from ffcli.report.pairing import LOOSE, Pair, Pairing, pair, setting
-from ffcli.report.protocol import SHARED, DataKind, data_kind, describe
+from ffcli.report.protocol import SHARED, data_kind, describe
 from ffcli.report.selectors import Selector, overlap, values_of
 
 

@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from ffcli.choices import Metric
 from ffcli.config import DataRef, Schedule
 from ffcli.published import cell as printed_cell
 from ffcli.published import tables as paper_tables
 from ffcli.records import Outcome, RunSummary
-from ffcli.report.cells import Cell, Measured, Metric, Place, by_key, place_of, reduce_runs
+from ffcli.report.cells import Cell, Measured, Place, by_key, place_of, reduce_runs
 from ffcli.report.families import Family, families
 
 PLAIN, SAME_RATE = "plain", "same rate"

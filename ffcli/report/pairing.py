@@ -7,7 +7,7 @@ runs of one cell (data, negatives, phases) and seed are partners. A run that fit
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,9 +143,20 @@ def _no_partners(
         if not overlap(*values):
             apart.append("data set" if name == "content" else name)
     why = f"they differ in {', '.join(apart)}" if apart else "no two agree in all the rest"
-    if "cure" in a.conditions and not {"lr", "warmup"}.isdisjoint(apart):
-        why += "; `--cure none --lr auto` trains plain runs at a cure's rate"
-    return f"no run with {a.text} has a partner with {b.text}: {why}"
+    return f"no run with {a.text} has a partner with {b.text}: {why}{_hint(ours, theirs, apart)}"
+
+
+def _hint(ours: Iterable[RunSummary], theirs: Iterable[RunSummary], apart: Collection[str]) -> str:
+    """A cure has a rate of its own: where one side is cured and the other is not, how to train a plain run at it."""
+    sides = sorted(([run.config for run in side] for side in (ours, theirs)), key=lambda side: bool(side[0].cure))
+    plain, cured = sides
+    if {"lr", "warmup"}.isdisjoint(apart) or any(c.cure for c in plain) or not all(c.cure for c in cured):
+        return ""
+    first = cured[0]
+    return (
+        f"; --cure none --lr {first.lr:g} --warmup {first.warmup} trains a plain run at the rate of {first.cure} at"
+        f" {first.schedule}"
+    )
 
 
 def _fitting(run: RunSummary, name: str) -> Iterable[Any]:

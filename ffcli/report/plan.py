@@ -37,13 +37,15 @@ def by_signature(runs: Iterable[RunSummary]) -> dict[Signature, list[RunSummary]
 def protocols(shared: Signature, configs: Sequence[RunConfig]) -> list[Protocol]:
     """One with this signature for each scaling rule and blur that the runs show."""
     # By what decides: thousands of runs differ in seed or data alone.
-    rates = attrgetter("lr_positive", "lr_negative", "mask_blur", "schedule.positive", "schedule.negative")
-    deciding = {rates(config): config for config in configs}
+    deciding = {_deciding(config): config for config in configs}
     shown = {(rule, config.mask_blur) for config in deciding.values() if (rule := _first_rule(config)) is not None}
     blurs = {blur for _, blur in shown if blur is not None} or {Protocol().mask_blur}
     wanted = {(rule, b) for rule, blur in shown for b in (blurs if blur is None else {blur})}
     base = Protocol(data=data_kind(configs[0]), **dict(zip(SHARED, shared[1:], strict=True)))
     return [base.model_copy(update={"lr_scaling": rule, "mask_blur": blur}) for rule, blur in wanted]
+
+
+_deciding = attrgetter("lr", "lr_positive", "lr_negative", "mask_blur", "schedule.positive", "schedule.negative")
 
 
 def _first_rule(config: RunConfig) -> LrScaling | None:

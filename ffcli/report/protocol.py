@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from ffcli.choices import DataKind
 from ffcli.config import (
     ALGORITHM_VERSION,
     NO_CURE,
@@ -31,7 +32,6 @@ from ffcli.errors import BadOption, unknown
 from ffcli.records import RunSummary
 from ffcli.wording import counted
 
-DataKind = Literal["full", "sample"]
 Signature = tuple[object, ...]
 
 RULES: tuple[LrScaling, ...] = ("ratio", "none", "notebook")

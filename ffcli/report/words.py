@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ffcli.choices import Metric
 from ffcli.records import LAST
 from ffcli.report.agreement import agreement
-from ffcli.report.cells import Cell, Metric
+from ffcli.report.cells import Cell
 from ffcli.report.tables import Table
 from ffcli.wording import counted
 

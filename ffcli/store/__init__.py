@@ -2,7 +2,7 @@
 
     location.py    which file                     tables.py     the tables
     sqlite.py      connections and their errors   mapping.py    rows <-> records
-    database.py    opening, connections          liveness.py   who trains, and is it still there
+    database.py    opening, connections           liveness.py   who trains, and is it still there
     migrate.py     the schema's upgrade           claims.py     one process trains a run: claim, record, finish
     states.py      weights and states as files    runs.py       looking up, listing, deleting
     maintenance.py check, backup, prune           outcomes.py   what `ff report` reads

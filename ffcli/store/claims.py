@@ -63,14 +63,18 @@ def claim(
             here = None
         if here is None:
             id, done, stored = uuid4().hex, 0, config
-            connection.execute(insert(RUN).values(id=id, **_new_run(config, owner, now)))
         else:
             id, done, stored = here.id, here.epochs_done, run_record(here, now).config
         token, epochs = uuid4().hex, max(config.epochs, done)
-        given = {name: value for name, value in (("name", name), ("tags", tuple(tags)), ("note", note)) if value}
-        held = {"status": "running", "token": token, "heartbeat": now, "ended": None, "failure": None, **asdict(owner)}
-        asked = {"config": stored.model_copy(update={"epochs": epochs}), "epochs_requested": epochs}
-        connection.execute(update(RUN).where(RUN.c.id == id).values(**held, **asked, **given))
+        values = {
+            **{name: value for name, value in (("name", name), ("tags", tuple(tags)), ("note", note)) if value},
+            "config": stored.model_copy(update={"epochs": epochs}), "epochs_requested": epochs,
+            "status": "running", "token": token, "heartbeat": now, "ended": None, "failure": None, **asdict(owner),
+        }  # fmt: skip
+        if here is None:
+            connection.execute(insert(RUN).values(id=id, **(_new_run(config, now) | values)))
+        else:
+            connection.execute(update(RUN).where(RUN.c.id == id).values(**values))
         return Claim(id, token, taken_over=here is not None, epochs_done=done)
 
 
@@ -172,10 +176,10 @@ def _reap(connection: Connection, now: datetime) -> None:
             )
 
 
-def _new_run(config: RunConfig, owner: Owner, now: datetime) -> dict[str, Any]:
+def _new_run(config: RunConfig, now: datetime) -> dict[str, Any]:
     return {
-        "key": config.key, "status": "running", **config_columns(config), "tags": (), "provenance": (), "started": now,
-        "epochs_done": 0, "seconds": 0.0, **asdict(owner),
+        "key": config.key, **config_columns(config), "tags": (), "provenance": (), "started": now, "epochs_done": 0,
+        "seconds": 0.0,
     }  # fmt: skip
 
 

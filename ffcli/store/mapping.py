@@ -34,13 +34,8 @@ def config_columns(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _columns(*names: str) -> tuple[Any, ...]:
-    """Plain columns of a run: objects for 10,000 runs take longer than all the rest."""
-    return tuple(RUN.c[name] for name in names)
-
-
-SUMMARY_COLUMNS = _columns(*(field.name for field in fields(RunSummary)))
-RUN_COLUMNS = _columns(*(field.name for field in fields(RunRecord)), "host", "pid", "pid_started")
+SUMMARY_COLUMNS = tuple(RUN.c[field.name] for field in fields(RunSummary))
+RUN_COLUMNS = (*(RUN.c[field.name] for field in fields(RunRecord)), RUN.c.host, RUN.c.pid, RUN.c.pid_started)
 """What `run_record` reads, in order."""
 
 
@@ -71,6 +66,7 @@ def write_epoch(connection: Connection, run_id: str, metrics: EpochMetrics) -> N
     """Write an epoch, over one that is there. What was not measured stays as it is, so that an epoch that is trained
     again without being evaluated keeps what was measured the first time: the trajectory is the same."""
     measured = {name: value for name, value in asdict(metrics).items() if value is not None}
+    # "On conflict" has a dialect's own `insert`; PostgreSQL's is spelt the same.
     write = insert(EPOCH).values(run_id=run_id, **measured)
     renewed = {name: write.excluded[name] for name in measured}
     connection.execute(write.on_conflict_do_update(index_elements=EPOCH.primary_key, set_=renewed))

@@ -17,8 +17,9 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from ffcli.choices import Status
 from ffcli.errors import BadDatabase, DamagedState
-from ffcli.records import SHORT, EpochMetrics, RunRecord, Status
+from ffcli.records import SHORT, EpochMetrics, RunRecord
 from ffcli.store import states
 from ffcli.store.claims import aggregate
 from ffcli.store.database import Store, open_store, reading, writing

@@ -15,8 +15,9 @@ from typing import Any, get_args
 from sqlalchemy import ColumnElement, Connection, Select, Text, func, select, type_coerce
 from sqlalchemy import delete as delete_rows
 
+from ffcli.choices import Status
 from ffcli.errors import BadOption, NoSuchRun, RunBusy, unknown
-from ffcli.records import SHORT, EpochMetrics, RunRecord, Status
+from ffcli.records import SHORT, EpochMetrics, RunRecord
 from ffcli.store import states
 from ffcli.store.database import Store, reading, writing
 from ffcli.store.liveness import utc_now

@@ -93,6 +93,15 @@ def test_import_of_something_else_says_what_is_expected(folder: Path) -> None:
         assert says in str(result.exception)
 
 
+def test_help_loads_no_library_that_commands_work_with() -> None:
+    program = (
+        "import sys, contextlib, ffcli.cli.main as cli; sys.argv = ['ff', '--help']\n"
+        "with contextlib.suppress(SystemExit): cli.main()\n"
+        "assert not {'pydantic', 'sqlalchemy', 'numpy', 'torch'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+
+
 def test_importing_the_command_loads_neither_numpy_nor_rich() -> None:
     program = "import sys, ffcli.cli.data; print({'numpy', 'rich', 'pydantic', 'torch'} & set(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -145,9 +145,13 @@ def test_the_counter_of_epochs_is_whole_at_any_width(width: int) -> None:
     )  # fmt: skip
     display, console = Display(), Console(width=width, file=io.StringIO())
     config = resolve(TrainOptions(epochs=1000), data, uses_masks=False)
-    display.begins(config, "0123456789", SimpleNamespace(epoch=998, hour=117_000))  # type: ignore[arg-type]
-    with console.capture() as capture:
-        console.print(display)
-    shown = capture.get()
-    assert re.search(r"epoch 999/1000 .*hour 117000\s+awake", shown, flags=re.S)
-    assert max(map(len, shown.splitlines())) <= width
+    state = SimpleNamespace(epoch=998, hour=117_000)
+    display.begins(config, "0123456789", state)  # type: ignore[arg-type]
+    state.epoch = 999  # trained, but neither evaluated nor saved
+    for shown_epoch in (999, 1000):
+        with console.capture() as capture:
+            console.print(display)
+        shown = capture.get()
+        assert re.search(rf"epoch {shown_epoch}/1000 .*hour 117000\s+awake", shown, flags=re.S)
+        assert max(map(len, shown.splitlines())) <= width
+        display.epoch_ended(SimpleNamespace(epoch=999, accuracy=None))  # type: ignore[arg-type]

@@ -163,12 +163,18 @@ def test_masks_of_another_blur_are_no_partners_and_runs_without_masks_have_every
     assert (compared_blur[0].pairs, pairing.in_both) == (1, 1)
 
 
-def test_cures_are_compared_at_one_rate() -> None:
-    cured, plain = outcome("16:16", 90.0, cure="gradient-memory", lr="auto"), outcome("16:16", 30.0)
-    said = refusal([cured, plain], "cure=none", "cure=gradient-memory")
-    assert "they differ in lr, warmup; `--cure none --lr auto` trains plain runs at a cure's rate" in said
-    control = outcome("16:16", 38.0, lr="auto")
-    assert overall(one([cured, plain, control], "cure=none", "cure=gradient-memory")).difference == 52
+@pytest.mark.parametrize(("cure", "rate"), [("gradient-memory", 0.01), ("replay", 0.04)])
+def test_a_cure_is_compared_at_its_rate(cure: str, rate: float) -> None:
+    cured, plain = outcome("16:16", 90.0, cure=cure, lr="auto"), outcome("16:16", 30.0)
+    sides = ("cure=none", f"cure={cured.run.config.cure}")
+    for both in (sides, sides[::-1]):
+        assert f"they differ in lr, warmup; --cure none --lr {rate} --warmup 256 trains" in refusal(
+            [cured, plain], *both
+        )
+    control = outcome("16:16", 38.0, lr=str(rate), warmup=256)
+    assert overall(one([cured, plain, control], *sides)).difference == 52
+    other = outcome("16:16", 90.0, cure="replay:64", lr="auto", epochs=3)
+    assert "--cure none" not in refusal([outcome("16:16", cure="replay:64", lr=0.02), other], "lr=0.02", "lr=0.04")
 
 
 def test_tags_leave_the_protocol_to_differ_and_name_what_does() -> None:

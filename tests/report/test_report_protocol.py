@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ffcli.choices import Status
 from ffcli.config import PRESETS, UNSEPARATED, DataRef, RunConfig, Schedule
 from ffcli.errors import BadOption
 from ffcli.options import TrainOptions, parse_options, resolve
-from ffcli.records import Outcome, RunSummary, Status
+from ffcli.records import Outcome, RunSummary
 from ffcli.report.command import command_for
 from ffcli.report.plan import by_signature, plan
 from ffcli.report.protocol import Protocol, default_protocol, select

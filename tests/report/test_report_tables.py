@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from test_report_protocol import data_ref, outcome
 
 from ffcli import published
+from ffcli.choices import Metric
 from ffcli.config import Schedule
 from ffcli.records import Outcome
-from ffcli.report.cells import Cell, Metric
+from ffcli.report.cells import Cell
 from ffcli.report.protocol import Protocol
 from ffcli.report.tables import Table, build, draw
 

@@ -12,10 +12,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 from store_helpers import PROVENANCE, in_processes, make_config, make_epoch
 
-from ffcli.errors import ClaimLost, RunBusy
+from ffcli.errors import BadDatabase, ClaimLost, RunBusy
 from ffcli.records import best_accuracy
 from ffcli.store import claims, runs
 from ffcli.store.database import Store, open_store, writing
@@ -193,6 +193,16 @@ def test_force_supersedes(store: Store) -> None:
     assert found.id == new.run_id
 
 
+def test_a_damaged_run_is_not_continued_but_may_be_superseded(store: Store) -> None:
+    damaged = claims.claim(store, CONFIG, owner=ME)
+    claims.finish(store, damaged)
+    with writing(store) as connection:
+        connection.execute(text("UPDATE run SET config = '{}'"))
+    with pytest.raises(BadDatabase, match=damaged.run_id):
+        claims.claim(store, CONFIG, owner=ME)
+    assert not claims.claim(store, CONFIG, owner=ME, force=True).taken_over
+
+
 def test_a_retrained_epoch_replaces_the_recorded_one(store: Store) -> None:
     claim = claims.claim(store, CONFIG, owner=ME)
     first = [make_epoch(0), make_epoch(1, 80.0, 20.0), make_epoch(2, 70.0, 30.0), make_epoch(3, None)]
@@ -202,7 +212,8 @@ def test_a_retrained_epoch_replaces_the_recorded_one(store: Store) -> None:
     assert len(epochs) == 4
     assert run.best_accuracy == best_accuracy(epochs) == 70.0
     assert (run.final_accuracy, run.seconds) == (75.0, 6.0)
-    claims.record_epoch(store, claim, make_epoch(2, None))
+    unmeasured = replace(make_epoch(2, None), goodness_positive=None, goodness_negative=None, dead_units=None)
+    claims.record_epoch(store, claim, unmeasured)
     assert runs.epochs(store, claim.run_id) == epochs
 
 

@@ -74,7 +74,7 @@ def test_there_is_one_head_and_the_program_knows_it() -> None:
     assert scripts.get_heads() == [migrate.HEAD]
 
 
-def test_the_models_have_not_drifted_from_the_migrations(store: Store) -> None:
+def test_the_tables_have_not_drifted_from_the_migrations(store: Store) -> None:
     with store.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
 
