@@ -12,11 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ffcli.config import NO_CURE, PRESETS, Cure, RunConfig, Schedule
+from ffcli.config import NO_CURE, Cure, RunConfig, Schedule
 from ffcli.options import AUTO, WARMUP, automatic_rate
 from ffcli.records import RunSummary
 from ffcli.report.plan import order, protocols
-from ffcli.report.protocol import Protocol, Signature, signature
+from ffcli.report.protocol import Protocol, Signature, automatic_from, nearest_presets, signature
 
 RateRule = float | Literal["auto"]
 
@@ -92,11 +92,9 @@ def _signature(config: RunConfig) -> Signature:
 def _presets_rate(config: RunConfig) -> float:
     """The rate that an automatic one may have started from, else the run's own where a preset has it, else that of the
     preset with as many updates, the first of several."""
-    updates = config.updates_per_batch
-    rates = [preset.lr for preset in sorted(PRESETS.values(), key=lambda p: p.updates_per_batch != updates)]
+    rates = [preset.lr for preset in nearest_presets(config)]
     if config.warmup == WARMUP:
-        started = (lr for lr in rates if config.lr == automatic_rate(lr, config.schedule, updates, config.cure))
-        return next(started, rates[0])
+        return automatic_from(config) or rates[0]
     return config.lr if config.lr in rates else rates[0]
 
 

@@ -116,6 +116,7 @@ _WORDS: Mapping[str, Callable[[Any], str]] = {
     "device": "device {}".format,
     "cure": "{}".format,
     "warmup": "warm-up of {} hours".format,
+    "automatic_lr": lambda _: "lr auto",
     "algorithm_version": "algorithm version {}".format,
 }
 
@@ -123,10 +124,9 @@ _WORDS: Mapping[str, Callable[[Any], str]] = {
 def describe(settings: Mapping[str, Any]) -> str:
     """What of these settings differs from the defaults, beginning with the preset where rate and updates are among
     them: `fast@1 with threshold 2.0`, `custom: lr 0.01`, `threshold 2.0`. `data` has no words here."""
+    usual = {name: field.default for name, field in Protocol.model_fields.items()}
     words = {
-        name: _WORDS[name](value)
-        for name, value in settings.items()
-        if name in _WORDS and value != Protocol.model_fields[name].default
+        name: _WORDS[name](value) for name, value in settings.items() if name in _WORDS and value != usual.get(name)
     }
     if not settings.keys() >= {"lr", "updates_per_batch"}:
         return ", ".join(words.values())
@@ -138,11 +138,31 @@ def describe(settings: Mapping[str, Any]) -> str:
 
 
 def settings_of(config: RunConfig) -> dict[str, Any]:
-    """What `describe` is told of a run: the first scaling rule that fits, and the blur only where there are masks."""
+    """What `describe` is told of a run: the first scaling rule that fits, the blur only where there are masks, and in
+    place of a rate and warm-up that are automatic the preset's and none, with `automatic_lr`."""
     settings = {name: getattr(config, name) for name in SHARED}
+    if (lr := automatic_from(config)) is not None:
+        settings |= {"lr": lr, "warmup": 0, "automatic_lr": True}
     if rules := fitting_rules(config):
         settings["lr_scaling"] = rules[0]
     return settings if config.mask_blur is None else settings | {"mask_blur": config.mask_blur}
+
+
+def automatic_from(config: RunConfig) -> float | None:
+    """The preset's rate that `--lr auto` has made the run's from; None where the run does not look like that."""
+    if not config.warmup:
+        return None
+    from ffcli.options import WARMUP, automatic_rate
+
+    def automatic(preset: Preset) -> bool:
+        return config.lr == automatic_rate(preset.lr, config.schedule, config.updates_per_batch, config.cure)
+
+    return next((p.lr for p in nearest_presets(config) if config.warmup == WARMUP and automatic(p)), None)
+
+
+def nearest_presets(config: RunConfig) -> list[Preset]:
+    """Those with as many updates first."""
+    return sorted(PRESETS.values(), key=lambda preset: preset.updates_per_batch != config.updates_per_batch)
 
 
 def select(

@@ -19,7 +19,7 @@ from ffcli.options import TrainOptions, parse_options, resolve
 from ffcli.records import Outcome, RunSummary
 from ffcli.report.command import command_for
 from ffcli.report.plan import by_signature, plan
-from ffcli.report.protocol import Protocol, default_protocol, select
+from ffcli.report.protocol import Protocol, default_protocol, describe, select, settings_of
 
 _ids = itertools.count()
 
@@ -231,3 +231,17 @@ def _parse(command: str) -> TrainOptions:
     if "hidden" in given:
         given["hidden"] = given["hidden"].split(",")
     return parse_options(given)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"cure": "gradient-memory", "lr": "auto"}, "fast@1 with gradient-memory, lr auto"),
+        ({"cure": "replay", "lr": "auto", "threshold": 2.0}, "fast@1 with threshold 2.0, replay:512, lr auto"),
+        ({"lr": "auto"}, "fast@1 with lr auto"),
+        ({"lr": 0.01, "warmup": 100}, "custom: lr 0.01, warm-up of 100 hours"),
+        ({"lr": 0.02, "warmup": 256}, "custom: lr 0.02, warm-up of 256 hours"),
+    ],
+)
+def test_an_automatic_rate_has_a_name(options: dict[str, Any], words: str) -> None:
+    assert describe(settings_of(configure("16:16", **options))) == words
