@@ -24,6 +24,7 @@ def export(
     dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
     neg: Annotated[str | None, typer.Option(help="Only these negatives.")] = None,
     preset: Annotated[str | None, typer.Option(help="fast, paper or custom.")] = None,
+    cure: Annotated[str | None, typer.Option(help="none, gradient-memory or replay:SAMPLES.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
     all: Annotated[bool, typer.Option("--all", help="Superseded runs too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
@@ -31,13 +32,14 @@ def export(
 ) -> None:
     """Write runs and epochs as CSV or JSON, oldest run first."""
     from ffcli.cli.console import message
-    from ffcli.cli.filters import check_dataset, known_negatives, stored_preset
+    from ffcli.cli.filters import check_dataset, known_negatives, named_cure, stored_preset
     from ffcli.store import export
     from ffcli.store.database import open_to_read
     from ffcli.store.runs import Filters
 
     filters = Filters(
-        dataset=dataset, negatives=known_negatives(neg), preset=stored_preset(preset), tag=tag,
+        dataset=dataset, negatives=known_negatives(neg), preset=stored_preset(preset), cure=named_cure(cure),
+        tag=tag,
         include_superseded=all, sort="oldest",
     )  # fmt: skip
     with open_to_read(db) as store:

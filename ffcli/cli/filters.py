@@ -33,6 +33,15 @@ def known_negatives(name: str | None) -> str | None:
     return name
 
 
+def named_cure(name: str | None) -> str | None:
+    """As runs are stored with it: `replay` is `replay:512`. Raises BadOption for a cure that does not exist."""
+    if name is None:
+        return None
+    from ffcli.options import parse_options
+
+    return str(parse_options({"cure": name}).cure)
+
+
 def check_dataset(store: Store, name: str | None) -> None:
     """Raise BadOption for a data set that is neither in the catalogue nor, as a file's stem, in the database."""
     if name is None:

@@ -44,6 +44,7 @@ def list_runs(
     status: Annotated[Status | None, typer.Option(help="Only runs that stand so.")] = None,
     pos_phase: Annotated[int | None, typer.Option(help="Only this positive phase; 0 for unseparated.", min=0)] = None,
     preset: Annotated[str | None, typer.Option(help="fast, paper or custom.")] = None,
+    cure: Annotated[str | None, typer.Option(help="none, gradient-memory or replay:SAMPLES.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
     since: Annotated[
         str | None, typer.Option(help="Started then or later, such as 2025-01-31 or 2025-01-31T12:00.")
@@ -56,7 +57,7 @@ def list_runs(
 ) -> None:
     """List runs, newest first."""
     from ffcli.cli.console import message, out, print_json
-    from ffcli.cli.filters import check_dataset, known_negatives, stored_preset
+    from ffcli.cli.filters import check_dataset, known_negatives, named_cure, stored_preset
     from ffcli.records import run_json
     from ffcli.store.database import open_to_read
     from ffcli.store.runs import Filters, short_ids
@@ -64,7 +65,7 @@ def list_runs(
 
     filters = Filters(
         dataset=dataset, negatives=known_negatives(neg), status=status, pos_phase=pos_phase,
-        preset=stored_preset(preset), tag=tag, since=_moment(since) if since else None,
+        preset=stored_preset(preset), cure=named_cure(cure), tag=tag, since=_moment(since) if since else None,
         include_superseded=all or status == "superseded", sort=sort, limit=limit + 1 if limit else None,
     )  # fmt: skip
     with open_to_read(db) as store:

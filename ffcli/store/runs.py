@@ -52,6 +52,8 @@ class Filters:
     pos_phase: int | None = None
     neg_phase: int | None = None
     preset: str | None = None
+    cure: str | None = None
+    """As `config.Cure` is written: `none`, `gradient-memory`, `replay:512`."""
     tag: str | None = None
     since: datetime | None = None
     """Started then or later; aware."""
@@ -174,6 +176,9 @@ def statement(filters: Filters) -> Select[Any]:
         wanted = getattr(filters, column)
         if wanted is not None:
             rows = rows.where(RUN.c[column] == wanted)
+    if filters.cure is not None:
+        cure = func.json_extract(type_coerce(RUN.c.config, Text), "$.cure")
+        rows = rows.where(func.coalesce(cure, "none") == filters.cure)
     if filters.since is not None:
         rows = rows.where(RUN.c.started >= filters.since)
     if filters.tag is not None:

@@ -85,6 +85,7 @@ OPTIONS: list[tuple[str, tuple[str, ...]]] = [
     ("list-runs --sort acuracy", ("--sort", "'acuracy'", "'best'")),
     ("list-runs --neg mask", ("unknown negatives 'mask'", "did you mean 'masks'?")),
     ("list-runs --pos-phase -1", ("--pos-phase", "0")),
+    ("list-runs --cure replays", ("--cure should be none, gradient-memory, replay", "'replays'")),
     ("list-runs --preset papr", ("unknown preset 'papr'", "did you mean 'paper'?")),
     ("list-runs --since yesterday", ("--since 'yesterday'", "2025-01-31")),
     ("list-runs --since 0001-01-01", ("--since", "1970")),

@@ -134,6 +134,8 @@ def test_json_has_the_names_of_show(database: Path) -> None:
         (["--preset", "paper"], ["mnist"]),
         (["--tag", "b,c", "--all"], ["mnist"]),
         (["--tag", "b"], []),
+        (["--cure", "replay"], []),
+        (["--cure", "none", "--neg", "label"], ["mnist", "mnist"]),
     ],
 )
 def test_filters(database: Path, options: list[str], found: list[str]) -> None:

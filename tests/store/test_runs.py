@@ -41,7 +41,7 @@ def test_filters_and_orders(store: Store) -> None:
     plain = add(store, accuracy=10.0)
     masks = add(store, neg="masks", pos_phase=16, accuracy=90.0, tags=("night", "ü"))
     fashion = add(store, data=replace_data("fashion"), unseparated=True, epochs=3)
-    paper = add(store, preset="paper", tags=("night",))
+    paper = add(store, preset="paper", tags=("night",), cure="replay")
     running = claims.claim(store, make_config(seed=5), owner=ME).run_id
 
     def ids(**filters: object) -> list[str]:
@@ -53,7 +53,8 @@ def test_filters_and_orders(store: Store) -> None:
     assert ids(negatives="masks") == ids(pos_phase=16) == ids(sort="best", limit=1) == [masks]
     assert ids(pos_phase=0) == [fashion]
     assert ids(neg_phase=1, dataset="mnist") == [running, paper, masks, plain]
-    assert ids(preset="paper@1") == [paper]
+    assert ids(preset="paper@1") == ids(cure="replay:512") == [paper]
+    assert ids(cure="none") == [running, fashion, masks, plain]
     assert ids(tag="night") == [paper, masks]
     assert ids(tag="night", limit=1) == [paper]
     assert ids(tag="ü") == [masks]
