@@ -20,6 +20,7 @@ from ffcli.devices import check_device
 from ffcli.engine.numerics import prepare
 from ffcli.engine.tracing import Tracer, make_tracer, observe, taken, tracer_arrays
 from ffcli.engine.training import TrainingState, initial_state, restored_state, state_arrays, train
+from ffcli.errors import DamagedState
 from ffcli.provenance import provenance
 from ffcli.records import EpochMetrics, HourTrace, Provenance
 
@@ -33,6 +34,8 @@ class Stretch:
     state: TrainingState
     provenance: Provenance
     tracer: Tracer | None = None
+    unfit: str | None = None
+    """What kept a saved state from being continued."""
 
     def epochs(self, *, eval_every: int) -> Iterator[EpochMetrics]:
         """Train; each epoch's metrics as it ends."""
@@ -61,9 +64,13 @@ def make_stretch(
     saved: Mapping[str, NDArray[Any]] | None,
     trace: Collection[int] = (),
 ) -> Stretch:
-    """From a saved state, or from the beginning; `trace` names phases (from 1). Raises DamagedState where the saved
-    one does not fit."""
+    """From a saved state, or from the beginning, also where the saved one does not fit: another version of the program
+    wrote it. `trace` names phases (from 1)."""
     device = data.images.device
-    state = restored_state(config, dict(saved), device) if saved else initial_state(config, device)
+    unfit = None
+    try:
+        state = restored_state(config, dict(saved), device) if saved else initial_state(config, device)
+    except DamagedState as error:
+        state, saved, unfit = initial_state(config, device), None, str(error)
     tracer = make_tracer(config, data, state, trace, saved) if trace else None
-    return Stretch(config, data, state, provenance(device, state.epoch), tracer)
+    return Stretch(config, data, state, provenance(device, state.epoch), tracer, unfit)

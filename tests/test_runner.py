@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 from ff import FF, SMALL
 from safetensors.numpy import load_file
+
+from ffcli.store import states
 
 
 def weights(ff: FF, run_id: str) -> dict[str, Any]:
@@ -139,6 +142,18 @@ def test_a_damaged_state_is_kept_aside_and_the_run_starts_again(ff: FF, straight
     assert '"from_epoch": 0' in again.stdout
     straight("train", *SMALL, "--epochs", "4")
     assert ff.json("list-runs")[0]["final_accuracy"] == straight.json("list-runs")[0]["final_accuracy"]
+
+
+def test_a_state_that_another_version_saved_is_not_continued(ff: FF, straight: FF) -> None:
+    first = ff.json("train", *SMALL, "--epochs", "2", "--keep-state")
+    (path,) = ff.folder.glob("*.states/*.state.safetensors")
+    tensors, _ = states.load(path, key=first["key"])
+    tensors["layers.0.parameters"] = tensors["layers.0.parameters"][:-1]
+    states.save(path, tensors, {}, key=first["key"], epoch=2)
+
+    again = ff("train", *SMALL, "--epochs", "4", "--json")
+    assert "'layers.0.parameters' is missing or of another shape: starting again from the beginning" in again.stderr
+    assert measured(json.loads(again.stdout)) == measured(straight.json("train", *SMALL, "--epochs", "4"))
 
 
 def test_force_trains_anew_and_keeps_the_earlier_run_as_superseded(ff: FF) -> None:
