@@ -109,6 +109,12 @@ class Cure(Frozen):
 NO_CURE = Cure()
 
 
+def usual_scaling(cure: Cure) -> LrScaling:
+    """How the awake rate is scaled where nobody says: with a cure not at all, for each update has both halves of the
+    loss."""
+    return "none" if cure else "ratio"
+
+
 def awake_lr(lr: float, schedule: Schedule, scaling: LrScaling) -> float:
     """The rate of the positive phase.
 

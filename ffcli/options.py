@@ -28,6 +28,7 @@ from ffcli.config import (
     Schedule,
     awake_lr,
     preset_label,
+    usual_scaling,
 )
 from ffcli.errors import BadOption, unknown
 
@@ -59,7 +60,8 @@ class TrainOptions(Frozen):
     epochs: AskedCount | None = None
     lr: AskedRate | Literal["auto"] | None = None
     """`auto`: the preset's, or less where a phase is long; taken for None too where there is a cure."""
-    lr_scaling: LrScaling = "ratio"
+    lr_scaling: LrScaling | None = None
+    """None: `ratio`, or `none` where there is a cure: each of its updates knows both halves of the loss."""
     updates_per_batch: AskedCount | None = None
     batch_size: AskedCount = 512
     threshold: float = Field(default=1.5, allow_inf_nan=False)
@@ -76,6 +78,10 @@ class TrainOptions(Frozen):
     def automatic(self) -> bool:
         """Whether `auto` chooses the rate."""
         return self.lr == AUTO or (self.lr is None and bool(self.cure))
+
+    @property
+    def scaling(self) -> LrScaling:
+        return self.lr_scaling or usual_scaling(self.cure)
 
     @model_validator(mode="after")
     def _phases_or_none(self) -> TrainOptions:
@@ -112,9 +118,9 @@ def resolve(options: TrainOptions, data: DataRef, *, device: Device = "cpu", use
         epochs=options.epochs or preset.epochs,
         updates_per_batch=updates,
         lr=lr,
-        lr_positive=awake_lr(lr, options.schedule, options.lr_scaling),
+        lr_positive=awake_lr(lr, options.schedule, options.scaling),
         lr_negative=lr,
-        lr_scaling=options.lr_scaling,
+        lr_scaling=options.scaling,
         batch_size=options.batch_size,
         threshold=options.threshold,
         hidden=options.hidden,

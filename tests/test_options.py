@@ -66,6 +66,15 @@ def test_an_automatic_rate_is_warmed_up(options: dict[str, Any], hours: int) -> 
     assert not hours or rates[0] == pytest.approx(resolved.lr / hours)
 
 
+@pytest.mark.parametrize(
+    ("options", "awake"),
+    [({}, 0.05 / 16), ({"cure": "replay"}, 0.05), ({"cure": "replay", "lr_scaling": "ratio"}, 0.05 / 16)],
+)
+def test_a_cured_phase_that_is_longer_keeps_its_rate(options: dict[str, Any], awake: float) -> None:
+    asked = config(pos_phase=16, lr=0.05, **options)
+    assert (asked.lr_positive, asked.lr_negative) == (awake, 0.05)
+
+
 @pytest.mark.parametrize("cure", ["none", "gradient-memory", "replay", "replay:7"])
 def test_a_config_gives_the_options_that_ask_for_it_again(cure: str) -> None:
     first = config(cure=cure, neg="masks", warmup=5, pos_phase=4, neg_phase=2, seed=3, holdout=100)

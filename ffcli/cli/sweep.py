@@ -30,7 +30,9 @@ def sweep(
     lr: Annotated[
         str | None, option("Learning rates, or auto.", default="the preset's; auto with a cure", panel=HOW)
     ] = None,
-    lr_scaling: Annotated[str | None, option("Rate of the positive phase.", default="ratio", panel=HOW)] = None,
+    lr_scaling: Annotated[
+        str | None, option("Rate of the positive phase.", default="ratio; none with a cure", panel=HOW)
+    ] = None,
     updates_per_batch: Annotated[
         str | None, option("Adam steps a layer takes on each batch.", default="the preset's", panel=HOW)
     ] = None,

@@ -48,7 +48,8 @@ def train(
         option("Learning rate, or auto: less for long phases.", default="the preset's; auto with a cure", panel=HOW),
     ] = None,
     lr_scaling: Annotated[
-        str | None, option("Rate of the positive phase: ratio, notebook or none.", default="ratio", panel=HOW)
+        str | None,
+        option("Rate of the positive phase: ratio, notebook or none.", default="ratio; none with a cure", panel=HOW),
     ] = None,
     updates_per_batch: Annotated[
         int | None, option("Adam steps a layer takes on each batch.", default="the preset's", panel=HOW)

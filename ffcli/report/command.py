@@ -20,7 +20,9 @@ def command_for(protocol: Protocol, dataset: str, negatives: str, schedule: Sche
         flags += ["--preset", preset.name]
     if epochs not in (None, preset.epochs):
         flags += ["--epochs", str(epochs)]
-    for name, value in protocol.differences().items():
+    # With a cure, leaving the scaling out would ask for another.
+    settings = protocol.differences() | ({"lr_scaling": protocol.lr_scaling} if protocol.cure else {})
+    for name, value in settings.items():
         implied = getattr(preset, name, None) == value or (name == "mask_blur" and negatives == "label")
         if name not in ("data", "algorithm_version") and not implied:
             flags += ["--" + name.replace("_", "-"), ",".join(map(str, value)) if name == "hidden" else str(value)]

@@ -46,6 +46,8 @@ def caption(table: CureTable) -> str:
     )
     seeds = seeds_words(sorted({seed for _, _, cell in reads for seed in cell.measured.seeds}))
     rate = f"lr {table.family.rate}"
+    if table.family.scaling != "none":
+        rate += f", lr scaling {table.family.scaling}"
     if table.family.rate != AUTO and table.family.warmup:
         rate += f", warm-up of {counted(table.family.warmup, 'hour')}"
     parts = (protocol.label, rate, DATA[protocol.data], metric, seeds, protocol.device)

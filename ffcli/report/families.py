@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
-from ffcli.config import NO_CURE, Cure, RunConfig, Schedule
+from ffcli.config import NO_CURE, Cure, LrScaling, RunConfig, Schedule
 from ffcli.options import AUTO, WARMUP, automatic_rate
 from ffcli.records import RunSummary
 from ffcli.report.plan import order, protocols
@@ -27,6 +28,8 @@ class Family:
 
     protocol: Protocol
     """Of the plain runs at the preset's rate."""
+    scaling: LrScaling
+    """Of the awake rate of its cured runs."""
     rate: RateRule
     warmup: int
     """Hours of warm-up of its cured runs, and of the plain ones at their rate."""
@@ -39,8 +42,9 @@ class Family:
 
     def follows(self, config: RunConfig) -> bool:
         """Whether a run of this family's signature, plain or cured, was trained by its rule for the rate."""
-        rate = self.rate_at(config.schedule, config.cure)
-        return config.lr == rate and config.warmup == self.warmup and _at(self.protocol, config.lr).fits(config)
+        if (config.lr, config.warmup) != (self.rate_at(config.schedule, config.cure), self.warmup):
+            return False
+        return _at(self.protocol, config.lr, self.scaling).fits(config)
 
     def is_at_presets_rate(self, config: RunConfig) -> bool:
         """Whether a run of this family's signature is a plain one of tables 1 and 2."""
@@ -61,7 +65,12 @@ def families(runs: Iterable[RunSummary]) -> list[tuple[Family, list[RunSummary]]
         cured = [run.config for run in members if run.config.cure]
         for protocol in protocols(shared, cured) if cured else ():
             found += [(family, members) for family in _of_protocol(protocol, cured)]
-    return sorted(found, key=lambda pair: (order(pair[0].protocol), isinstance(pair[0].rate, float), pair[0].rate))
+    return sorted(found, key=_place)
+
+
+def _place(found: tuple[Family, list[RunSummary]]) -> tuple[object, ...]:
+    family, _ = found
+    return (order(family.protocol), family.scaling != "none", isinstance(family.rate, float), family.rate)
 
 
 def set_aside(runs: Sequence[RunSummary]) -> tuple[list[RunSummary], list[RunSummary]]:
@@ -98,13 +107,17 @@ def _presets_rate(config: RunConfig) -> float:
     return config.lr if config.lr in rates else rates[0]
 
 
-def _at(protocol: Protocol, lr: float) -> Protocol:
-    return protocol.model_copy(update={"lr": lr})
+def _at(protocol: Protocol, lr: float, scaling: LrScaling) -> Protocol:
+    return protocol.model_copy(update={"lr": lr, "lr_scaling": scaling})
 
 
 def _of_protocol(protocol: Protocol, cured: Iterable[RunConfig]) -> list[Family]:
-    auto = Family(protocol, AUTO, WARMUP)
-    own = [config for config in cured if _at(protocol, config.lr).fits(config)]
+    """`protocol` has the scaling of the cured runs. Beside the usual one of theirs stands the usual one of plain runs."""
+    scaling = protocol.lr_scaling
+    plain = "ratio" if scaling == "none" else scaling
+    family = partial(Family, protocol.model_copy(update={"lr_scaling": plain}), scaling)
+    auto = family(AUTO, WARMUP)
+    own = [config for config in cured if _at(protocol, config.lr, scaling).fits(config)]
     others = {(config.lr, config.warmup) for config in own if not auto.follows(config)}
     found = [auto] if any(map(auto.follows, own)) else []
-    return found + [Family(protocol, lr, warmup) for lr, warmup in sorted(others)]
+    return found + [family(lr, warmup) for lr, warmup in sorted(others)]

@@ -27,6 +27,7 @@ from ffcli.config import (
     RunConfig,
     awake_lr,
     preset_label,
+    usual_scaling,
 )
 from ffcli.errors import BadOption, unknown
 from ffcli.records import RunSummary
@@ -35,7 +36,7 @@ from ffcli.wording import counted
 Signature = tuple[object, ...]
 
 RULES: tuple[LrScaling, ...] = ("ratio", "none", "notebook")
-"""A rule has a table only where some run fits none of the rules before it."""
+"""A rule has a table only where some run fits none of the rules before it; the usual one goes first."""
 
 DEFAULT_PRESET = PRESETS["fast"]
 
@@ -138,12 +139,12 @@ def describe(settings: Mapping[str, Any]) -> str:
 
 
 def settings_of(config: RunConfig) -> dict[str, Any]:
-    """What `describe` is told of a run: the first scaling rule that fits, the blur only where there are masks, and in
-    place of a rate and warm-up that are automatic the preset's and none, with `automatic_lr`."""
+    """What `describe` is told of a run: the scaling rule where it is not the usual, the blur only where there are
+    masks, and in place of a rate and warm-up that are automatic the preset's and none, with `automatic_lr`."""
     settings = {name: getattr(config, name) for name in SHARED}
     if (lr := automatic_from(config)) is not None:
         settings |= {"lr": lr, "warmup": 0, "automatic_lr": True}
-    if rules := fitting_rules(config):
+    if (rules := fitting_rules(config)) and rules[0] != usual_scaling(config.cure):
         settings["lr_scaling"] = rules[0]
     return settings if config.mask_blur is None else settings | {"mask_blur": config.mask_blur}
 
@@ -204,5 +205,7 @@ def signature(config: RunConfig) -> Signature:
 
 
 def fitting_rules(config: RunConfig) -> list[LrScaling]:
-    """The scaling rules that give this run's awake rate, the first of `RULES` first."""
-    return [rule for rule in RULES if config.lr_positive == awake_lr(config.lr, config.schedule, rule)]
+    """The scaling rules that give this run's awake rate, the usual one first, then as in `RULES`."""
+    usual = usual_scaling(config.cure)
+    rules = RULES if usual == RULES[0] else (usual, *(rule for rule in RULES if rule != usual))
+    return [rule for rule in rules if config.lr_positive == awake_lr(config.lr, config.schedule, rule)]

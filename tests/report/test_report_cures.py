@@ -19,6 +19,7 @@ from ffcli.engine.training import initial_state
 from ffcli.records import EpochMetrics, Outcome, Provenance, RunRecord
 from ffcli.report import cure_formats, cure_render
 from ffcli.report.cure_costs import Cost, Timed, costs, kept_bytes
+from ffcli.report.cure_words import caption
 from ffcli.report.cures import CureCell, CureTable, draw
 from ffcli.report.families import set_aside
 from ffcli.report.protocol import Protocol
@@ -184,6 +185,17 @@ def many() -> list[tuple[CureTable, list[Cost]]]:
         for seed in range(3)
     ]
     return [(table, [Cost("replay:512", ("mnist",), 784, 7_307_264, 1.25, 2, True)]) for table in drawn(*runs)]
+
+
+def test_unequal_phases_have_a_table_for_each_scaling_of_cured_runs() -> None:
+    plain, cured = outcome("16:1", 10.0), outcome("16:1", 92.0, **GRADIENT)
+    (table,) = drawn(plain, cured, outcome("16:16", 90.0, **GRADIENT))
+    assert [cell(table, line, "16:1").measured.mean for line in ("plain", "gradient-memory")] == [10.0, 92.0]
+    scaled = outcome("16:1", 72.0, **GRADIENT, lr_scaling="ratio")
+    usual, other = drawn(plain, cured, scaled)
+    assert [cell(table, "gradient-memory", "16:1").measured.mean for table in (usual, other)] == [92.0, 72.0]
+    assert "lr scaling ratio" in caption(other)
+    assert "scaling" not in caption(usual)
 
 
 def printed(tables: Iterable[CureTable], width: int = 200) -> str:
