@@ -112,7 +112,7 @@ def _at(protocol: Protocol, lr: float, scaling: LrScaling) -> Protocol:
 
 
 def _of_protocol(protocol: Protocol, cured: Iterable[RunConfig]) -> list[Family]:
-    """`protocol` has the scaling of the cured runs. Beside the usual one of theirs stands the usual one of plain runs."""
+    """`protocol` has the scaling of the cured runs; beside their usual one stands the usual one of plain runs."""
     scaling = protocol.lr_scaling
     plain = "ratio" if scaling == "none" else scaling
     family = partial(Family, protocol.model_copy(update={"lr_scaling": plain}), scaling)
