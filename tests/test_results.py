@@ -63,7 +63,7 @@ def test_the_page_on_speed_has_what_scaling_measured() -> None:
     assert written(page, write_scaling.TOOL) == write_scaling.scaling_tables(measured)
 
 
-@pytest.mark.parametrize("name", ["study.db", "cures.db"])
+@pytest.mark.parametrize("name", ["study.db", "cures.db", "further.db"])
 def test_the_results_name_no_path_of_the_machine_that_made_them(name: str) -> None:
     strings = (ROOT / "results" / name).read_bytes()
     assert b"/home/" not in strings
