@@ -1,6 +1,6 @@
 """`python -m ffcli` is `ff`."""
 
-from ffcli.cli.main import main
+from ffcli.cli.main import run
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -46,8 +46,9 @@ IS_CURRENT = sa.text("status <> 'superseded'")
 """As a literal: only so does SQLite see that the partial index serves a query."""
 
 
-PARSED = 1 << 14
-"""So many texts of a column are remembered with the record that each gave."""
+PARSED = 256
+"""So many texts of a column are remembered with the record that each gave: provenances and tags are few. Configs are
+not; to keep those of 10,000 runs would cost a fifth of a report's time, most of it as the program ends."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
