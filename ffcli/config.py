@@ -109,10 +109,14 @@ class Cure(Frozen):
 NO_CURE = Cure()
 
 
+PLAIN_SCALING: LrScaling = "ratio"
+CURED_SCALING: LrScaling = "none"
+"""With a cure each update has both halves of the loss, so that a longer phase need not learn more slowly."""
+
+
 def usual_scaling(cure: Cure) -> LrScaling:
-    """How the awake rate is scaled where nobody says: with a cure not at all, for each update has both halves of the
-    loss."""
-    return "none" if cure else "ratio"
+    """How the awake rate is scaled where nobody says."""
+    return CURED_SCALING if cure else PLAIN_SCALING
 
 
 def awake_lr(lr: float, schedule: Schedule, scaling: LrScaling) -> float:

@@ -85,6 +85,7 @@ def train_plainly(folder: Path, epochs: int, *, once: bool) -> None:
 
     from ffcli.bench.items import items_of
     from ffcli.bench.plain import accuracy, plain_network, train_hour
+    from ffcli.data.negatives import wrong_labels
     from ffcli.data.tensors import training_tensors
     from ffcli.engine.labels import Labelled
 
@@ -102,7 +103,7 @@ def train_plainly(folder: Path, epochs: int, *, once: bool) -> None:
         for _ in range(epochs):
             for images, labels in DataLoader(items, batch_size=config.batch_size, shuffle=True):
                 awake = Labelled(images, labels, data.amplitude)
-                wrong = (labels + torch.randint(1, ref.classes, labels.shape)) % ref.classes
+                wrong = wrong_labels(labels, ref.classes, generator=torch.default_generator)
                 train_hour(network, config, hour, awake, awake._replace(labels=wrong))
                 hour += 1
             reached.append(accuracy(network, tested, ref.classes))

@@ -39,8 +39,7 @@ def export(
 
     filters = Filters(
         dataset=dataset, negatives=known_negatives(neg), preset=stored_preset(preset), cure=named_cure(cure),
-        tag=tag,
-        include_superseded=all, sort="oldest",
+        tag=tag, include_superseded=all, sort="oldest",
     )  # fmt: skip
     with open_to_read(db) as store:
         check_dataset(store, dataset)

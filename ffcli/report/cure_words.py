@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from ffcli.config import NO_CURE, Cure
+from ffcli.config import CURED_SCALING, NO_CURE, Cure
 from ffcli.options import AUTO
 from ffcli.report.cells import Cell
 from ffcli.report.cure_costs import Cost
@@ -46,7 +46,7 @@ def caption(table: CureTable) -> str:
     )
     seeds = seeds_words(sorted({seed for _, _, cell in reads for seed in cell.measured.seeds}))
     rate = f"lr {table.family.rate}"
-    if table.family.scaling != "none":
+    if table.family.scaling != CURED_SCALING:
         rate += f", lr scaling {table.family.scaling}"
     if table.family.rate != AUTO and table.family.warmup:
         rate += f", warm-up of {counted(table.family.warmup, 'hour')}"

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from ffcli.config import NO_CURE, Cure, LrScaling, RunConfig, Schedule
+from ffcli.config import CURED_SCALING, NO_CURE, PLAIN_SCALING, Cure, LrScaling, RunConfig, Schedule
 from ffcli.options import AUTO, WARMUP, automatic_rate
 from ffcli.records import RunSummary
-from ffcli.report.plan import order, protocols
+from ffcli.report.plan import by_signature, order, protocols
 from ffcli.report.protocol import Protocol, Signature, automatic_from, nearest_presets, signature
 
 RateRule = float | Literal["auto"]
@@ -56,12 +56,8 @@ def families(runs: Iterable[RunSummary]) -> list[tuple[Family, list[RunSummary]]
 
     Superseded runs are left out. A rate has a family of its own only where some cured run does not follow `auto`.
     """
-    groups: dict[Signature, list[RunSummary]] = defaultdict(list)
-    for run in runs:
-        if run.status != "superseded":
-            groups[_signature(run.config)].append(run)
     found = []
-    for shared, members in groups.items():
+    for shared, members in by_signature(runs, _signature).items():
         cured = [run.config for run in members if run.config.cure]
         for protocol in protocols(shared, cured) if cured else ():
             found += [(family, members) for family in _of_protocol(protocol, cured)]
@@ -70,7 +66,7 @@ def families(runs: Iterable[RunSummary]) -> list[tuple[Family, list[RunSummary]]
 
 def _place(found: tuple[Family, list[RunSummary]]) -> tuple[object, ...]:
     family, _ = found
-    return (order(family.protocol), family.scaling != "none", isinstance(family.rate, float), family.rate)
+    return (order(family.protocol), family.scaling != CURED_SCALING, isinstance(family.rate, float), family.rate)
 
 
 def set_aside(runs: Sequence[RunSummary]) -> tuple[list[RunSummary], list[RunSummary]]:
@@ -114,7 +110,7 @@ def _at(protocol: Protocol, lr: float, scaling: LrScaling) -> Protocol:
 def _of_protocol(protocol: Protocol, cured: Iterable[RunConfig]) -> list[Family]:
     """`protocol` has the scaling of the cured runs; beside their usual one stands the usual one of plain runs."""
     scaling = protocol.lr_scaling
-    plain = "ratio" if scaling == "none" else scaling
+    plain = PLAIN_SCALING if scaling == CURED_SCALING else scaling
     family = partial(Family, protocol.model_copy(update={"lr_scaling": plain}), scaling)
     auto = family(AUTO, WARMUP)
     own = [config for config in cured if _at(protocol, config.lr, scaling).fits(config)]

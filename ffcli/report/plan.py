@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 
 from ffcli.config import PRESETS, LrScaling, RunConfig
@@ -25,12 +25,14 @@ def plan(groups: Mapping[Signature, Sequence[RunSummary]], epochs: int | None = 
     return sorted(planned, key=lambda pair: order(pair[0]))
 
 
-def by_signature(runs: Iterable[RunSummary]) -> dict[Signature, list[RunSummary]]:
+def by_signature(
+    runs: Iterable[RunSummary], of: Callable[[RunConfig], Signature] = signature
+) -> dict[Signature, list[RunSummary]]:
     """Runs by what they share. Superseded ones are left out."""
     groups: dict[Signature, list[RunSummary]] = defaultdict(list)
     for run in runs:
         if run.status != "superseded":
-            groups[signature(run.config)].append(run)
+            groups[of(run.config)].append(run)
     return groups
 
 

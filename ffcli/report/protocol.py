@@ -97,11 +97,10 @@ class Protocol(BaseModel):
 
     def differences(self) -> dict[str, Any]:
         """The settings that are not the defaults."""
-        return {
-            name: getattr(self, name)
-            for name, field in type(self).model_fields.items()
-            if getattr(self, name) != field.default
-        }
+        return {name: value for name, default in _DEFAULTS.items() if (value := getattr(self, name)) != default}
+
+
+_DEFAULTS = {name: field.default for name, field in Protocol.model_fields.items()}
 
 
 _WORDS: Mapping[str, Callable[[Any], str]] = {
@@ -125,9 +124,8 @@ _WORDS: Mapping[str, Callable[[Any], str]] = {
 def describe(settings: Mapping[str, Any]) -> str:
     """What of these settings differs from the defaults, beginning with the preset where rate and updates are among
     them: `fast@1 with threshold 2.0`, `custom: lr 0.01`, `threshold 2.0`. `data` has no words here."""
-    usual = {name: field.default for name, field in Protocol.model_fields.items()}
     words = {
-        name: _WORDS[name](value) for name, value in settings.items() if name in _WORDS and value != usual.get(name)
+        name: _WORDS[name](value) for name, value in settings.items() if name in _WORDS and value != _DEFAULTS.get(name)
     }
     if not settings.keys() >= {"lr", "updates_per_batch"}:
         return ", ".join(words.values())
@@ -155,10 +153,11 @@ def automatic_from(config: RunConfig) -> float | None:
         return None
     from ffcli.options import WARMUP, automatic_rate
 
-    def automatic(preset: Preset) -> bool:
-        return config.lr == automatic_rate(preset.lr, config.schedule, config.updates_per_batch, config.cure)
-
-    return next((p.lr for p in nearest_presets(config) if config.warmup == WARMUP and automatic(p)), None)
+    if config.warmup != WARMUP:
+        return None
+    rates = (preset.lr for preset in nearest_presets(config))
+    made = (config.schedule, config.updates_per_batch, config.cure)
+    return next((lr for lr in rates if config.lr == automatic_rate(lr, *made)), None)
 
 
 def nearest_presets(config: RunConfig) -> list[Preset]:
@@ -206,6 +205,5 @@ def signature(config: RunConfig) -> Signature:
 
 def fitting_rules(config: RunConfig) -> list[LrScaling]:
     """The scaling rules that give this run's awake rate, the usual one first, then as in `RULES`."""
-    usual = usual_scaling(config.cure)
-    rules = RULES if usual == RULES[0] else (usual, *(rule for rule in RULES if rule != usual))
-    return [rule for rule in rules if config.lr_positive == awake_lr(config.lr, config.schedule, rule)]
+    fitting = [rule for rule in RULES if config.lr_positive == awake_lr(config.lr, config.schedule, rule)]
+    return sorted(fitting, key=lambda rule: rule != usual_scaling(config.cure))

@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-import sqlalchemy as sa
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import (
+    JSON,
     BigInteger,
     CheckConstraint,
     Column,
+    DateTime,
     Dialect,
     Double,
     ForeignKey,
@@ -27,6 +28,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    text,
 )
 
 from ffcli.config import RunConfig
@@ -40,9 +42,9 @@ NAMES = {
     "ck": "ck_%(table_name)s_%(constraint_name)s",
 }
 
-JSON = sa.JSON(none_as_null=True)
+VALUES = JSON(none_as_null=True)
 
-IS_CURRENT = sa.text("status <> 'superseded'")
+IS_CURRENT = text("status <> 'superseded'")
 """As a literal: only so does SQLite see that the partial index serves a query."""
 
 
@@ -54,7 +56,7 @@ not; to keep those of 10,000 runs would cost a fifth of a report's time, most of
 class UtcDateTime(TypeDecorator[datetime]):
     """Aware UTC datetimes, also where the database keeps none (SQLite)."""
 
-    impl = sa.DateTime(timezone=True)
+    impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
@@ -164,9 +166,9 @@ EPOCH = Table(
     _column("validation_accuracy", Double, nullable=True),
     _column("loss_positive", Double, nullable=True),
     _column("loss_negative", Double, nullable=True),
-    _column("goodness_positive", JSON, nullable=True),
-    _column("goodness_negative", JSON, nullable=True),
-    _column("dead_units", JSON, nullable=True),
+    _column("goodness_positive", VALUES, nullable=True),
+    _column("goodness_negative", VALUES, nullable=True),
+    _column("dead_units", VALUES, nullable=True),
     _column("seconds", Double),
     # All that a report asks of an epoch, without its row.
     Index("ix_epoch_accuracy", "run_id", "epoch", "accuracy", "validation_accuracy"),
@@ -192,8 +194,8 @@ BENCHMARK = Table(
     _column("id", String(32), primary_key=True),
     _column("measured", UtcDateTime),
     _column("host", Text),  # A copy out of the machine, to filter by.
-    _column("machine", JSON),
-    _column("rows", JSON),
-    _column("breakdown", JSON),
+    _column("machine", VALUES),
+    _column("rows", VALUES),
+    _column("breakdown", VALUES),
     Index("ix_benchmarks_host", "host", "measured"),
 )
