@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from ffcli.store.database import Store, open_store
 sys.path.insert(0, str(Path(__file__).parent))
 
 from ff import FF
+
+# Started as a background job of a shell, the suite ignores Ctrl-C, and so would each program that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Small matrices gain nothing from threads, and the suite's processes share the machine.
 torch.set_num_threads(1)
