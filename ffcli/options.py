@@ -108,6 +108,8 @@ def resolve(options: TrainOptions, data: DataRef, *, device: Device = "cpu", use
         raise BadOption(unknown("preset", options.preset, PRESETS))
     updates = options.updates_per_batch or preset.updates_per_batch
     lr = _rate(options, preset, updates)
+    if options.precision == "tf32" and device == "cpu":
+        raise BadOption("--precision tf32 is a CUDA device's: on the CPU there are float32, float64 and bf16")
     if (options.cure.samples or 0) > options.batch_size:
         raise BadOption(f"--cure {options.cure} keeps more than a batch: give at most replay:{options.batch_size}")
     config = RunConfig(

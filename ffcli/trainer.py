@@ -54,7 +54,7 @@ class Stretch:
 
 def load_data(config: RunConfig, *, device: str, threads: int | None, data_folder: Path) -> TrainingTensors:
     """The data on its device, with the threads asked for. Raises BadOption for a device that is not there."""
-    prepare(threads)
+    prepare(threads, tf32=config.precision == "tf32")
     return training_tensors(datasets.load(config.data, data_folder), config, check_device(device))
 
 

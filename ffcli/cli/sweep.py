@@ -41,7 +41,7 @@ def sweep(
     hidden: Annotated[str | None, option("Units of each layer (one value).", default="500,500,500", panel=HOW)] = None,
     mask_blur: Annotated[str | None, option("Times a mask is blurred.", default="5", panel=HOW)] = None,
     holdout: Annotated[str | None, option("Training images held out.", default="0", panel=HOW)] = None,
-    precision: Annotated[str | None, option("float32, float64, bf16.", default="float32", panel=HOW)] = None,
+    precision: Annotated[str | None, option("float32, float64, bf16, tf32.", default="float32", panel=HOW)] = None,
     cure: Annotated[str | None, option("none, gradient-memory, replay:SAMPLES.", default="none", panel=HOW)] = None,
     warmup: Annotated[
         str | None, option("Hours over which the rate rises.", default="0; 256 with --lr auto", panel=HOW)

@@ -63,7 +63,8 @@ def train(
         int | None, option("Training images held out, to choose the best epoch.", default="0", panel=HOW)
     ] = None,
     precision: Annotated[
-        str | None, option("float32, float64, or bf16 (products in bfloat16).", default="float32", panel=HOW)
+        str | None,
+        option("float32, float64, bf16 (products in bfloat16), or tf32 (CUDA).", default="float32", panel=HOW),
     ] = None,
     cure: Annotated[
         str | None,

@@ -78,10 +78,13 @@ def wrong_labels(labels: Tensor, classes: int, *, generator: torch.Generator) ->
 
 def random_bits(labels: Tensor, features: int, *, generator: torch.Generator) -> Tensor:
     """Fair coins, bool (rows, features): 64 from each random word, since a draw is what costs."""
+    import torch
+
     rows = len(labels)
     words = labels.new_empty(-(-rows * features // 64)).random_(-(2**63), None, generator=generator)
-    octets = words.view(dtype=_uint8(labels)).unsqueeze(1)
-    bits = octets.bitwise_and(octets.new_tensor([1, 2, 4, 8, 16, 32, 64, 128])).ne(0)
+    octets = words.view(torch.uint8).unsqueeze(1)
+    places = torch.arange(8, dtype=torch.uint8, device=labels.device)
+    bits = octets.bitwise_right_shift(places).bitwise_and_(1).view(torch.bool)
     return bits.flatten()[: rows * features].view(rows, features)
 
 
@@ -104,7 +107,3 @@ def blur_matrix(size: int, times: int) -> np.ndarray[tuple[int, int], np.dtype[n
     """T^times with T = tridiagonal [1 2 1]/4, (size, size): blurring one axis with zeros beyond its ends."""
     t = (np.eye(size, k=-1) + 2 * np.eye(size) + np.eye(size, k=1)) / 4
     return np.linalg.matrix_power(t, times)
-
-
-def _uint8(like: Tensor) -> torch.dtype:
-    return like.new_empty(0).byte().dtype

@@ -11,7 +11,8 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from ffcli.config import RunConfig
 from ffcli.engine import cures
+from ffcli.engine.graphs import Graphs, play_hour
 from ffcli.engine.labels import Labelled
 from ffcli.engine.network import (
     Network,
@@ -78,6 +80,8 @@ class TrainingState:
     network: Network
     epoch: int = 0
     hour: int = 0
+    graphs: Graphs = field(default_factory=dict)
+    """Of the network's hours, on a CUDA device."""
 
 
 Observer = Callable[[TrainingState], None]
@@ -115,6 +119,7 @@ def train_epoch(
     shuffling = stream(config.seed, "shuffle", epoch, device)
     drawing = stream(config.seed, "negatives", epoch, device)
     order = torch.randperm(len(data.images), generator=shuffling, device=device)
+    one_hour = partial(play_hour, state.graphs) if device.type == "cuda" and not config.cure else train_hour
     losses: list[Tensor] = []
     hours: Counter[Phase] = Counter()
     for batch in torch.split(order, config.batch_size):
@@ -128,7 +133,7 @@ def train_epoch(
         if phase != "positive":
             asleep = Labelled(*data.negatives(awake.images, awake.labels, generator=drawing), data.amplitude)
         losses.append(
-            train_hour(
+            one_hour(
                 state.network,
                 awake if phase != "negative" else None,
                 asleep,

@@ -63,6 +63,7 @@ OPTIONS: list[tuple[str, tuple[str, ...]]] = [
     ("train --epochs 0", ("--epochs", "greater than or equal to 1")),
     ("train --epochs 99999999999999999999", ("--epochs", "less than or equal to 1000000000")),
     ("train --precision float16", ("--precision", "'float32', 'float64'", "not 'float16'")),
+    ("train --precision tf32 --device cpu", ("--precision tf32", "float32, float64 and bf16")),
     ("train --mask-blur 13", ("--mask-blur", "less than or equal to 12")),
     ("train --seed -1", ("--seed", "greater than or equal to 0")),
     ("train --eval-every 0", ("--eval-every", "at least 1")),

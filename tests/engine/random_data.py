@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ffcli.config import DataRef, RunConfig
+from ffcli.config import DataRef, Device, RunConfig
 from ffcli.data.negatives import wrong_labels
 from ffcli.options import TrainOptions, resolve
 
@@ -50,10 +51,10 @@ def random_data(dtype: torch.dtype = torch.float64) -> Data:
     return Data(images.to(dtype), torch.randint(0, CLASSES, (ROWS,), generator=random))
 
 
-def make_config(**options: object) -> RunConfig:
+def make_config(*, device: Device = "cpu", uses_masks: bool = False, **options: Any) -> RunConfig:
     ref = DataRef(
         name="random", source="file", fingerprint="f", features=FEATURES, classes=CLASSES, train=ROWS, test=ROWS,
         largest_class=40.0,
     )  # fmt: skip
     asked = {"pos_phase": 5, "neg_phase": 3, "epochs": 3, "hidden": (9, 6), "batch_size": BATCH, "precision": "float64"}
-    return resolve(TrainOptions.model_validate(asked | options), ref, uses_masks=False)
+    return resolve(TrainOptions.model_validate(asked | options), ref, device=device, uses_masks=uses_masks)

@@ -1,4 +1,4 @@
-"""What an hour may not do on any device: wait for it."""
+"""What an hour and an epoch may not do on any device: wait for it, or mix it with another one."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ import sys
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from random_data import BATCH, CLASSES, FEATURES, make_config
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ffcli.config import Cure
+from ffcli.data.datasets import Arrays
+from ffcli.data.negatives import STRATEGIES
+from ffcli.data.tensors import training_tensors
 from ffcli.engine.labels import Labelled
-from ffcli.engine.network import begin_phase, evaluate, initial_network, train_hour
+from ffcli.engine.network import begin_phase, evaluate, initial_network, make_network, train_hour
+from ffcli.engine.training import initial_state, train_epoch
 from ffcli.records import Phase
 
 CPU = torch.device("cpu")
@@ -67,6 +74,50 @@ def test_an_hour_and_an_evaluation_never_wait(kinds: str, cure: str) -> None:
                 begin_phase(network)
         evaluate(network, awake, asleep.labels)
     assert not waits.found
+
+
+@pytest.mark.parametrize("negatives", sorted(STRATEGIES))
+def test_an_epoch_waits_no_more_often_with_more_hours(negatives: str) -> None:
+    """Shuffling and negatives included; its losses are read at its end."""
+    config = make_config(
+        neg=negatives, uses_masks=STRATEGIES[negatives].masks, precision="float32", pos_phase=1, neg_phase=1
+    )
+    waits = []
+    for images in (2 * BATCH, 6 * BATCH):
+        pixels = np.random.default_rng(0).integers(0, 256, (images, FEATURES), dtype=np.uint8)
+        labels = np.arange(images) % CLASSES
+        arrays = Arrays(pixels, labels, pixels[:8], labels[:8], (0.5,), (0.25,), (1, 3, 4))
+        data, state = training_tensors(arrays, config, CPU), initial_state(config, CPU)
+        with Waits() as counted:
+            train_epoch(config, data, state, 1)
+        assert state.hour == images // BATCH
+        waits.append(counted.found)
+    assert waits[0] == waits[1]
+
+
+@pytest.mark.skipif(
+    torch.version.cuda is None, reason="torch's CPU build has no tensors of a CUDA device, not even fake"
+)
+@pytest.mark.parametrize("products", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("cure", ["none", "gradient-memory", "replay:4"])
+def test_nothing_of_the_cpu_enters_an_hour_or_an_evaluation(cure: str, products: torch.dtype) -> None:
+    """Tensors that are a CUDA device's by name and have no content: an operation that mixes devices fails."""
+    separated: tuple[Phase, ...] = ("positive", "negative")
+    phases: tuple[Phase, ...] = separated if cure != "none" else (*separated, "joint")
+    with FakeTensorMode():
+        parameters = [torch.zeros(size, device="cuda") for size in (12 * 7 + 7, 7 * 6 + 6)]
+        network = make_network(parameters, (7, 6), phases, classes=3, products=products, cure=Cure.model_validate(cure))
+        images, labels = parameters[0].new_empty(8, 12), torch.zeros(8, dtype=torch.int64, device="cuda")
+        awake = Labelled(images, labels, 2.0)
+        joined = awake._replace(images=images.clone())
+        for phase, asleep in ((phase, asleep) for phase in phases * 2 for asleep in (awake, joined)):
+            losses = train_hour(
+                network, awake if phase != "negative" else None, asleep if phase != "positive" else None,
+                phase=phase, lr=0.01, threshold=1.5, updates=2,
+            )  # fmt: skip
+            assert losses.device.type == "cuda"
+            begin_phase(network)
+        assert evaluate(network, awake, awake.labels).accuracy.device.type == "cuda"
 
 
 def test_denormal_numbers_are_flushed_by_every_thread() -> None:
