@@ -38,6 +38,8 @@ class Began:
     """A worker has its data and its state."""
 
     provenance: Provenance
+    notice: str | None = None
+    """Why the task begins anew where it has a saved state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def unpack(data: bytes) -> Message:
     if kind == "Finished" and arrays is not None:
         return Finished(arrays)
     if kind == "Began":
-        return Began(_PROVENANCE.validate_python(fields["provenance"]))
+        return Began(_PROVENANCE.validate_python(fields["provenance"]), fields["notice"])
     if kind == "Failed":
         return Failed(**fields)
     raise ValueError(f"no message: {kind}")

@@ -82,8 +82,8 @@ def run(config: RunConfig, request: Request, store: Store, data_folder: Path, wa
     recording = claim(config, request, store)
     with record.ending(recording), record.heartbeats(lambda: [recording]):
         stretch = make_stretch(config, data, record.saved_arrays(recording, watcher.notice), request.trace)
-        if stretch.unfit:
-            watcher.notice(f"{stretch.unfit}: starting again from the beginning")
+        if stretch.notice:
+            watcher.notice(stretch.notice)
         _tell_untraced(store, recording.claim.run_id, config, request, stretch.state.hour, watcher)
         claims.add_provenance(store, recording.claim, stretch.provenance)
         watcher.begins(config, recording.claim.run_id, stretch.state)

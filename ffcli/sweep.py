@@ -177,7 +177,9 @@ def _answer(sweep: Sweep, workers: Workers, name: str, message: Message | Lost) 
     assert cell.recording is not None
     try:
         match message:
-            case Began(provenance):
+            case Began(provenance, notice):
+                if notice:
+                    sweep.watcher.notice(f"run {cell.recording.claim.run_id[:SHORT]}: {notice}")
                 claims.add_provenance(sweep.store, cell.recording.claim, provenance)
             case EpochDone(metrics, arrays):
                 record.record_epoch(cell.recording, metrics, arrays)
@@ -188,8 +190,8 @@ def _answer(sweep: Sweep, workers: Workers, name: str, message: Message | Lost) 
                     workers.stop(name)
                     _stop(cell)
             case Finished(arrays):
-                keep, notice = sweep.request.keep_state, sweep.watcher.notice
-                record.finish(cell.recording, arrays, keep_state=keep, notice=notice)
+                keep = sweep.request.keep_state
+                record.finish(cell.recording, arrays, keep_state=keep, notice=sweep.watcher.notice)
                 workers.finished(name)
                 _set(sweep, cell, "done")
             case Failed(reason, diverged):

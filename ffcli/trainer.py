@@ -34,8 +34,8 @@ class Stretch:
     state: TrainingState
     provenance: Provenance
     tracer: Tracer | None = None
-    unfit: str | None = None
-    """What kept a saved state from being continued."""
+    notice: str | None = None
+    """Why it begins anew where a state was saved."""
 
     def epochs(self, *, eval_every: int) -> Iterator[EpochMetrics]:
         """Train; each epoch's metrics as it ends."""
@@ -67,10 +67,11 @@ def make_stretch(
     """From a saved state, or from the beginning, also where the saved one does not fit: another version of the program
     wrote it. `trace` names phases (from 1)."""
     device = data.images.device
-    unfit = None
+    notice = None
     try:
         state = restored_state(config, dict(saved), device) if saved else initial_state(config, device)
     except DamagedState as error:
-        state, saved, unfit = initial_state(config, device), None, str(error)
+        state, saved = initial_state(config, device), None
+        notice = f"{error}: starting again from the beginning"
     tracer = make_tracer(config, data, state, trace, saved) if trace else None
-    return Stretch(config, data, state, provenance(device, state.epoch), tracer, unfit)
+    return Stretch(config, data, state, provenance(device, state.epoch), tracer, notice)

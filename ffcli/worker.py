@@ -43,7 +43,7 @@ def _train(task: Task, answers: Connection) -> None:
         folder = Path(task.data_folder)
         data = load_data(task.config, device=task.device, threads=task.threads, data_folder=folder)
         stretch = make_stretch(task.config, data, task.arrays)
-        say(Began(stretch.provenance))
+        say(Began(stretch.provenance, stretch.notice))
         for metrics in stretch.epochs(eval_every=task.eval_every):
             say(EpochDone(metrics, stretch.arrays()))
         say(Finished(stretch.arrays()))

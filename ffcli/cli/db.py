@@ -49,7 +49,7 @@ def upgrade(db: Db = None, json: Json = False) -> None:
 
 @db_app.command()
 def check(db: Db = None, json: Json = False) -> None:
-    """Check the database's integrity; exit code 1 where something is wrong."""
+    """Check the database's integrity, and that every run can be read; exit code 1 where something is wrong."""
     from dataclasses import asdict
 
     from ffcli.cli.console import message, print_json

@@ -19,21 +19,26 @@ def delete(
     """Delete a run with its epochs and its weights."""
     from ffcli.cli.console import message, print_json
     from ffcli.cli.words import describe
+    from ffcli.errors import DamagedRun
     from ffcli.records import SHORT
     from ffcli.store import runs
     from ffcli.store.database import open_store
     from ffcli.store.location import existing
 
     with open_store(existing(db)) as store:
-        found = runs.get(store, run)
-        if not yes and not _confirmed(f"Delete run {found.id[:SHORT]} ({describe(found.config)})?"):
+        id = runs.whole_id(store, run)
+        try:
+            named = f"run {id[:SHORT]} ({describe(runs.get(store, id).config)})"
+        except DamagedRun:
+            named = f"run {id[:SHORT]}, which is damaged"
+        if not yes and not _confirmed(f"Delete {named}?"):
             message("nothing is deleted")
             raise typer.Exit(1)
-        runs.delete(store, found.id)
+        runs.delete(store, id)
     if json:
-        print_json({"deleted": found.id})
+        print_json({"deleted": id})
     else:
-        message(f"deleted run {found.id[:SHORT]} ({describe(found.config)})")
+        message(f"deleted {named}")
 
 
 def _confirmed(question: str) -> bool:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from sqlalchemy import delete, select
 
-from ffcli.errors import BadDatabase
+from ffcli.errors import BadDatabase, DamagedRun
 from ffcli.store import states
-from ffcli.store.database import Store, writing
+from ffcli.store.database import Store, open_store, reading, writing
 from ffcli.store.liveness import utc_now
 from ffcli.store.location import existing
 from ffcli.store.mapping import RUN_COLUMNS, run_record
@@ -55,7 +55,20 @@ def check(db: str | Path | None = None, *, timeout: float = BUSY_TIMEOUT) -> Hea
             ]
     if orphans:
         problems.append(f"{counted(len(orphans), 'row')} without a parent")
+    if revision == HEAD and not problems:
+        problems = _damaged_runs(path, timeout)
     return Health(path, revision, HEAD, counts[0], counts[1], path.stat().st_size, tuple(problems))
+
+
+def _damaged_runs(path: Path, timeout: float) -> list[str]:
+    found = []
+    with open_store(path, timeout=timeout) as store, reading(store) as connection:
+        for row in connection.execute(select(*RUN_COLUMNS)):
+            try:
+                run_record(row, utc_now())
+            except DamagedRun as error:
+                found.append(str(error))
+    return found
 
 
 def backup(db: str | Path | None = None, to: Path | None = None, *, timeout: float = BUSY_TIMEOUT) -> Path:

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, select
 from sqlalchemy.dialects.sqlite import insert
 
 from ffcli.config import RunConfig
-from ffcli.errors import BadDatabase
-from ffcli.records import EpochMetrics, RunRecord, RunSummary
+from ffcli.errors import DamagedRun
+from ffcli.records import SHORT, EpochMetrics, RunRecord, RunSummary
 from ffcli.store.liveness import Owner, abandoned
 from ffcli.store.tables import EPOCH, RUN, AsJson, Unreadable
 
@@ -44,17 +44,18 @@ Record = TypeVar("Record", RunSummary, RunRecord)
 
 
 def readable(record: Record) -> Record:
-    """The record itself. Raises BadDatabase, naming the run, where a column does not hold what it should."""
+    """The record itself. Raises DamagedRun, naming the run, where a column does not hold what it should."""
     for name in _JSON:
         if isinstance(getattr(record, name, None), Unreadable):
-            raise BadDatabase(f"run {record.id} is damaged: its {name} cannot be read")
+            short = record.id[:SHORT]
+            raise DamagedRun(f"run {short} is damaged: its {name} cannot be read; `ff delete {short}` forgets the run")
     return record
 
 
 def run_record(row: Sequence[Any], now: datetime) -> RunRecord:
     """A row of RUN_COLUMNS as it is to be seen at `now`: a run whose process is gone no longer shows as running.
 
-    Raises BadDatabase, naming the run, where a column does not hold what it should.
+    Raises DamagedRun, naming the run, where a column does not hold what it should.
     """
     record = readable(RunRecord(*row[:-3]))
     if record.status == "running" and (end := abandoned(Owner(*row[-3:]), record.heartbeat, now)):

@@ -7,6 +7,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -16,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Text, func, select, ty
 from sqlalchemy import delete as delete_rows
 
 from ffcli.choices import Status
-from ffcli.errors import BadOption, NoSuchRun, RunBusy, unknown
+from ffcli.errors import BadOption, DamagedRun, NoSuchRun, RunBusy, unknown
 from ffcli.records import SHORT, EpochMetrics, RunRecord
 from ffcli.store import states
 from ffcli.store.database import Store, reading, writing
@@ -71,9 +72,15 @@ def find(store: Store, key: str) -> RunRecord | None:
 
 
 def get(store: Store, prefix: str) -> RunRecord:
-    """The run whose id begins with `prefix`. Raises NoSuchRun where none does, or more than one."""
+    """The run whose id begins with `prefix`. Raises NoSuchRun where none does, or more than one, and DamagedRun."""
     with reading(store) as connection:
-        return _get(connection, prefix)
+        return _record(connection, _whole_id(connection, prefix))
+
+
+def whole_id(store: Store, prefix: str) -> str:
+    """The id that begins with `prefix`, of a damaged run too. Raises NoSuchRun where none does, or more than one."""
+    with reading(store) as connection:
+        return _whole_id(connection, prefix)
 
 
 def epochs(store: Store, run_id: str) -> list[EpochMetrics]:
@@ -100,18 +107,19 @@ def short_ids(store: Store, ids: Iterable[str]) -> dict[str, str]:
     return short
 
 
-def delete(store: Store, prefix: str) -> RunRecord:
-    """Delete a run, its epochs, state and weights; what it was is returned.
+def delete(store: Store, prefix: str) -> str:
+    """Delete a run, be it damaged, with its epochs, state and weights. Returns its id.
 
     Raises NoSuchRun, and RunBusy where a process is training it.
     """
     with writing(store) as connection:
-        record = _get(connection, prefix)
-        if record.status == "running":
-            raise RunBusy(f"run {record.id[:SHORT]} is being trained: stop that first")
-        connection.execute(delete_rows(RUN).where(RUN.c.id == record.id))
-        states.remove(states.files_of(store, record.id))
-        return record
+        id = _whole_id(connection, prefix)
+        with suppress(DamagedRun):
+            if _record(connection, id).status == "running":
+                raise RunBusy(f"run {id[:SHORT]} is being trained: stop that first")
+        connection.execute(delete_rows(RUN).where(RUN.c.id == id))
+        states.remove(states.files_of(store, id))
+        return id
 
 
 def chunks(ids: Iterable[str]) -> Iterator[list[str]]:
@@ -134,7 +142,11 @@ def _shared(one: str, other: str) -> int:
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
 
 
-def _get(connection: Connection, prefix: str) -> RunRecord:
+def _record(connection: Connection, id: str) -> RunRecord:
+    return run_record(connection.execute(select(*RUN_COLUMNS).where(RUN.c.id == id)).one(), utc_now())
+
+
+def _whole_id(connection: Connection, prefix: str) -> str:
     wanted = prefix.strip().lower()
     if not re.fullmatch("[0-9a-f]{1,32}", wanted):
         raise NoSuchRun(f"'{prefix}' is no run id: ids are hex digits, and `ff list-runs` shows them")
@@ -151,7 +163,8 @@ def _get(connection: Connection, prefix: str) -> RunRecord:
         near = difflib.get_close_matches(wanted, known, n=1)
         guess = f" did you mean '{near[0]}'?" if near else ""
         raise NoSuchRun(f"there is no run '{prefix}':{guess} `ff list-runs --all` shows all")
-    return run_record(connection.execute(select(*RUN_COLUMNS).where(id == ids[0])).one(), utc_now())
+    whole: str = ids[0]
+    return whole
 
 
 def _matching(connection: Connection, filters: Filters) -> Iterator[RunRecord]:

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import text, update
 from store_helpers import PROVENANCE, in_processes, make_config, make_epoch
 
-from ffcli.errors import BadDatabase, ClaimLost, RunBusy
+from ffcli.errors import ClaimLost, DamagedRun, RunBusy
 from ffcli.records import best_accuracy
 from ffcli.store import claims, runs
 from ffcli.store.database import Store, open_store, writing
@@ -198,7 +198,7 @@ def test_a_damaged_run_is_not_continued_but_may_be_superseded(store: Store) -> N
     claims.finish(store, damaged)
     with writing(store) as connection:
         connection.execute(text("UPDATE run SET config = '{}'"))
-    with pytest.raises(BadDatabase, match=damaged.run_id):
+    with pytest.raises(DamagedRun, match=damaged.run_id[:7]):
         claims.claim(store, CONFIG, owner=ME)
     assert not claims.claim(store, CONFIG, owner=ME, force=True).taken_over
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text, update
 from store_helpers import DATA, make_config, make_epoch
 
-from ffcli.errors import BadDatabase, BadOption, NoSuchRun, RunBusy
+from ffcli.errors import BadOption, DamagedRun, NoSuchRun, RunBusy
 from ffcli.store import claims, maintenance, runs, states
 from ffcli.store.database import Store, writing
 from ffcli.store.liveness import this_process, utc_now
@@ -109,7 +109,7 @@ def test_deleting_takes_all_that_is_the_runs(store: Store) -> None:
     gone, kept = add(store, epochs=3), add(store, seed=1, epochs=2)
     for id in (gone, kept):
         states.save(states.weights_path(store, id), {"w": np.zeros(3)}, {}, key="k", epoch=3)
-    assert runs.delete(store, gone[:10]).id == gone
+    assert runs.delete(store, gone[:10]) == gone
     assert runs.epochs(store, gone) == []
     assert len(runs.epochs(store, kept)) == 2
     assert [path.name for path in states.states_folder(store).iterdir()] == [states.weights_path(store, kept).name]
@@ -156,9 +156,13 @@ def add_forced(store: Store) -> str:
 
 
 @pytest.mark.parametrize("column", ["config", "tags", "provenance"])
-def test_a_damaged_row_is_named(store: Store, column: str) -> None:
+def test_a_damaged_row_is_named_and_can_be_deleted(store: Store, column: str) -> None:
     run_id = claims.claim(store, make_config(), owner=ME).run_id
     with writing(store) as connection:
         connection.execute(text(f"UPDATE run SET {column} = '{{}}'"))
-    with pytest.raises(BadDatabase, match=f"^run {run_id} is damaged: its {column} cannot be read$"):
+    problem = f"run {run_id[:7]} is damaged: its {column} cannot be read; `ff delete {run_id[:7]}` forgets the run"
+    with pytest.raises(DamagedRun, match=f"^{problem}$"):
         runs.list_runs(store)
+    assert maintenance.check(store.path).problems == (problem,)
+    assert runs.delete(store, run_id[:7]) == run_id
+    assert (runs.list_runs(store), maintenance.check(store.path).problems) == ([], ())
