@@ -19,8 +19,8 @@ ALGORITHM_VERSION = 1
 DataSource = Literal["full", "sample", "file"]
 LrScaling = Literal["ratio", "notebook", "none"]
 Precision = Literal["float32", "float64", "bf16", "tf32"]
-"""`bf16`: matrix products in bfloat16; parameters, moments, goodness and loss in float32. `tf32`: what matrix products
-multiply is rounded to 11 significant bits; CUDA devices only."""
+"""`bf16`: matrix products in bfloat16; parameters, moments, goodness and loss in float32. `tf32`: matrix products
+of float32 numbers with 11 significant bits; CUDA devices from compute capability 8.0 on."""
 Device = Literal["cpu", "cuda"]
 
 Positive = Annotated[int, Field(ge=1)]

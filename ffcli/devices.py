@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ffcli.config import Device
+from ffcli.config import Device, Precision
 from ffcli.errors import BadOption
 
 if TYPE_CHECKING:
@@ -40,6 +40,14 @@ def check_device(device: str) -> torch.device:
             found = f"only {there} CUDA device{'s' * (there != 1)}" if there else "no CUDA device"
             raise BadOption(f"--device {device}: there is {found} here: take --device cpu or auto")
     return torch.device(device)
+
+
+def check_precision(precision: Precision, device: torch.device) -> None:
+    """Raises BadOption where the device has no such products."""
+    import torch
+
+    if precision == "tf32" and torch.cuda.get_device_capability(device) < (8, 0):
+        raise BadOption(f"--precision tf32: {torch.cuda.get_device_name(device)} has no such products: give float32")
 
 
 def cuda_devices() -> int:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ffcli.config import RunConfig
 from ffcli.data import datasets
 from ffcli.data.tensors import TrainingTensors, training_tensors
-from ffcli.devices import check_device
+from ffcli.devices import check_device, check_precision
 from ffcli.engine.numerics import prepare
 from ffcli.engine.tracing import Tracer, make_tracer, observe, taken, tracer_arrays
 from ffcli.engine.training import TrainingState, initial_state, restored_state, state_arrays, train
@@ -53,9 +53,14 @@ class Stretch:
 
 
 def load_data(config: RunConfig, *, device: str, threads: int | None, data_folder: Path) -> TrainingTensors:
-    """The data on its device, with the threads asked for. Raises BadOption for a device that is not there."""
+    """The data on its device, with the threads asked for.
+
+    Raises BadOption for a device that is not there, or has not the products that the precision asks for.
+    """
+    place = check_device(device)
+    check_precision(config.precision, place)
     prepare(threads, tf32=config.precision == "tf32")
-    return training_tensors(datasets.load(config.data, data_folder), config, check_device(device))
+    return training_tensors(datasets.load(config.data, data_folder), config, place)
 
 
 def make_stretch(

@@ -84,8 +84,9 @@ def _hold_out(images: Tensor, labels: Tensor, count: int) -> tuple[Tensor, Tenso
 def _blur(config: RunConfig, shape: tuple[int, int, int], device: torch.device) -> tuple[Tensor, Tensor] | None:
     if config.mask_blur is None:
         return None
-    # The blurred values are multiples of 16^-blur: exact in float32 up to six blurs, in float64 up to twelve.
-    dtype = torch.float32 if config.mask_blur <= 6 else torch.float64
+    # Each product's operands are multiples of 4^-blur and at most 1: up to five blurs they have the 11 bits of tf32 and
+    # the results those of float32; up to twelve those of float64. So whatever the precision, masks are exact.
+    dtype = torch.float32 if config.mask_blur <= 5 else torch.float64
     _, height, width = shape
     rows, columns = (torch.from_numpy(blur_matrix(n, config.mask_blur)).to(device, dtype) for n in (height, width))
     return rows, columns

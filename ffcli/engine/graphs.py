@@ -1,6 +1,6 @@
 """Hours as CUDA graphs: the host starts all the kernels of an hour with one call.
 
-An hour of three layers is 123 small operations with one update and 3,357 with 50, and started one by one they
+An hour of three layers is about a hundred small operations with one update, and 3,300 with 50; started one by one they
 keep the host busier than the device. A graph is recorded once, with the places in the device's memory that each
 operation reads and writes, and played as often as wanted: the same operations in the same order, so the same numbers.
 What an hour is given is therefore copied to places that stay; parameters and moments are changed in place as ever.
@@ -22,7 +22,10 @@ from ffcli.records import Phase
 
 Play = Callable[[], None]
 Record = Callable[[Callable[[], Tensor]], tuple[Tensor, Play]]
-"""Records what a function does on the device without doing it: where its result will be, and what does it."""
+"""Records what a function does on the current device without doing it: where its result will be, and what does it."""
+
+MOST_UPDATES = 1000
+"""An hour of more is not recorded: a graph holds every operation of each update."""
 
 
 class Kind(NamedTuple):
@@ -32,6 +35,7 @@ class Kind(NamedTuple):
     lr: float
     threshold: float
     updates: int
+    amplitude: float
     rows: tuple[int, ...]
     """Positive ones first; of one kind, or of both."""
     shared: bool
@@ -40,12 +44,10 @@ class Kind(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An hour on the device, and the places it works with."""
+    """An hour on the device, and the places that it reads its data from and leaves its losses at."""
 
     positive: Labelled | None
     negative: Labelled | None
-    network: Network
-    """Its scratch belongs to this hour: nobody else may enlarge it or give it back."""
     losses: Tensor
     play: Play
 
@@ -55,9 +57,10 @@ Graphs = dict[Kind, Recorded | None]
 
 
 def cuda_graph(hour: Callable[[], Tensor]) -> tuple[Tensor, Play]:
-    """Record an hour of a CUDA device; waits for the device, once."""
+    """Record an hour of the current CUDA device; waits for it, once."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # A stream of its own: torch's default one for recording is of the first device that recorded.
+    with torch.cuda.graph(graph, stream=torch.cuda.Stream()):  # type: ignore[no-untyped-call]
         losses = hour()
     return losses, graph.replay
 
@@ -77,13 +80,16 @@ def play_hour(
     """`train_hour`, to the same bits, from a graph where this kind of hour comes again.
 
     The first of a kind is trained as it is: that chooses and loads the kernels, which cannot be recorded; the second is
-    recorded. So the hours of a warm-up, each at a rate of its own, are not. Not for a network with a cure: its memory
-    counts on the host, and a graph would not.
+    recorded. So the hours of a warm-up, each at a rate of its own, are not, and those of a cured network never are: its
+    memory counts on the host, which a graph does not.
     """
     hour = partial(train_hour, phase=phase, lr=lr, threshold=threshold, updates=updates)
+    if updates > MOST_UPDATES or any(layer.memory for layer in network.layers):
+        return hour(network, positive, negative)
     given = [data for data in (positive, negative) if data]
-    shared = len({id(data.images) for data in given}) < len(given)
-    kind = Kind(phase, lr, threshold, updates, tuple(len(data.labels) for data in given), shared)
+    rows = tuple(len(data.labels) for data in given)
+    shared = bool(positive and negative and positive.images is negative.images)
+    kind = Kind(phase, lr, threshold, updates, given[0].amplitude, rows, shared)
     if kind not in graphs:
         graphs[kind] = None
         return hour(network, positive, negative)
@@ -101,7 +107,6 @@ def _recorded(
     negative: Labelled | None,
     record: Record,
 ) -> Recorded:
-    own = replace(network, scratch={})
     places: dict[int, Tensor] = {}  # by the tensor that is brought there: images may be shared
 
     def place(data: Labelled | None) -> Labelled | None:
@@ -111,8 +116,11 @@ def _recorded(
         return Labelled(images, labels, data.amplitude)
 
     awake, asleep = place(positive), place(negative)
-    losses, play = record(lambda: hour(own, awake, asleep))
-    return Recorded(awake, asleep, own, losses, play)
+    # Scratch that is made while recording is the graph's own; that of other hours may be given back before it plays.
+    own = replace(network, scratch={})
+    with torch.cuda.device_of(network.layers[0].parameters):  # type: ignore[no-untyped-call]
+        losses, play = record(lambda: hour(own, awake, asleep))
+    return Recorded(awake, asleep, losses, play)
 
 
 def _bring(data: Labelled | None, place: Labelled | None) -> None:

@@ -8,7 +8,7 @@ import torch
 def prepare(threads: int | None = None, *, tf32: bool = False) -> None:
     """Flush denormal numbers to zero, and take so many threads for matrix products (None: torch's own number).
 
-    `tf32`: whether CUDA devices round what float32 products multiply to 11 significant bits.
+    `tf32`: whether CUDA devices multiply float32 numbers with 11 significant bits.
 
     Call it before anything is computed: torch's threads take over how the one that starts them flushes. The first
     moment of a dead unit decays by a tenth with each step until only denormal numbers are left of it, with which a step

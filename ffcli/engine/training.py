@@ -119,7 +119,7 @@ def train_epoch(
     shuffling = stream(config.seed, "shuffle", epoch, device)
     drawing = stream(config.seed, "negatives", epoch, device)
     order = torch.randperm(len(data.images), generator=shuffling, device=device)
-    one_hour = partial(play_hour, state.graphs) if device.type == "cuda" and not config.cure else train_hour
+    one_hour = partial(play_hour, state.graphs) if device.type == "cuda" else train_hour
     losses: list[Tensor] = []
     hours: Counter[Phase] = Counter()
     for batch in torch.split(order, config.batch_size):

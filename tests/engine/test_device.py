@@ -1,10 +1,11 @@
-"""What an hour and an epoch may not do on any device: wait for it, or mix it with another one."""
+"""What training may not do on any device: wait for it within an epoch, or mix it with another one."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +16,22 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ffcli.config import Cure
+from ffcli.data import datasets
 from ffcli.data.datasets import Arrays
-from ffcli.data.negatives import STRATEGIES
+from ffcli.data.negatives import STRATEGIES, Pool
 from ffcli.data.tensors import training_tensors
 from ffcli.engine.labels import Labelled
 from ffcli.engine.network import begin_phase, evaluate, initial_network, make_network, train_hour
+from ffcli.engine.numerics import prepare
 from ffcli.engine.training import initial_state, train_epoch
+from ffcli.options import TrainOptions, resolve
 from ffcli.records import Phase
+from ffcli.trainer import load_data
 
 CPU = torch.device("cpu")
+ON_A_CUDA_BUILD = pytest.mark.skipif(
+    torch.version.cuda is None, reason="torch's CPU build has no tensors of a CUDA device, not even fake"
+)
 
 
 class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -95,9 +103,7 @@ def test_an_epoch_waits_no_more_often_with_more_hours(negatives: str) -> None:
     assert waits[0] == waits[1]
 
 
-@pytest.mark.skipif(
-    torch.version.cuda is None, reason="torch's CPU build has no tensors of a CUDA device, not even fake"
-)
+@ON_A_CUDA_BUILD
 @pytest.mark.parametrize("products", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("cure", ["none", "gradient-memory", "replay:4"])
 def test_nothing_of_the_cpu_enters_an_hour_or_an_evaluation(cure: str, products: torch.dtype) -> None:
@@ -118,6 +124,28 @@ def test_nothing_of_the_cpu_enters_an_hour_or_an_evaluation(cure: str, products:
             assert losses.device.type == "cuda"
             begin_phase(network)
         assert evaluate(network, awake, awake.labels).accuracy.device.type == "cuda"
+
+
+@ON_A_CUDA_BUILD
+def test_nothing_of_the_cpu_enters_masks() -> None:
+    with FakeTensorMode():
+        images, labels = torch.zeros(8, 12, device="cuda"), torch.zeros(8, dtype=torch.int64, device="cuda")
+        blur = torch.zeros(3, 3, device="cuda"), torch.zeros(4, 4, device="cuda")
+        pool = Pool(images, 3, (1, 3, 4), blur)
+        drawing: Any = None  # a generator of a device needs the device
+        joined, wrong = STRATEGIES["masks"].draw(images, labels, pool, drawing)
+        assert (joined.device.type, wrong.device.type) == ("cuda", "cuda")
+
+
+@pytest.mark.filterwarnings("ignore:Please use the new API")
+def test_a_run_in_float32_takes_back_what_one_in_tf32_allowed(data_folder: Path) -> None:
+    """A worker trains cells of any precision one after the other."""
+    products = torch.backends.cuda.matmul
+    prepare(tf32=True)
+    assert products.allow_tf32
+    ref = datasets.locate("mnist", wanted="sample", folder=data_folder, notify=print)
+    load_data(resolve(TrainOptions(), ref, uses_masks=False), device="cpu", threads=1, data_folder=data_folder)
+    assert not products.allow_tf32
 
 
 def test_denormal_numbers_are_flushed_by_every_thread() -> None:

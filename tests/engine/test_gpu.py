@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from random_data import BATCH, CLASSES, Data, make_config, random_data
+from random_data import BATCH, CLASSES, FEATURES, Data, make_config, random_data
 from torch import Tensor
 
+from ffcli.data import datasets
+from ffcli.data.datasets import Arrays
+from ffcli.data.negatives import STRATEGIES
+from ffcli.data.tensors import training_tensors
 from ffcli.engine import training
+from ffcli.engine.graphs import Graphs, play_hour
 from ffcli.engine.labels import Labelled
 from ffcli.engine.network import evaluate, initial_network, train_hour
-from ffcli.engine.training import initial_state, restored_state, state_arrays, train
+from ffcli.engine.numerics import prepare
+from ffcli.engine.training import initial_state, restored_state, state_arrays, train, train_epoch
+from ffcli.options import TrainOptions, resolve
+from ffcli.trainer import load_data
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(torch.cuda.device_count() == 0, reason="no CUDA device")]
 
@@ -30,40 +40,45 @@ def test_a_gpu_computes_what_the_cpu_does(phases: tuple[Any, ...]) -> None:
         )  # fmt: skip
         awake, asleep = _batch(device)
         for phase in phases * 3:
-            train_hour(
-                network, awake if phase != "negative" else None, asleep if phase != "positive" else None,
-                phase=phase, **HOW,
-            )  # fmt: skip
+            train_hour(network, *_seen(phase, awake, asleep), phase=phase, **HOW)
         result = evaluate(network, awake, asleep.labels)
         found.append([layer.parameters.cpu() for layer in network.layers] + [result.goodness_true.cpu()])
     for on_cpu, on_gpu in zip(*found, strict=True):
         torch.testing.assert_close(on_gpu, on_cpu, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("device", ["cuda:0", "cuda:1"])
 @pytest.mark.parametrize(
     "options",
     [
         {"pos_phase": 2, "neg_phase": 1, "warmup": 3, "precision": "float32"},
         {"pos_phase": None, "neg_phase": None, "unseparated": True, "updates_per_batch": 5, "precision": "float32"},
         {"precision": "bf16"},
+        {"precision": "tf32"},
         {"precision": "float64"},
+        {"cure": "gradient-memory", "precision": "float32"},
     ],
-    ids=["separated", "shared images", "bf16", "float64"],
+    ids=["separated", "shared images", "bf16", "tf32", "float64", "cured"],
 )
 def test_recorded_hours_give_the_same_bits_also_where_a_run_is_resumed(
-    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], device: str
 ) -> None:
+    place = torch.device(device)
+    if place.index >= torch.cuda.device_count():
+        pytest.skip(f"no {device}")
     config, shorter = (make_config(device="cuda", epochs=epochs, **options) for epochs in (4, 2))
-    data = _on_gpu(random_data(torch.float64 if config.precision == "float64" else torch.float32))
+    prepare(tf32=config.precision == "tf32")
+    here = random_data(torch.float64 if config.precision == "float64" else torch.float32)
+    data = Data(here.images.to(place), here.labels.to(place))
 
-    recorded = initial_state(config, CUDA)
+    recorded = initial_state(config, place)
     losses = [(m.loss_positive, m.loss_negative) for m, _ in train(config, data, recorded)]
-    assert any(recorded.graphs.values())
+    assert any(recorded.graphs.values()) == (not config.cure)
 
-    first = initial_state(config, CUDA)
+    first = initial_state(config, place)
     for _ in train(shorter, data, first):
         pass
-    resumed = restored_state(config, state_arrays(first), CUDA)
+    resumed = restored_state(config, state_arrays(first), place)
     for _ in train(config, data, resumed):
         pass
 
@@ -71,13 +86,14 @@ def test_recorded_hours_give_the_same_bits_also_where_a_run_is_resumed(
         return train_hour(*given, **how)
 
     monkeypatch.setattr(training, "play_hour", as_it_is)
-    plain = initial_state(config, CUDA)
+    plain = initial_state(config, place)
     assert losses == [(m.loss_positive, m.loss_negative) for m, _ in train(config, data, plain)]
     for other in (resumed, plain):
         bits = {name: array.tobytes() for name, array in state_arrays(other).items()}
         assert bits == {name: array.tobytes() for name, array in state_arrays(recorded).items()}
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.parametrize("phases", [("positive", "negative"), ("joint",)])
 def test_an_hour_never_waits_for_a_gpu(phases: tuple[Any, ...]) -> None:
     network = initial_network(
@@ -85,23 +101,55 @@ def test_an_hour_never_waits_for_a_gpu(phases: tuple[Any, ...]) -> None:
         generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
     awake, asleep = _batch(CUDA, torch.float32)
-    torch.cuda.set_sync_debug_mode("error")  # what waits for the device raises
-    try:
-        for phase in phases * 2:
-            train_hour(
-                network, awake if phase != "negative" else None, asleep if phase != "positive" else None,
-                phase=phase, **HOW,
-            )  # fmt: skip
+    graphs: Graphs = {}
+
+    def hours() -> None:
+        for phase in phases:
+            train_hour(network, *_seen(phase, awake, asleep), phase=phase, **HOW)
+            play_hour(graphs, network, *_seen(phase, awake, asleep), phase=phase, **HOW)
         evaluate(network, awake, asleep.labels)
+
+    for _ in range(2):  # recording waits, once
+        hours()
+    try:
+        torch.cuda.set_sync_debug_mode("error")  # what waits for the device raises
+        hours()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("negatives", sorted(STRATEGIES))
+def test_negatives_are_made_on_a_gpu(negatives: str) -> None:
+    config = make_config(
+        neg=negatives, uses_masks=STRATEGIES[negatives].masks, precision="float32", pos_phase=1, neg_phase=1
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (6 * BATCH, FEATURES), dtype=np.uint8)
+    labels = np.arange(6 * BATCH) % CLASSES
+    arrays = Arrays(pixels, labels, pixels[:8], labels[:8], (0.5,), (0.25,), (1, 3, 4))
+    state = initial_state(config, CUDA)
+    train_epoch(config, training_tensors(arrays, config, CUDA), state, 1)
+    assert state.hour == 6
+
+
+def test_a_run_in_tf32_rounds_products_and_one_in_float32_does_not(data_folder: Path) -> None:
+    if torch.cuda.get_device_capability() < (8, 0):
+        pytest.skip("this device has no TF32")
+    ref = datasets.locate("mnist", wanted="sample", folder=data_folder, notify=print)
+    a = torch.randn(512, 512, generator=torch.Generator().manual_seed(0)).to(CUDA)
+    products = []
+    for precision in ("float32", "tf32", "float32"):
+        config = resolve(TrainOptions(precision=precision), ref, device="cuda", uses_masks=False)
+        load_data(config, device="cuda", threads=1, data_folder=data_folder)
+        products.append(a @ a)
+    assert torch.equal(products[0], products[2])
+    assert not torch.equal(products[0], products[1])
+
+
+def _seen(phase: str, awake: Labelled, asleep: Labelled) -> tuple[Labelled | None, Labelled | None]:
+    return (awake if phase != "negative" else None), (asleep if phase != "positive" else None)
 
 
 def _batch(device: torch.device, dtype: torch.dtype = torch.float64) -> tuple[Labelled, Labelled]:
     data = random_data(dtype)
     awake = Labelled(data.images[:BATCH].to(device), data.labels[:BATCH].to(device), data.amplitude)
     return awake, awake._replace(labels=(awake.labels + 1) % CLASSES)
-
-
-def _on_gpu(data: Data) -> Data:
-    return Data(data.images.to(CUDA), data.labels.to(CUDA))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from typing import Any
 
 import pytest
@@ -74,9 +75,9 @@ def on_tape(hour: Callable[[], Tensor]) -> tuple[Tensor, Play]:
     [
         {"pos_phase": 2, "neg_phase": 1, "warmup": 3},
         {"pos_phase": None, "neg_phase": None, "unseparated": True, "updates_per_batch": 3},
-        {"precision": "bf16"},
+        {"precision": "bf16", "pos_phase": 1, "neg_phase": 1},
     ],
-    ids=["separated", "shared images", "bf16"],
+    ids=["separated", "shared images", "bf16 at one rate"],
 )
 def test_recorded_hours_give_the_same_bits(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
     """Batches of two sizes, an evaluation after each epoch, and hours of each kind that come often."""
@@ -92,20 +93,37 @@ def test_recorded_hours_give_the_same_bits(monkeypatch: pytest.MonkeyPatch, opti
         assert (ours.loss_positive, ours.loss_negative) == (theirs.loss_positive, theirs.loss_negative)
 
 
-def test_images_of_two_kinds_are_recorded_apart() -> None:
-    """Joint hours whose negatives are other images, as masks make them."""
+def test_hours_of_another_kind_are_recorded_apart() -> None:
+    """Joint hours whose negatives are the same images or other ones, as masks make them, trained in many ways."""
     config = make_config(unseparated=True, pos_phase=None, neg_phase=None)
     plain, recorded = initial_state(config, CPU), initial_state(config, CPU)
-    how = {"phase": "joint", "lr": 0.01, "threshold": 1.5, "updates": 2}
-    for seed in range(4):
-        random = torch.Generator().manual_seed(seed)
-        awake, asleep = (
-            Labelled(torch.randn(8, 12, generator=random, dtype=torch.float64), torch.arange(8) % 3, 2.0)
-            for _ in range(2)
-        )
-        expected = train_hour(plain.network, awake, asleep, **how)  # type: ignore[arg-type]
-        found = play_hour(recorded.graphs, recorded.network, awake, asleep, **how, record=on_tape)  # type: ignore[arg-type]
+    random = torch.Generator().manual_seed(0)
+    ways = [
+        {"lr": lr, "threshold": threshold, "updates": updates}
+        for lr, threshold, updates in ((0.01, 1.5, 2), (0.02, 1.5, 2), (0.01, 2.5, 2), (0.01, 1.5, 3))
+    ]
+    for how, same, amplitude in 3 * list(product(ways, (True, False), (2.0, 3.0))):
+        images = [torch.randn(8, 12, generator=random, dtype=torch.float64) for _ in range(2)]
+        awake = Labelled(images[0], torch.randint(0, 3, (8,), generator=random), amplitude)
+        asleep = Labelled(images[0 if same else 1], (awake.labels + 1) % 3, amplitude)
+        given: dict[str, Any] = {"phase": "joint", **how}
+        expected = train_hour(plain.network, awake, asleep, **given)
+        found = play_hour(recorded.graphs, recorded.network, awake, asleep, **given, record=on_tape)
         assert torch.equal(found, expected)
+    assert len(recorded.graphs) == 16
+    _assert_same_bits(recorded, plain)
+
+
+@pytest.mark.parametrize("options", [{"cure": "gradient-memory"}, {"cure": "replay:4"}, {"updates_per_batch": 1001}])
+def test_hours_with_a_cure_or_very_many_updates_are_not_recorded(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    config = make_config(epochs=1, hidden=(3,), **options)
+    plain, recorded = initial_state(config, CPU), initial_state(config, CPU)
+    training.train_epoch(config, random_data(), plain, 1)
+    monkeypatch.setattr(training, "train_hour", partial(play_hour, recorded.graphs, record=on_tape))
+    training.train_epoch(config, random_data(), recorded, 1)
+    assert not recorded.graphs
     _assert_same_bits(recorded, plain)
 
 
