@@ -5,6 +5,7 @@
     │   ├── BadOption             2   an option, a config file, a device that is not there
     │   ├── BadData               2   a data set that is missing, damaged or not what it says
     │   ├── BadDatabase           2   no database, a missing folder, read-only, newer than this program
+    │   │   ├── DamagedDatabase   2   a file whose content is no longer what SQLite wrote
     │   │   └── DamagedRun        2   a run's row that cannot be read
     │   └── NoSuchRun             2   no run, or more than one, under that id
     ├── StoreBusy                 1   the database is locked by another process
@@ -44,6 +45,10 @@ class BadData(BadInput):
 
 
 class BadDatabase(BadInput):
+    pass
+
+
+class DamagedDatabase(BadDatabase):
     pass
 
 

@@ -12,6 +12,7 @@ from ffcli.colours import BLUE, VERMILION
 from ffcli.config import RunConfig
 from ffcli.ranges import consecutive
 from ffcli.records import HourTrace
+from ffcli.wording import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -160,4 +161,4 @@ def _explain(figure: Figure, axes: Any, title: str) -> None:
     phases = [(named.pop(name), name) for name in ("awake", "asleep") if name in named]
     handles, labels = zip(*[*((handle, label) for label, handle in named.items()), *phases], strict=True)
     figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False, fontsize="small")
-    figure.suptitle(title, fontsize="medium")
+    figure.suptitle(plain(title), fontsize="medium")

@@ -74,7 +74,8 @@ def run(config: RunConfig, request: Request, store: Store, data_folder: Path, wa
     """
     if not request.force and (known := look_up(store, config)):
         _tell_untraced(store, known.run.id, config, request, known.epochs[-1].hour, watcher)
-        return known
+        label(store, known.run, request)
+        return replace(known, run=runs.get(store, known.run.id))
 
     from ffcli.trainer import load_data, make_stretch
 
@@ -92,6 +93,11 @@ def run(config: RunConfig, request: Request, store: Store, data_folder: Path, wa
             watcher.epoch_ended(metrics)
         record.finish(recording, stretch.arrays(), keep_state=request.keep_state, notice=watcher.notice)
     return replace(_read(store, runs.get(store, recording.claim.run_id), config), cached=False)
+
+
+def label(store: Store, stored: RunRecord, request: Request) -> None:
+    """Name, tags and note are no part of the key: a run that is stored already takes those that were given."""
+    claims.relabel(store, stored.id, name=request.name, tags=request.tags, note=request.note)
 
 
 def _tell_untraced(

@@ -21,7 +21,7 @@ from ffcli.estimate import epoch_operations
 from ffcli.messages import Began, EpochDone, Failed, Finished, Message, Task
 from ffcli.recording import Recording
 from ffcli.records import SHORT, EpochMetrics
-from ffcli.runner import Request, claim, look_up
+from ffcli.runner import Request, claim, label, look_up
 from ffcli.store import claims
 from ffcli.store.database import Store
 from ffcli.workers import Lost, Workers
@@ -141,6 +141,7 @@ def _look_up(sweep: Sweep, cell: Cell) -> None:
         _set(sweep, cell, "failed", str(error))
         return
     if answer:
+        label(sweep.store, answer.run, sweep.request)
         cell.metrics = answer.epochs[-1]
         _set(sweep, cell, "cached")
 

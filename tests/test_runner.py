@@ -144,6 +144,14 @@ def test_a_damaged_state_is_kept_aside_and_the_run_starts_again(ff: FF, straight
 
 
 @pytest.mark.parametrize("command", ["train", "sweep"])
+def test_a_stored_run_takes_the_labels_that_are_given(ff: FF, command: str) -> None:
+    ff("train", *SMALL, "--epochs", "1", "--tag", "first", "--note", "kept")
+    ff(command, *SMALL, "--epochs", "1", "--tag", "late")
+    (run,) = ff.json("list-runs", "--tag", "late")
+    assert (run["tags"], ff.json("show", run["id"])["note"]) == (["late"], "kept")
+
+
+@pytest.mark.parametrize("command", ["train", "sweep"])
 def test_a_state_that_another_version_saved_is_not_continued(ff: FF, straight: FF, command: str) -> None:
     first = ff.json("train", *SMALL, "--epochs", "2", "--keep-state")
     (path,) = ff.folder.glob("*.states/*.state.safetensors")

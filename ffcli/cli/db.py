@@ -60,9 +60,12 @@ def check(db: Db = None, json: Json = False) -> None:
     if json:
         print_json({"ok": not health.problems, **asdict(health)})
     else:
-        version = f"revision {health.revision or 'none'}" + ("" if health.revision == health.head else ", to upgrade")
-        size = f"{counted(health.runs, 'run')}, {counted(health.epochs, 'epoch')}, {health.bytes / 1e6:.1f} MB"
-        typer.echo(f"{health.path}: {'damaged' if health.problems else 'sound'}, {version}, {size}")
+        said = ["damaged" if health.problems else "sound"]
+        if health.revision or not health.problems:
+            behind = "" if health.revision == health.head else ", to upgrade"
+            content = f"{counted(health.runs, 'run')}, {counted(health.epochs, 'epoch')}"
+            said.append(f"revision {health.revision or 'none'}{behind}, {content}")
+        typer.echo(f"{health.path}: {', '.join(said)}, {health.bytes / 1e6:.1f} MB")
         for problem in health.problems:
             message(problem)
     raise typer.Exit(1 if health.problems else 0)

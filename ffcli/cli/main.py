@@ -56,9 +56,9 @@ def run() -> NoReturn:
         main()
     except SystemExit as end:
         code = end.code
-    with suppress(OSError):
-        sys.stdout.flush()
-        sys.stderr.flush()
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # one that was closed before the start is None
+        with suppress(OSError):
+            stream.flush()
     os._exit(code if isinstance(code, int) else 0)
 
 
@@ -73,7 +73,8 @@ def main() -> NoReturn:
         _undecorated_help()
     try:
         code = app(arguments, prog_name="ff", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
     except BrokenPipeError:
         _drop_stdout()
         code = 1

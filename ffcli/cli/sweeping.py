@@ -17,7 +17,7 @@ from ffcli.cli.words import describe, duration
 from ffcli.config import RunConfig
 from ffcli.data import datasets
 from ffcli.data.negatives import STRATEGIES
-from ffcli.devices import choose_device, cuda_devices, device_kind
+from ffcli.devices import check_device, choose_device, cuda_devices, device_kind
 from ffcli.errors import BadOption, Interrupted, unknown
 from ffcli.estimate import seconds_left
 from ffcli.grid import combinations, read_grid, restricted, seed_list, split_list, table_cells
@@ -74,8 +74,9 @@ def sweep_and_show(plan: Plan, *, workers: int | None, db: str | None, json: boo
     """Train what is missing; the exit code says whether a cell failed (1) or the sweep was stopped (130)."""
     from ffcli.cli.board import watching
 
+    devices = worker_devices(plan.request.device, workers)
     with open_store(db, timeout=LOCK_TIMEOUT) as store:
-        pool = ProcessWorkers(worker_devices(plan.request.device, workers))
+        pool = ProcessWorkers(devices)
         with watching(quiet=quiet) as watcher, _stopping_on_ctrl_c(watcher.notice) as watch:
 
             def begin(under_way: Sweep) -> None:
@@ -106,7 +107,9 @@ def show_sweep_plan(plan: Plan, *, workers: int | None, db: str | None, json: bo
             done = found.epochs_done if found else 0
             seconds, known = seconds_left(cell.config, 0 if cached else done, measured)
             rows.append((cell.config, cached, done, 0.0 if cached else seconds, known))
-    total = sum(row[3] for row in rows) / len(devices)
+    missing = [seconds for _, cached, _, seconds, _ in rows if not cached]
+    # As many at once as there are workers, and none sooner than its own time.
+    total = max(sum(missing) / len(devices), *missing, 0.0)
     if json:
         print_json(
             {
@@ -120,7 +123,7 @@ def show_sweep_plan(plan: Plan, *, workers: int | None, db: str | None, json: bo
                     }
                     for config, cached, done, seconds, _ in rows
                 ],
-                "missing": sum(not row[1] for row in rows),
+                "missing": len(missing),
                 "workers": len(devices),
                 "estimated_seconds": round(total, 1),
             }
@@ -130,10 +133,9 @@ def show_sweep_plan(plan: Plan, *, workers: int | None, db: str | None, json: bo
     for config, cached, done, seconds, _ in rows:
         state = "stored" if cached else f"{done}/{counted(config.epochs, 'epoch')}, {duration(seconds)}"
         out().print(f"{describe(config):{longest}}  {state}", markup=False, soft_wrap=True)
-    missing = sum(not row[1] for row in rows)
     rough = "" if all(row[4] for row in rows) else " (a rough guess: nothing was measured here yet)"
     out().print(
-        f"{missing} of {counted(len(rows), 'cell')} to train, about {duration(total)}"
+        f"{len(missing)} of {counted(len(rows), 'cell')} to train, about {duration(total)}"
         f" with {counted(len(devices), 'worker')}{rough}"
     )
 
@@ -171,6 +173,7 @@ def worker_devices(device: str, workers: int | None) -> list[str]:
     """One entry a worker: a core each, or a GPU each. Raises BadOption."""
     if workers is not None and workers < 1:
         raise BadOption(f"--workers should be at least 1, not {workers}")
+    check_device(device)
     if device == "cuda":
         there = [f"cuda:{n}" for n in range(cuda_devices())]
         return [there[n % len(there)] for n in range(workers or len(there))] if there else [device]

@@ -14,6 +14,7 @@ from ffcli.config import UNSEPARATED
 from ffcli.report.cells import Cell
 from ffcli.report.cure_words import caption, line_name, paper_line
 from ffcli.report.cures import PLAIN, SAME_RATE, CureCell, CureRow, CureTable
+from ffcli.wording import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +57,7 @@ def save_plot(table: CureTable, file: Path) -> None:
     figure.legend(
         [handles[label] for label in shown], shown, loc="outside lower center", ncols=4, frameon=False, fontsize="small"
     )
-    figure.suptitle(textwrap.fill(caption(table), LETTERS * columns), fontsize="small", color="#444444")
+    figure.suptitle(plain(textwrap.fill(caption(table), LETTERS * columns)), fontsize="small", color="#444444")
     figure.savefig(file)
 
 
@@ -84,7 +85,7 @@ def _draw(axis: Axes, table: CureTable, row: CureRow) -> None:
     axis.minorticks_off()
     axis.set_ylim(0, 100)
     axis.set_yticks(range(0, 101, 20))
-    axis.set_title(f"{row.dataset}, {row.negatives}", fontsize="medium", loc="left")
+    axis.set_title(plain(f"{row.dataset}, {row.negatives}"), fontsize="medium", loc="left")
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
 

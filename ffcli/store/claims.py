@@ -67,7 +67,7 @@ def claim(
             id, done, stored = here.id, here.epochs_done, run_record(here, now).config
         token, epochs = uuid4().hex, max(config.epochs, done)
         values = {
-            **{name: value for name, value in (("name", name), ("tags", tuple(tags)), ("note", note)) if value},
+            **_labels(name, tags, note),
             "config": stored.model_copy(update={"epochs": epochs}), "epochs_requested": epochs,
             "status": "running", "token": token, "heartbeat": now, "ended": None, "failure": None, **asdict(owner),
         }  # fmt: skip
@@ -76,6 +76,13 @@ def claim(
         else:
             connection.execute(update(RUN).where(RUN.c.id == id).values(**values))
         return Claim(id, token, taken_over=here is not None, epochs_done=done)
+
+
+def relabel(store: Store, run_id: str, *, name: str | None, tags: Sequence[str], note: str | None) -> None:
+    """Give a run that is stored the labels that are given; what is not given stays as it is."""
+    if values := _labels(name, tags, note):
+        with writing(store) as connection:
+            connection.execute(update(RUN).where(RUN.c.id == run_id).values(**values))
 
 
 def heartbeat(store: Store, claim: Claim) -> None:
@@ -174,6 +181,10 @@ def _reap(connection: Connection, now: datetime) -> None:
                 .where(RUN.c.id == id, RUN.c.token == token, RUN.c.status == "running")
                 .values(status=end[0], failure=end[1], ended=heartbeat, token=None)
             )
+
+
+def _labels(name: str | None, tags: Sequence[str], note: str | None) -> dict[str, Any]:
+    return {label: value for label, value in (("name", name), ("tags", tuple(tags)), ("note", note)) if value}
 
 
 def _new_run(config: RunConfig, now: datetime) -> dict[str, Any]:

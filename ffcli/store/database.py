@@ -45,7 +45,8 @@ class Store:
 def open_store(db: str | Path | None = None, *, create: bool = True, timeout: float = BUSY_TIMEOUT) -> Store:
     """Open the database that `db` names (see `locate`), upgrading its schema where that is behind.
 
-    `create=False` is for plans: where there is no file, the store is empty and none is made.
+    `create=False` is for plans and for reading: where there is no file, the store is empty and none is made; one that
+    is there stays byte for byte what it was, unless its schema is behind.
     A database that nobody can write to opens read-only. `timeout`: seconds to wait for another process's lock.
 
     Raises BadOption (no SQLite path or URL), BadDatabase (no database, of another program, newer than this one,
@@ -61,7 +62,8 @@ def open_store(db: str | Path | None = None, *, create: bool = True, timeout: fl
             return _empty_store(path)
         read_only = path.exists() and (location.mode_ro or not is_writable(path))
         upgraded = _bring_to_head(path, read_only, timeout)
-        return Store(engine_for(path, read_only=read_only, timeout=timeout), path, read_only, upgraded)
+        engine = engine_for(path, read_only=read_only, timeout=timeout, write_ahead=create)
+        return Store(engine, path, read_only, upgraded)
 
 
 def open_to_read(db: str | Path | None = None) -> Store:

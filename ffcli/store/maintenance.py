@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import delete, select
 
-from ffcli.errors import BadDatabase, DamagedRun
+from ffcli.errors import BadDatabase, DamagedDatabase, DamagedRun
 from ffcli.store import states
 from ffcli.store.database import Store, open_store, reading, writing
 from ffcli.store.liveness import utc_now
@@ -44,6 +44,14 @@ class Freed:
 def check(db: str | Path | None = None, *, timeout: float = BUSY_TIMEOUT) -> Health:
     """Examine a database without changing or upgrading it. Raises BadDatabase where there is none of ours."""
     path = existing(db)
+    try:
+        return _examined(path, timeout)
+    except DamagedDatabase as error:
+        # So badly damaged that it cannot be examined to the end.
+        return Health(path, None, HEAD, 0, 0, path.stat().st_size, (str(error.__cause__),))
+
+
+def _examined(path: Path, timeout: float) -> Health:
     with translated(path):
         revision = look(path, read_only=not is_writable(path), timeout=timeout)
         with connect(path, read_only=not is_writable(path), timeout=timeout) as connection:
@@ -62,7 +70,7 @@ def check(db: str | Path | None = None, *, timeout: float = BUSY_TIMEOUT) -> Hea
 
 def _damaged_runs(path: Path, timeout: float) -> list[str]:
     found = []
-    with open_store(path, timeout=timeout) as store, reading(store) as connection:
+    with open_store(path, create=False, timeout=timeout) as store, reading(store) as connection:
         for row in connection.execute(select(*RUN_COLUMNS)):
             try:
                 run_record(row, utc_now())

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from ffcli.errors import BadDatabase, FFError, StorageFull, StoreBusy
+from ffcli.errors import BadDatabase, DamagedDatabase, FFError, StorageFull, StoreBusy
 
 BUSY_TIMEOUT = 5.0
 """Seconds that a connection waits for another one's lock."""
@@ -39,8 +39,11 @@ def engine_for(
     timeout: float = BUSY_TIMEOUT,
     foreign_keys: bool = True,
     pooled: bool = True,
+    write_ahead: bool = True,
 ) -> Engine:
     """An engine whose connections carry our pragmas and whose transactions we begin ourselves.
+
+    `write_ahead`: whether they turn the file to a write-ahead log, which changes its header.
 
     The driver's own handling is off (isolation_level None): it begins late, and never IMMEDIATE, so that a
     transaction that reads and then writes fails as soon as another one wrote between.
@@ -51,7 +54,7 @@ def engine_for(
     def prepare(connection: sqlite3.Connection, _: Any) -> None:
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout={int(timeout * 1000)}")
-        if not read_only:
+        if write_ahead and not read_only:
             _write_ahead(connection, timeout)
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
@@ -129,7 +132,7 @@ def _explain(error: BaseException | None, path: Path) -> FFError | None:
         case sqlite3.SQLITE_NOTADB:
             return BadDatabase(f"{path} is no database: give the path of one, or of a new file")
         case sqlite3.SQLITE_CORRUPT:
-            return BadDatabase(f"{path} is damaged ({error}): `ff db check` says more; go back to a backup")
+            return DamagedDatabase(f"{path} is damaged ({error}): `ff db check` says more; go back to a backup")
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH | sqlite3.SQLITE_IOERR:
             return BadDatabase(f"{path} cannot be read or written: {error}")
         case sqlite3.SQLITE_ERROR if "no such" in str(error):

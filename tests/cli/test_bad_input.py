@@ -170,6 +170,7 @@ def test_a_wrong_grid_is_named(inside: Inside, content: str, says: str) -> None:
 
 
 def test_a_device_that_is_not_there_trains_nothing(inside: Inside) -> None:
+    assert f"--device {NO_DEVICE}" in inside.refused("sweep", *SMALL, "--device", NO_DEVICE)
     line = inside.refused("train", *SMALL, "--device", NO_DEVICE)
     assert f"--device {NO_DEVICE}" in line
     assert "--device cpu" in line

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from ffcli.cli.training import merge, toml_of
 from ffcli.config import DataRef
 from ffcli.options import TrainOptions, parse_options, resolve
+from ffcli.wording import plain
 
 if TYPE_CHECKING:
     from inside import Inside
@@ -363,3 +364,18 @@ def test_a_reader_that_leaves_early_is_no_error(study: Inside) -> None:
         pipe = ["sh", "-c", f'"$@" {command} | {reader}', "sh", *study.ff.command()]
         done = subprocess.run(pipe, env=environment, capture_output=True, text=True)
         assert (done.returncode, done.stdout, done.stderr) == (0, read, "")
+
+
+def test_output_that_was_closed_before_the_start_is_no_error(study: Inside) -> None:
+    for closed in (">&-", "2>&-", ">&- 2>&-"):
+        command = ["sh", "-c", f'"$@" list-runs {closed}', "sh", *study.ff.command()]
+        done = subprocess.run(command, env=study.ff.environment, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_dollar_signs_in_a_name_are_no_mathematics() -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    figure.suptitle(plain(r"p$\frac$q"))
+    figure.savefig(io.BytesIO())

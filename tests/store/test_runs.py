@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -13,7 +15,7 @@ from store_helpers import DATA, make_config, make_epoch
 
 from ffcli.errors import BadOption, DamagedRun, NoSuchRun, RunBusy
 from ffcli.store import claims, maintenance, runs, states
-from ffcli.store.database import Store, writing
+from ffcli.store.database import Store, open_to_read, writing
 from ffcli.store.liveness import this_process, utc_now
 from ffcli.store.runs import Filters
 from ffcli.store.tables import RUN
@@ -166,3 +168,23 @@ def test_a_damaged_row_is_named_and_can_be_deleted(store: Store, column: str) ->
     assert maintenance.check(store.path).problems == (problem,)
     assert runs.delete(store, run_id[:7]) == run_id
     assert (runs.list_runs(store), maintenance.check(store.path).problems) == ([], ())
+
+
+def test_a_damaged_file_is_examined_as_far_as_it_goes(store: Store) -> None:
+    store.engine.dispose()
+    content = bytearray(store.path.read_bytes())
+    content[200:] = bytes(len(content) - 200)
+    store.path.write_bytes(content)
+    (problem,) = maintenance.check(store.path).problems
+    assert "malformed" in problem
+
+
+def test_reading_leaves_the_file_as_it_is(store: Store) -> None:
+    claims.claim(store, make_config(), owner=ME)
+    store.engine.dispose()
+    with closing(sqlite3.connect(store.path)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
+    before = store.path.read_bytes()
+    with open_to_read(store.path) as reader:
+        assert len(runs.list_runs(reader)) == 1
+    assert store.path.read_bytes() == before
