@@ -30,15 +30,20 @@ def device_kind(device: str) -> Device:
     return "cpu" if device == "cpu" else "cuda"
 
 
-def check_device(device: str) -> torch.device:
-    """The device, if it is there. Raises BadOption if not."""
-    import torch
-
+def require_device(device: str) -> None:
+    """Raises BadOption where the device is not there. Loads torch for a CUDA device only."""
     if device != "cpu":
         there, index = cuda_devices(), int(device.partition(":")[2] or 0)
         if index >= there:
             found = f"only {there} CUDA device{'s' * (there != 1)}" if there else "no CUDA device"
             raise BadOption(f"--device {device}: there is {found} here: take --device cpu or auto")
+
+
+def check_device(device: str) -> torch.device:
+    """The device, if it is there. Raises BadOption if not."""
+    import torch
+
+    require_device(device)
     return torch.device(device)
 
 

@@ -74,8 +74,7 @@ def run(config: RunConfig, request: Request, store: Store, data_folder: Path, wa
     """
     if not request.force and (known := look_up(store, config)):
         _tell_untraced(store, known.run.id, config, request, known.epochs[-1].hour, watcher)
-        label(store, known.run, request)
-        return replace(known, run=runs.get(store, known.run.id))
+        return replace(known, run=label(store, known.run, request))
 
     from ffcli.trainer import load_data, make_stretch
 
@@ -95,9 +94,9 @@ def run(config: RunConfig, request: Request, store: Store, data_folder: Path, wa
     return replace(_read(store, runs.get(store, recording.claim.run_id), config), cached=False)
 
 
-def label(store: Store, stored: RunRecord, request: Request) -> None:
+def label(store: Store, stored: RunRecord, request: Request) -> RunRecord:
     """Name, tags and note are no part of the key: a run that is stored already takes those that were given."""
-    claims.relabel(store, stored.id, name=request.name, tags=request.tags, note=request.note)
+    return claims.relabel(store, stored, name=request.name, tags=request.tags, note=request.note)
 
 
 def _tell_untraced(

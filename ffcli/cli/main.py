@@ -52,13 +52,16 @@ def run() -> NoReturn:
     Every file, database, thread and process is closed by whoever opened it. To take the interpreter apart as well,
     object by object, would be a quarter of a short command's time.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed before the start
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     try:
         main()
     except SystemExit as end:
         code = end.code
-    for stream in filter(None, (sys.stdout, sys.stderr)):  # one that was closed before the start is None
-        with suppress(OSError):
-            stream.flush()
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code if isinstance(code, int) else 0)
 
 
@@ -73,8 +76,7 @@ def main() -> NoReturn:
         _undecorated_help()
     try:
         code = app(arguments, prog_name="ff", standalone_mode=False)
-        if sys.stdout:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except BrokenPipeError:
         _drop_stdout()
         code = 1

@@ -17,7 +17,7 @@ from ffcli.cli.words import describe, duration
 from ffcli.config import RunConfig
 from ffcli.data import datasets
 from ffcli.data.negatives import STRATEGIES
-from ffcli.devices import check_device, choose_device, cuda_devices, device_kind
+from ffcli.devices import choose_device, cuda_devices, device_kind, require_device
 from ffcli.errors import BadOption, Interrupted, unknown
 from ffcli.estimate import seconds_left
 from ffcli.grid import combinations, read_grid, restricted, seed_list, split_list, table_cells
@@ -173,10 +173,10 @@ def worker_devices(device: str, workers: int | None) -> list[str]:
     """One entry a worker: a core each, or a GPU each. Raises BadOption."""
     if workers is not None and workers < 1:
         raise BadOption(f"--workers should be at least 1, not {workers}")
-    check_device(device)
+    require_device(device)
     if device == "cuda":
         there = [f"cuda:{n}" for n in range(cuda_devices())]
-        return [there[n % len(there)] for n in range(workers or len(there))] if there else [device]
+        return [there[n % len(there)] for n in range(workers or len(there))]
     return [device] * (workers or (default_count() if device == "cpu" else 1))
 
 

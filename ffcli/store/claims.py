@@ -8,7 +8,7 @@ ClaimLost. Every function here is one transaction that begins IMMEDIATE.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -78,11 +78,12 @@ def claim(
         return Claim(id, token, taken_over=here is not None, epochs_done=done)
 
 
-def relabel(store: Store, run_id: str, *, name: str | None, tags: Sequence[str], note: str | None) -> None:
-    """Give a run that is stored the labels that are given; what is not given stays as it is."""
+def relabel(store: Store, stored: RunRecord, *, name: str | None, tags: Sequence[str], note: str | None) -> RunRecord:
+    """Give a run that is stored the labels that are given; what is not given stays as it is. Returns the run so."""
     if values := _labels(name, tags, note):
         with writing(store) as connection:
-            connection.execute(update(RUN).where(RUN.c.id == run_id).values(**values))
+            connection.execute(update(RUN).where(RUN.c.id == stored.id).values(**values))
+    return replace(stored, **values)
 
 
 def heartbeat(store: Store, claim: Claim) -> None:

@@ -69,11 +69,11 @@ def _examined(path: Path, timeout: float) -> Health:
 
 
 def _damaged_runs(path: Path, timeout: float) -> list[str]:
-    found = []
+    found, now = [], utc_now()
     with open_store(path, create=False, timeout=timeout) as store, reading(store) as connection:
         for row in connection.execute(select(*RUN_COLUMNS)):
             try:
-                run_record(row, utc_now())
+                run_record(row, now)
             except DamagedRun as error:
                 found.append(str(error))
     return found

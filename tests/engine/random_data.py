@@ -1,16 +1,21 @@
-"""Random images that the engine can be trained on within a test."""
+"""Random images that the engine can be trained on within a test, and what tests of it have in common."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ffcli.config import DataRef, Device, RunConfig
+from ffcli.data.datasets import Arrays
 from ffcli.data.negatives import wrong_labels
+from ffcli.engine.labels import Labelled
+from ffcli.engine.training import TrainingState, state_arrays
 from ffcli.options import TrainOptions, resolve
+from ffcli.records import Phase
 
 CLASSES, FEATURES, ROWS, BATCH = 3, 12, 50, 8
 
@@ -58,3 +63,20 @@ def make_config(*, device: Device = "cpu", uses_masks: bool = False, **options: 
     )  # fmt: skip
     asked = {"pos_phase": 5, "neg_phase": 3, "epochs": 3, "hidden": (9, 6), "batch_size": BATCH, "precision": "float64"}
     return resolve(TrainOptions.model_validate(asked | options), ref, device=device, uses_masks=uses_masks)
+
+
+def random_arrays(images: int) -> Arrays:
+    """A data set of images of 3 x 4 pixels as it is loaded."""
+    pixels = np.random.default_rng(0).integers(0, 256, (images, FEATURES), dtype=np.uint8)
+    labels = np.arange(images) % CLASSES
+    return Arrays(pixels, labels, pixels[:8], labels[:8], (0.5,), (0.25,), (1, 3, 4))
+
+
+def seen(phase: Phase, awake: Labelled, asleep: Labelled) -> tuple[Labelled | None, Labelled | None]:
+    """What an hour of `phase` is given of a positive and a negative batch."""
+    return (awake if phase != "negative" else None), (asleep if phase != "positive" else None)
+
+
+def bits(state: TrainingState) -> dict[str, bytes]:
+    """All that continues a run, to be compared bit by bit."""
+    return {name: array.tobytes() for name, array in state_arrays(state).items()}

@@ -8,16 +8,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from random_data import BATCH, CLASSES, FEATURES, make_config
+from random_data import BATCH, make_config, random_arrays, seen
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ffcli.config import Cure
 from ffcli.data import datasets
-from ffcli.data.datasets import Arrays
 from ffcli.data.negatives import STRATEGIES, Pool
 from ffcli.data.tensors import training_tensors
 from ffcli.engine.labels import Labelled
@@ -74,10 +72,7 @@ def test_an_hour_and_an_evaluation_never_wait(kinds: str, cure: str) -> None:
     asleep = Labelled(torch.rand(8, 12) if kinds == "masks" else images, (labels + 1) % 3, 2.0)
     with Waits() as waits:
         for phase in phases * 2:
-            train_hour(
-                network, awake if phase != "negative" else None, asleep if phase != "positive" else None,
-                phase=phase, lr=0.01, threshold=1.5, updates=2,
-            )  # fmt: skip
+            train_hour(network, *seen(phase, awake, asleep), phase=phase, lr=0.01, threshold=1.5, updates=2)
             if kinds == "separated":
                 begin_phase(network)
         evaluate(network, awake, asleep.labels)
@@ -92,10 +87,7 @@ def test_an_epoch_waits_no_more_often_with_more_hours(negatives: str) -> None:
     )
     waits = []
     for images in (2 * BATCH, 6 * BATCH):
-        pixels = np.random.default_rng(0).integers(0, 256, (images, FEATURES), dtype=np.uint8)
-        labels = np.arange(images) % CLASSES
-        arrays = Arrays(pixels, labels, pixels[:8], labels[:8], (0.5,), (0.25,), (1, 3, 4))
-        data, state = training_tensors(arrays, config, CPU), initial_state(config, CPU)
+        data, state = training_tensors(random_arrays(images), config, CPU), initial_state(config, CPU)
         with Waits() as counted:
             train_epoch(config, data, state, 1)
         assert state.hour == images // BATCH
@@ -117,10 +109,7 @@ def test_nothing_of_the_cpu_enters_an_hour_or_an_evaluation(cure: str, products:
         awake = Labelled(images, labels, 2.0)
         joined = awake._replace(images=images.clone())
         for phase, asleep in ((phase, asleep) for phase in phases * 2 for asleep in (awake, joined)):
-            losses = train_hour(
-                network, awake if phase != "negative" else None, asleep if phase != "positive" else None,
-                phase=phase, lr=0.01, threshold=1.5, updates=2,
-            )  # fmt: skip
+            losses = train_hour(network, *seen(phase, awake, asleep), phase=phase, lr=0.01, threshold=1.5, updates=2)
             assert losses.device.type == "cuda"
             begin_phase(network)
         assert evaluate(network, awake, awake.labels).accuracy.device.type == "cuda"

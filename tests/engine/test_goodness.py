@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_data import seen
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -122,13 +123,7 @@ def test_hours_equal_autograd(
 
         loss = plain.learn(overlaid, sign, phase)
         found = train_hour(
-            network,
-            positive if phase != "negative" else None,
-            negative if phase != "positive" else None,
-            phase=phase,
-            lr=0.01,
-            threshold=1.5,
-            updates=updates,
+            network, *seen(phase, positive, negative), phase=phase, lr=0.01, threshold=1.5, updates=updates
         )
 
         assert abs(float(found.sum(1).mean()) / len(kinds) - loss) < 1e-9

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from random_data import BATCH, CLASSES, FEATURES, Data, make_config, random_data
+from random_data import BATCH, CLASSES, Data, bits, make_config, random_arrays, random_data, seen
 from torch import Tensor
 
 from ffcli.data import datasets
-from ffcli.data.datasets import Arrays
 from ffcli.data.negatives import STRATEGIES
 from ffcli.data.tensors import training_tensors
 from ffcli.engine import training
@@ -40,7 +38,7 @@ def test_a_gpu_computes_what_the_cpu_does(phases: tuple[Any, ...]) -> None:
         )  # fmt: skip
         awake, asleep = _batch(device)
         for phase in phases * 3:
-            train_hour(network, *_seen(phase, awake, asleep), phase=phase, **HOW)
+            train_hour(network, *seen(phase, awake, asleep), phase=phase, **HOW)
         result = evaluate(network, awake, asleep.labels)
         found.append([layer.parameters.cpu() for layer in network.layers] + [result.goodness_true.cpu()])
     for on_cpu, on_gpu in zip(*found, strict=True):
@@ -88,9 +86,7 @@ def test_recorded_hours_give_the_same_bits_also_where_a_run_is_resumed(
     monkeypatch.setattr(training, "play_hour", as_it_is)
     plain = initial_state(config, place)
     assert losses == [(m.loss_positive, m.loss_negative) for m, _ in train(config, data, plain)]
-    for other in (resumed, plain):
-        bits = {name: array.tobytes() for name, array in state_arrays(other).items()}
-        assert bits == {name: array.tobytes() for name, array in state_arrays(recorded).items()}
+    assert bits(recorded) == bits(resumed) == bits(plain)
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
@@ -105,8 +101,8 @@ def test_an_hour_never_waits_for_a_gpu(phases: tuple[Any, ...]) -> None:
 
     def hours() -> None:
         for phase in phases:
-            train_hour(network, *_seen(phase, awake, asleep), phase=phase, **HOW)
-            play_hour(graphs, network, *_seen(phase, awake, asleep), phase=phase, **HOW)
+            train_hour(network, *seen(phase, awake, asleep), phase=phase, **HOW)
+            play_hour(graphs, network, *seen(phase, awake, asleep), phase=phase, **HOW)
         evaluate(network, awake, asleep.labels)
 
     for _ in range(2):  # recording waits, once
@@ -123,11 +119,8 @@ def test_negatives_are_made_on_a_gpu(negatives: str) -> None:
     config = make_config(
         neg=negatives, uses_masks=STRATEGIES[negatives].masks, precision="float32", pos_phase=1, neg_phase=1
     )
-    pixels = np.random.default_rng(0).integers(0, 256, (6 * BATCH, FEATURES), dtype=np.uint8)
-    labels = np.arange(6 * BATCH) % CLASSES
-    arrays = Arrays(pixels, labels, pixels[:8], labels[:8], (0.5,), (0.25,), (1, 3, 4))
     state = initial_state(config, CUDA)
-    train_epoch(config, training_tensors(arrays, config, CUDA), state, 1)
+    train_epoch(config, training_tensors(random_arrays(6 * BATCH), config, CUDA), state, 1)
     assert state.hour == 6
 
 
@@ -143,10 +136,6 @@ def test_a_run_in_tf32_rounds_products_and_one_in_float32_does_not(data_folder: 
         products.append(a @ a)
     assert torch.equal(products[0], products[2])
     assert not torch.equal(products[0], products[1])
-
-
-def _seen(phase: str, awake: Labelled, asleep: Labelled) -> tuple[Labelled | None, Labelled | None]:
-    return (awake if phase != "negative" else None), (asleep if phase != "positive" else None)
 
 
 def _batch(device: torch.device, dtype: torch.dtype = torch.float64) -> tuple[Labelled, Labelled]:

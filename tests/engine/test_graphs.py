@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from random_data import make_config, random_data
+from random_data import bits, make_config, random_data
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -18,7 +18,7 @@ from ffcli.engine import training
 from ffcli.engine.graphs import Play, play_hour
 from ffcli.engine.labels import Labelled
 from ffcli.engine.network import train_hour
-from ffcli.engine.training import TrainingState, initial_state, state_arrays
+from ffcli.engine.training import TrainingState, initial_state
 
 CPU = torch.device("cpu")
 
@@ -88,7 +88,7 @@ def test_recorded_hours_give_the_same_bits(monkeypatch: pytest.MonkeyPatch, opti
     monkeypatch.setattr(training, "train_hour", partial(play_hour, recorded.graphs, record=on_tape))
     found = [metrics for metrics, _ in training.train(config, data, recorded)]
     _assert_nothing_else_is_used(recorded)
-    _assert_same_bits(recorded, plain)
+    assert bits(recorded) == bits(plain)
     for ours, theirs in zip(found, expected, strict=True):
         assert (ours.loss_positive, ours.loss_negative) == (theirs.loss_positive, theirs.loss_negative)
 
@@ -111,7 +111,7 @@ def test_hours_of_another_kind_are_recorded_apart() -> None:
         found = play_hour(recorded.graphs, recorded.network, awake, asleep, **given, record=on_tape)
         assert torch.equal(found, expected)
     assert len(recorded.graphs) == 16
-    _assert_same_bits(recorded, plain)
+    assert bits(recorded) == bits(plain)
 
 
 @pytest.mark.parametrize("options", [{"cure": "gradient-memory"}, {"cure": "replay:4"}, {"updates_per_batch": 1001}])
@@ -124,7 +124,7 @@ def test_hours_with_a_cure_or_very_many_updates_are_not_recorded(
     monkeypatch.setattr(training, "train_hour", partial(play_hour, recorded.graphs, record=on_tape))
     training.train_epoch(config, random_data(), recorded, 1)
     assert not recorded.graphs
-    _assert_same_bits(recorded, plain)
+    assert bits(recorded) == bits(plain)
 
 
 def _assert_nothing_else_is_used(state: TrainingState) -> None:
@@ -138,10 +138,3 @@ def _assert_nothing_else_is_used(state: TrainingState) -> None:
     for graph in graphs:
         tape = graph.play.__self__  # type: ignore[attr-defined]
         assert tape.found_there <= _memory((layers, graph.positive, graph.negative))
-
-
-def _assert_same_bits(a: TrainingState, b: TrainingState) -> None:
-    ours, theirs = state_arrays(a), state_arrays(b)
-    assert {name: array.tobytes() for name, array in ours.items()} == {
-        n: array.tobytes() for n, array in theirs.items()
-    }
