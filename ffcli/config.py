@@ -25,6 +25,7 @@ Device = Literal["cpu", "cuda"]
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 REPLAYED = 512
 """Samples that `replay` keeps where no number is given."""
 
@@ -46,6 +47,9 @@ class Preset(Frozen):
     def label(self) -> str:
         return f"{self.name}@{self.version}"
 
+
+BETA1, BETA2 = 0.9, 0.999
+"""Adam's usual decay rates of its first and second moment."""
 
 PRESETS = {
     "fast": Preset(name="fast", version=1, updates_per_batch=1, lr=0.05, epochs=20),
@@ -182,6 +186,9 @@ class RunConfig(Frozen):
     cure: Cure = NO_CURE
     warmup: int = Field(default=0, ge=0)
     """Hours over which the rates rise, linearly, to what they are."""
+    beta1: Beta = BETA1
+    beta2: Beta = BETA2
+    """Decay rates of Adam's first and second moment, per update."""
     algorithm_version: int = ALGORITHM_VERSION
 
     def identity(self) -> dict[str, Any]:
@@ -192,6 +199,8 @@ class RunConfig(Frozen):
             # Absent where there is none, so that a plain run has the same key whether its program knew them or not.
             **({"cure": str(self.cure)} if self.cure else {}),
             **({"warmup": self.warmup} if self.warmup else {}),
+            **({"beta1": self.beta1} if self.beta1 != BETA1 else {}),
+            **({"beta2": self.beta2} if self.beta2 != BETA2 else {}),
             **self.model_dump(
                 mode="json",
                 include={
@@ -224,9 +233,9 @@ class RunConfig(Frozen):
         return self.epochs * (self.batches if whole else -(-(self.data.train - self.holdout) // self.batch_size))
 
 
-def preset_label(lr: float, updates_per_batch: int) -> str:
-    """`fast@1`, `paper@1`, or `custom` where neither preset has this rate and these updates."""
+def preset_label(lr: float, updates_per_batch: int, beta1: float = BETA1, beta2: float = BETA2) -> str:
+    """`fast@1`, `paper@1`, or `custom` where neither preset has this rate, these updates and Adam's usual betas."""
     for preset in PRESETS.values():
-        if (preset.lr, preset.updates_per_batch) == (lr, updates_per_batch):
+        if (preset.lr, preset.updates_per_batch, BETA1, BETA2) == (lr, updates_per_batch, beta1, beta2):
             return preset.label
     return "custom"

@@ -14,9 +14,12 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from ffcli.config import (
+    BETA1,
+    BETA2,
     NO_CURE,
     PRESETS,
     UNSEPARATED,
+    Beta,
     Cure,
     DataRef,
     Device,
@@ -73,6 +76,8 @@ class TrainOptions(Frozen):
     cure: Cure = NO_CURE
     warmup: AskedHours | None = None
     """None: 0, or `WARMUP` where the rate is automatic."""
+    beta1: Beta = BETA1
+    beta2: Beta = BETA2
 
     @property
     def automatic(self) -> bool:
@@ -116,7 +121,7 @@ def resolve(options: TrainOptions, data: DataRef, *, device: Device = "cpu", use
         data=data,
         negatives=options.neg,
         schedule=options.schedule,
-        preset=preset_label(lr, updates),
+        preset=preset_label(lr, updates, options.beta1, options.beta2),
         epochs=options.epochs or preset.epochs,
         updates_per_batch=updates,
         lr=lr,
@@ -133,6 +138,8 @@ def resolve(options: TrainOptions, data: DataRef, *, device: Device = "cpu", use
         device=device,
         cure=options.cure,
         warmup=(WARMUP if options.automatic else 0) if options.warmup is None else options.warmup,
+        beta1=options.beta1,
+        beta2=options.beta2,
     )
     if data.classes > data.features:
         raise BadOption(
@@ -233,7 +240,7 @@ def options_of(config: RunConfig) -> TrainOptions:
             name: getattr(config, name)
             for name in (
                 "epochs", "lr", "updates_per_batch", "batch_size", "threshold", "hidden", "seed", "holdout",
-                "precision", "cure", "warmup",
+                "precision", "cure", "warmup", "beta1", "beta2",
             )
         },
     )  # fmt: skip

@@ -26,6 +26,18 @@ def config(**options: Any) -> RunConfig:
     return resolve(parse_options(options), DATA, uses_masks=options.get("neg") == "masks")
 
 
+def test_betas_are_part_of_the_key_unless_they_are_adams_usual_ones() -> None:
+    plain = config()
+    assert config(beta1=0.9, beta2=0.999).key == plain.key
+    scaled = config(beta1="0.172704", beta2=0.983461)
+    assert {"beta1", "beta2"} & plain.identity().keys() == set()
+    assert scaled.identity() == plain.identity() | {"beta1": 0.172704, "beta2": 0.983461}
+    assert scaled.preset == "custom"
+    assert resolve(options_of(scaled), DATA, uses_masks=False) == scaled
+    with pytest.raises(BadOption, match="--beta1"):
+        config(beta1=1.0)
+
+
 @pytest.mark.parametrize(
     ("options", "lr"),
     [

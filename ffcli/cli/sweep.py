@@ -46,6 +46,8 @@ def sweep(
     warmup: Annotated[
         str | None, option("Hours over which the rate rises.", default="0; 256 with --lr auto", panel=HOW)
     ] = None,
+    beta1: Annotated[str | None, option("Decay rate of Adam's first moment.", default="0.9", panel=HOW)] = None,
+    beta2: Annotated[str | None, option("Decay rate of Adam's second moment.", default="0.999", panel=HOW)] = None,
     eval_every: Annotated[int, option("Evaluate every so many epochs.", default="1", panel=HOW)] = 1,
     workers: Annotated[
         int | None, option("Workers.", env="FFCLI_WORKERS", default="one a core, or a GPU", panel=WHERE)
@@ -77,7 +79,7 @@ def sweep(
         "unseparated": unseparated, "seeds": seeds, "preset": preset, "epochs": epochs, "lr": lr,
         "lr_scaling": lr_scaling, "updates_per_batch": updates_per_batch, "batch_size": batch_size,
         "threshold": threshold, "hidden": hidden, "mask_blur": mask_blur, "holdout": holdout, "precision": precision,
-        "cure": cure, "warmup": warmup,
+        "cure": cure, "warmup": warmup, "beta1": beta1, "beta2": beta2,
     }  # fmt: skip
     request = Request(
         eval_every=eval_every, device=device, threads=threads, tags=tuple(tag or ()), note=note, keep_state=keep_state

@@ -73,6 +73,8 @@ def train(
     warmup: Annotated[
         int | None, option("Hours over which the rate rises.", default="0; 256 with --lr auto", panel=HOW)
     ] = None,
+    beta1: Annotated[float | None, option("Decay rate of Adam's first moment.", default="0.9", panel=HOW)] = None,
+    beta2: Annotated[float | None, option("Decay rate of Adam's second moment.", default="0.999", panel=HOW)] = None,
     eval_every: Annotated[int, option("Evaluate every so many epochs.", default="1", panel=HOW)] = 1,
     config: Annotated[
         Path | None, option("Options from a file, as `ff show RUN --toml` prints them; flags go before.", panel=WHERE)
@@ -113,7 +115,7 @@ def train(
         "unseparated": unseparated, "preset": preset, "epochs": epochs, "lr": lr, "lr_scaling": lr_scaling,
         "batch_size": batch_size, "updates_per_batch": updates_per_batch, "threshold": threshold, "hidden": hidden,
         "mask_blur": mask_blur, "seed": seed, "holdout": holdout, "precision": precision,
-        "cure": cure, "warmup": warmup,
+        "cure": cure, "warmup": warmup, "beta1": beta1, "beta2": beta2,
     }  # fmt: skip
     request = Request(
         eval_every=eval_every, device=device, threads=threads, name=name, tags=tuple(tag or ()), note=note,

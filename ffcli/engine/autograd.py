@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from ffcli.config import BETA1, BETA2
 from ffcli.engine.goodness import EPSILON
 from ffcli.records import Phase
 
@@ -16,10 +17,21 @@ from ffcli.records import Phase
 class AutogradLayer(nn.Module):
     """One layer as the published code has it, with an optimiser for each phase."""
 
-    def __init__(self, inputs: int, units: int, rates: dict[Phase, float], *, threshold: float, updates: int) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        units: int,
+        rates: dict[Phase, float],
+        *,
+        threshold: float,
+        updates: int,
+        betas: tuple[float, float],
+    ) -> None:
         super().__init__()
         self.linear = nn.Linear(inputs, units)
-        self.optimisers = {phase: torch.optim.Adam(self.parameters(), lr=lr) for phase, lr in rates.items()}
+        self.optimisers = {
+            phase: torch.optim.Adam(self.parameters(), lr=lr, betas=betas) for phase, lr in rates.items()
+        }
         self.threshold, self.updates = threshold, updates
 
     def forward(self, v: Tensor) -> Tensor:
@@ -45,11 +57,17 @@ class AutogradNetwork(nn.Module):
     """The stack; `learn` takes data with labels already overlaid."""
 
     def __init__(
-        self, widths: Sequence[int], rates: dict[Phase, float], *, threshold: float = 1.5, updates: int = 1
+        self,
+        widths: Sequence[int],
+        rates: dict[Phase, float],
+        *,
+        threshold: float = 1.5,
+        updates: int = 1,
+        betas: tuple[float, float] = (BETA1, BETA2),
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            AutogradLayer(inputs, units, rates, threshold=threshold, updates=updates)
+            AutogradLayer(inputs, units, rates, threshold=threshold, updates=updates, betas=betas)
             for inputs, units in pairwise(widths)
         )
 

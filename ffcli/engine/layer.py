@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ffcli.config import Cure
+from ffcli.config import BETA1, BETA2, Cure
 from ffcli.engine.cures import Memory, bring_in, make_memory
 from ffcli.engine.goodness import LayerInput, loss_gradient
 from ffcli.engine.parameters import views
 from ffcli.records import Phase
 
-BETA1, BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8
+ADAM_EPSILON = 1e-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,21 @@ class Layer:
     weight_gradient: Tensor
     bias_gradient: Tensor
     adam: dict[Phase, Adam]
+    betas: tuple[float, float]
+    """Decay rates of Adam's first and second moment."""
     memory: Memory | None
     """What a cure keeps of the phases; None without one."""
 
 
-def make_layer(parameters: Tensor, units: int, phases: Iterable[Phase], *, cure: Cure, products: torch.dtype) -> Layer:
+def make_layer(
+    parameters: Tensor,
+    units: int,
+    phases: Iterable[Phase],
+    *,
+    cure: Cure,
+    products: torch.dtype,
+    betas: tuple[float, float] = (BETA1, BETA2),
+) -> Layer:
     """A layer around its flat parameters (weights row by row, then biases), its Adam states at rest, its memory empty.
 
     Its inputs come in type `products`.
@@ -50,7 +60,7 @@ def make_layer(parameters: Tensor, units: int, phases: Iterable[Phase], *, cure:
     weight, bias = views(parameters, units)
     adam = {phase: _adam_at_rest(parameters) for phase in phases}
     memory = make_memory(cure, parameters, weight.shape[1], products) if cure else None
-    return Layer(parameters, weight, bias, gradient, *views(gradient, units), adam, memory)
+    return Layer(parameters, weight, bias, gradient, *views(gradient, units), adam, betas, memory)
 
 
 def update(
@@ -85,9 +95,10 @@ def update(
 def _step(layer: Layer, phase: Phase, lr: float) -> None:
     state = layer.adam[phase]
     state.step.add_(1)
+    beta1, beta2 = layer.betas
     torch._fused_adam_(
         [layer.parameters], [layer.gradient], [state.exp_avg], [state.exp_avg_sq], [], [state.step],
-        lr=lr, beta1=BETA1, beta2=BETA2, eps=ADAM_EPSILON, weight_decay=0.0, amsgrad=False, maximize=False,
+        lr=lr, beta1=beta1, beta2=beta2, eps=ADAM_EPSILON, weight_decay=0.0, amsgrad=False, maximize=False,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ffcli.config import NO_CURE, Cure
+from ffcli.config import BETA1, BETA2, NO_CURE, Cure
 from ffcli.engine import cures
 from ffcli.engine.goodness import EPSILON, LayerInput, Rows, SharedImages, activity, goodness, normalise, product
 from ffcli.engine.labels import Labelled, overlay
@@ -47,11 +47,12 @@ def make_network(
     classes: int,
     products: torch.dtype | None = None,
     cure: Cure = NO_CURE,
+    betas: tuple[float, float] = (BETA1, BETA2),
 ) -> Network:
     """A network around its layers' flat parameters, Adam at rest; products in `products`, or the parameters' type."""
     occurring, products = tuple(phases), products or parameters[0].dtype
     layers = tuple(
-        make_layer(p, units, occurring, cure=cure, products=products)
+        make_layer(p, units, occurring, cure=cure, products=products, betas=betas)
         for p, units in zip(parameters, hidden, strict=True)
     )
     return Network(layers, classes, products, {})
@@ -68,6 +69,7 @@ def initial_network(
     generator: torch.Generator,
     products: torch.dtype | None = None,
     cure: Cure = NO_CURE,
+    betas: tuple[float, float] = (BETA1, BETA2),
 ) -> Network:
     """A fresh network; drawn on the CPU, so that every device starts from the same weights."""
     widths = [features, *hidden]
@@ -75,7 +77,7 @@ def initial_network(
         initial_parameters(inputs, units, dtype=dtype, generator=generator).to(device)
         for inputs, units in pairwise(widths)
     ]
-    return make_network(parameters, hidden, phases, classes=classes, products=products, cure=cure)
+    return make_network(parameters, hidden, phases, classes=classes, products=products, cure=cure, betas=betas)
 
 
 def begin_phase(network: Network) -> None:

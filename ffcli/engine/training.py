@@ -167,6 +167,7 @@ def initial_state(config: RunConfig, device: torch.device) -> TrainingState:
         generator=stream(config.seed, "init", 0, torch.device("cpu")),
         products=torch.bfloat16 if config.precision == "bf16" else None,
         cure=config.cure,
+        betas=(config.beta1, config.beta2),
     )
     return TrainingState(network)
 

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict
 from ffcli.choices import DataKind
 from ffcli.config import (
     ALGORITHM_VERSION,
+    BETA1,
+    BETA2,
     NO_CURE,
     PRESETS,
     Cure,
@@ -42,9 +44,12 @@ DEFAULT_PRESET = PRESETS["fast"]
 
 SHARED = (
     "lr", "updates_per_batch", "batch_size", "threshold", "hidden", "holdout", "precision", "device", "cure", "warmup",
-    "algorithm_version",
+    "beta1", "beta2", "algorithm_version",
 )  # fmt: skip
 _shared = attrgetter(*SHARED)
+
+PRESET_SETTINGS = ("lr", "updates_per_batch", "beta1", "beta2")
+"""What tells one preset from another."""
 
 
 class Protocol(BaseModel):
@@ -66,12 +71,14 @@ class Protocol(BaseModel):
     device: Device = "cpu"
     cure: Cure = NO_CURE
     warmup: int = 0
+    beta1: float = BETA1
+    beta2: float = BETA2
     algorithm_version: int = ALGORITHM_VERSION
 
     @property
     def preset(self) -> Preset | None:
         """The preset whose rate and updates these are."""
-        return preset_names().get(preset_label(self.lr, self.updates_per_batch))
+        return preset_names().get(preset_label(self.lr, self.updates_per_batch, self.beta1, self.beta2))
 
     @property
     def label(self) -> str:
@@ -116,6 +123,8 @@ _WORDS: Mapping[str, Callable[[Any], str]] = {
     "device": "device {}".format,
     "cure": "{}".format,
     "warmup": "warm-up of {} hours".format,
+    "beta1": "beta1 {}".format,
+    "beta2": "beta2 {}".format,
     "automatic_lr": lambda _: "lr auto",
     "algorithm_version": "algorithm version {}".format,
 }
@@ -129,10 +138,10 @@ def describe(settings: Mapping[str, Any]) -> str:
     }
     if not settings.keys() >= {"lr", "updates_per_batch"}:
         return ", ".join(words.values())
-    preset = preset_label(settings["lr"], settings["updates_per_batch"])
+    preset = preset_label(*(settings.get(name, _DEFAULTS[name]) for name in PRESET_SETTINGS))
     if preset == "custom":
         return "custom: " + ", ".join(words.values())
-    others = [word for name, word in words.items() if name not in ("lr", "updates_per_batch")]
+    others = [word for name, word in words.items() if name not in PRESET_SETTINGS]
     return preset + (f" with {', '.join(others)}" if others else "")
 
 

@@ -23,7 +23,8 @@ from ffcli.store.traces import traces_by_run
 
 _SETTINGS = (
     "preset", "lr", "lr_scaling", "lr_positive", "lr_negative", "updates_per_batch", "batch_size", "threshold",
-    "mask_blur", "holdout", "precision", "device", "cure", "warmup", "algorithm_version",
+    "mask_blur", "holdout", "precision", "device", "cure", "warmup", "beta1", "beta2",
+    "algorithm_version",
 )  # fmt: skip
 """Of the config, as they are."""
 

@@ -85,7 +85,9 @@ class Hours:
         other = images if self.shared else self.images()
         return Labelled(images, self.labels(), 2.5), Labelled(other, self.labels(), 2.5)
 
-    def networks(self, rates: dict[Phase, float], updates: int) -> tuple[Network, AutogradNetwork]:
+    def networks(
+        self, rates: dict[Phase, float], updates: int, betas: tuple[float, float] = (0.9, 0.999)
+    ) -> tuple[Network, AutogradNetwork]:
         network = initial_network(
             self.widths[0],
             self.widths[1:],
@@ -94,8 +96,9 @@ class Hours:
             dtype=torch.float64,
             device=torch.device("cpu"),
             generator=self.random,
+            betas=betas,
         )
-        plain = AutogradNetwork(self.widths, rates, updates=updates).double()
+        plain = AutogradNetwork(self.widths, rates, updates=updates, betas=betas).double()
         plain.load((layer.weight, layer.bias) for layer in network.layers)
         return network, plain
 
@@ -107,14 +110,22 @@ class Hours:
     updates=st.integers(1, 3),
     phase=st.sampled_from(["positive", "negative", "joint"]),
     shared=st.booleans(),
+    betas=st.tuples(st.floats(0, 0.95), st.floats(0.5, 0.9999)),
     seed=seeds,
 )
 @settings(deadline=None, max_examples=60)
 def test_hours_equal_autograd(
-    rows: int, widths: list[int], classes: int, updates: int, phase: Phase, shared: bool, seed: int
+    rows: int,
+    widths: list[int],
+    classes: int,
+    updates: int,
+    phase: Phase,
+    shared: bool,
+    betas: tuple[float, float],
+    seed: int,
 ) -> None:
     hours = Hours(rows=rows, widths=widths, classes=classes, seed=seed, shared=shared)
-    network, plain = hours.networks({phase: 0.01}, updates)
+    network, plain = hours.networks({phase: 0.01}, updates, betas)
     for _ in range(3):
         positive, negative = hours.hour()
         kinds = [(positive, 1.0)] * (phase != "negative") + [(negative, -1.0)] * (phase != "positive")
