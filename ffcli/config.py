@@ -13,11 +13,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
+from ffcli.schedule import LrScaling, Phase, Schedule
+
 ALGORITHM_VERSION = 1
 """Raised whenever the same key would no longer give the same mathematics."""
 
 DataSource = Literal["full", "sample", "file"]
-LrScaling = Literal["ratio", "notebook", "none"]
 Precision = Literal["float32", "float64", "bf16", "tf32"]
 """`bf16`: matrix products in bfloat16; parameters, moments, goodness and loss in float32. `tf32`: matrix products
 of float32 numbers with 11 significant bits; CUDA devices from compute capability 8.0 on."""
@@ -55,32 +56,6 @@ PRESETS = {
     "fast": Preset(name="fast", version=1, updates_per_batch=1, lr=0.05, epochs=20),
     "paper": Preset(name="paper", version=1, updates_per_batch=50, lr=1e-3, epochs=500),
 }
-
-
-class Schedule(Frozen):
-    """Lengths of the positive and the negative phase in hours (batches).
-
-    0 and 0 means that there are no phases: both kinds of data in every hour (unseparated).
-    """
-
-    positive: int = Field(ge=0)
-    negative: int = Field(ge=0)
-
-    @model_validator(mode="after")
-    def _both_or_neither(self) -> Schedule:
-        if (self.positive == 0) != (self.negative == 0):
-            raise ValueError("a phase of 0 hours is no phase: give both lengths, or neither (unseparated)")
-        return self
-
-    @property
-    def separated(self) -> bool:
-        return self.positive > 0
-
-    def __str__(self) -> str:
-        return f"{self.positive}:{self.negative}" if self.separated else "unseparated"
-
-
-UNSEPARATED = Schedule(positive=0, negative=0)
 
 
 class Cure(Frozen):
@@ -122,20 +97,6 @@ CURED_SCALING: LrScaling = "none"
 def usual_scaling(cure: Cure) -> LrScaling:
     """How the awake rate is scaled where nobody says."""
     return CURED_SCALING if cure else PLAIN_SCALING
-
-
-def awake_lr(lr: float, schedule: Schedule, scaling: LrScaling) -> float:
-    """The rate of the positive phase.
-
-    `ratio`: lr N/P where the positive phase is the longer one, so balanced phases are unscaled and P:1 gives lr/P.
-    `notebook`: lr/P always. `none`: lr. Unseparated hours are never scaled.
-    """
-    positive, negative = schedule.positive, schedule.negative
-    if not schedule.separated or scaling == "none":
-        return lr
-    if scaling == "notebook":
-        return lr / positive
-    return lr * negative / positive if positive > negative else lr
 
 
 class DataRef(Frozen):
@@ -215,6 +176,11 @@ class RunConfig(Frozen):
         """SHA-256 (64 hex digits) of the canonical JSON of `identity()`."""
         canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def learning_rate(self, phase: Phase, hour: int) -> float:
+        """Return the learning rate of `hour` (counted from 0): that of its phase, reduced during the warm-up."""
+        rate = {"positive": self.lr_positive, "negative": self.lr_negative, "joint": self.lr}[phase]
+        return rate * min(1.0, (hour + 1) / self.warmup) if self.warmup else rate
 
     @property
     def chance(self) -> float:

@@ -22,9 +22,6 @@ Foreign errors (SQLAlchemy's, OSError, pydantic's) become one of these at one bo
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-
 
 class FFError(Exception):
     """What was asked failed. The message is one line for the user."""
@@ -90,11 +87,3 @@ class Diverged(FFError):
 
 class Interrupted(FFError):
     exit_code = 130
-
-
-def unknown(what: str, given: str, known: Iterable[str]) -> str:
-    """One line for a name that is not known: the nearest one, and all there are."""
-    names = list(known)
-    near = difflib.get_close_matches(given.lower(), names, n=1, cutoff=0.5)
-    guess = f"did you mean '{near[0]}'? " if near else ""
-    return f"unknown {what} '{given}': {guess}there are {', '.join(names)}"

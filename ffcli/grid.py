@@ -7,11 +7,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ffcli.config import Schedule
-from ffcli.errors import BadOption, unknown
+from ffcli.errors import BadOption
 from ffcli.options import TrainOptions, parse_options, read_toml
 from ffcli.published import tables
-from ffcli.ranges import parse_ranges
+from ffcli.schedule import Schedule
+from ffcli.text import parse_ranges, unknown
 
 Options = dict[str, Any]
 

@@ -18,22 +18,20 @@ from ffcli.config import (
     BETA2,
     NO_CURE,
     PRESETS,
-    UNSEPARATED,
     Beta,
     Cure,
     DataRef,
     Device,
     Frozen,
-    LrScaling,
     Precision,
     Preset,
     RunConfig,
-    Schedule,
-    awake_lr,
     preset_label,
     usual_scaling,
 )
-from ffcli.errors import BadOption, unknown
+from ffcli.errors import BadOption
+from ffcli.schedule import UNSEPARATED, LrScaling, Schedule, positive_lr
+from ffcli.text import unknown
 
 Wanted = Literal["auto", "full", "sample"]
 AskedCount = Annotated[int, Field(ge=1, le=10**9)]
@@ -125,7 +123,7 @@ def resolve(options: TrainOptions, data: DataRef, *, device: Device = "cpu", use
         epochs=options.epochs or preset.epochs,
         updates_per_batch=updates,
         lr=lr,
-        lr_positive=awake_lr(lr, options.schedule, options.scaling),
+        lr_positive=positive_lr(lr, options.schedule, options.scaling),
         lr_negative=lr,
         lr_scaling=options.scaling,
         batch_size=options.batch_size,

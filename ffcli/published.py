@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from ffcli.config import UNSEPARATED, Schedule
+from ffcli.schedule import UNSEPARATED, Schedule
 
 DATASETS = ("mnist", "fashion")
 NEGATIVES = ("label", "masks")

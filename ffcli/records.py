@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from ffcli.choices import Status
 from ffcli.config import RunConfig
-
-Phase = Literal["positive", "negative", "joint"]
-"""Which data an hour trains on; `joint` is an unseparated hour."""
+from ffcli.schedule import Phase
 
 LAST = 5
 """`last5`: the mean over this many last epochs."""

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from ffcli.config import DataRef, RunConfig
-from ffcli.engine.phases import learning_rate
 from ffcli.errors import BadOption
 from ffcli.options import WARMUP, options_of, parse_options, resolve
 from ffcli.store.database import open_store
@@ -72,7 +71,7 @@ def test_the_automatic_rate_bounds_how_far_a_phase_moves_a_weight(options: dict[
 def test_an_automatic_rate_is_warmed_up(options: dict[str, Any], hours: int) -> None:
     resolved = config(**options)
     assert resolved.warmup == hours
-    rates = [learning_rate(resolved, "negative", hour) for hour in range(hours + 3)]
+    rates = [resolved.learning_rate("negative", hour) for hour in range(hours + 3)]
     assert rates == sorted(rates)
     assert rates[hours:] == [resolved.lr] * 3
     assert not hours or rates[0] == pytest.approx(resolved.lr / hours)

@@ -14,9 +14,9 @@ from typing import Any
 
 from write_study import put
 
-from ffcli.bench.plot import PER_SECOND, UNITS, save_plot
 from ffcli.bench.scaling import Point
 from ffcli.benchmark import Machine
+from ffcli.plots.scaling import PER_SECOND, UNITS, save_plot
 
 TOOL = Path(__file__).name
 

@@ -15,12 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ffcli.config import Schedule
 from ffcli.engine.labels import Labelled, overlay
 from ffcli.engine.network import Network, goodness_by_layer, label_goodness, make_network, predict, train_hour
-from ffcli.engine.phases import phase_of, phases
 from ffcli.errors import FFError
-from ffcli.records import Phase
+from ffcli.schedule import Phase, Schedule, phase_of, phases
 
 TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
 SIGNS: dict[Phase, int] = {"positive": 1, "negative": -1, "joint": 0}

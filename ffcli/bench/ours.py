@@ -17,8 +17,8 @@ from ffcli.data import datasets
 from ffcli.data.tensors import Negatives, training_tensors
 from ffcli.engine.labels import Labelled
 from ffcli.engine.network import evaluate, train_hour
-from ffcli.engine.phases import learning_rate, phase_of
 from ffcli.engine.training import initial_state
+from ffcli.schedule import phase_of
 
 
 def hours(config: RunConfig, awake: Labelled, asleep: Labelled) -> Contestant:
@@ -32,7 +32,7 @@ def hours(config: RunConfig, awake: Labelled, asleep: Labelled) -> Contestant:
             awake if phase != "negative" else None,
             asleep if phase != "positive" else None,
             phase=phase,
-            lr=learning_rate(config, phase, state.hour),
+            lr=config.learning_rate(phase, state.hour),
             threshold=config.threshold,
             updates=config.updates_per_batch,
         )

@@ -15,8 +15,8 @@ from ffcli.bench.setting import CPU
 from ffcli.config import RunConfig
 from ffcli.engine.autograd import AutogradNetwork
 from ffcli.engine.labels import Labelled, overlay
-from ffcli.engine.phases import learning_rate, phase_of, phases
 from ffcli.engine.training import initial_state
+from ffcli.schedule import phase_of, phases
 
 
 def hours(config: RunConfig, awake: Labelled, asleep: Labelled) -> Contestant:
@@ -84,7 +84,7 @@ def first_update(config: RunConfig, items: Iterable[tuple[Tensor, int]]) -> Cont
 
 def plain_network(config: RunConfig) -> AutogradNetwork:
     """With the weights that the engine starts from."""
-    rates = {phase: learning_rate(config, phase, 0) for phase in phases(config.schedule)}
+    rates = {phase: config.learning_rate(phase, 0) for phase in phases(config.schedule)}
     network = AutogradNetwork(
         (config.data.features, *config.hidden), rates, threshold=config.threshold, updates=config.updates_per_batch
     )

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from ffcli.bench import ours, plain, products
 from ffcli.bench.items import TORCHVISION, items_of
-from ffcli.bench.machine import bf16_instructions, cores
 from ffcli.bench.measuring import Contestant, medians, threads
 from ffcli.bench.setting import Setting
 from ffcli.benchmark import Row
@@ -18,6 +17,7 @@ from ffcli.config import RunConfig
 from ffcli.data import datasets
 from ffcli.engine.labels import Labelled
 from ffcli.engine.network import CHUNK
+from ffcli.machine import bf16_instructions, cores
 from ffcli.options import TrainOptions, resolve
 
 MARKS = {

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ffcli.bench.breakdown import breakdown
-from ffcli.bench.machine import this_machine
 from ffcli.bench.rows import ROWS
 from ffcli.bench.setting import make_setting
 from ffcli.benchmark import BenchmarkRecord
+from ffcli.machine import this_machine
 
 
 def benchmark(
@@ -28,4 +28,4 @@ def benchmark(
         notify(f"measuring {name} ({number} of {len(ROWS)})")
         rows.append(measure(setting))
     notify("measuring where an hour goes")
-    return BenchmarkRecord(started, this_machine(on=setting.threads), tuple(rows), breakdown(setting))
+    return BenchmarkRecord(started, this_machine(threads=setting.threads), tuple(rows), breakdown(setting))

@@ -15,11 +15,11 @@ from typing import Any, Literal
 import torch
 
 from ffcli.bench import ours
-from ffcli.bench.machine import cores
 from ffcli.bench.measuring import Contestant, medians, threads, timed
 from ffcli.config import DataRef, RunConfig
 from ffcli.engine.labels import Labelled
 from ffcli.estimate import evaluation_operations, hour_operations
+from ffcli.machine import cores
 from ffcli.options import TrainOptions, resolve
 
 What = Literal["hour", "evaluation"]

@@ -13,7 +13,7 @@ from ffcli.data import datasets
 from ffcli.data.sources import Notify
 from ffcli.data.tensors import TrainingTensors, training_tensors
 from ffcli.engine.labels import Labelled
-from ffcli.engine.numerics import prepare
+from ffcli.machine import set_numerics
 from ffcli.options import TrainOptions, resolve
 
 CPU = torch.device("cpu")
@@ -76,7 +76,7 @@ def make_setting(*, quick: bool, on: int | None, seconds: float, folder: Path, n
 
     Raises BadData and StorageFull where the sample cannot be prepared in `folder`.
     """
-    prepare()
+    set_numerics()
     options = QUICK if quick else SIZE
     ref = datasets.locate("mnist", wanted="sample", folder=folder, notify=notify)
     arrays = datasets.load(ref, folder, notify)

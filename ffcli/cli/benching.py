@@ -85,7 +85,7 @@ def check_and_show(*, json: bool) -> None:
     """Replay every trajectory; exit code 1 where one is not reproduced."""
     with telling() as notify:
         from ffcli.bench.check import recorded, replay
-        from ffcli.bench.machine import this_machine
+        from ffcli.machine import this_machine
 
         replays = []
         for path in recorded():
@@ -108,11 +108,11 @@ def check_and_show(*, json: bool) -> None:
 def scale_and_show(*, quick: bool, threads: int | None, seconds: float, plot: Path | None, json: bool) -> None:
     """Hours and evaluated images per second as the work grows, beside the prediction."""
     with telling() as notify:
-        from ffcli.bench.machine import this_machine
-        from ffcli.bench.plot import save_plot
         from ffcli.bench.scaling import describe_default, point_json, scaling
+        from ffcli.machine import this_machine
+        from ffcli.plots.scaling import save_plot
 
-        machine = this_machine(on=threads)
+        machine = this_machine(threads=threads)
         points = list(scaling(quick=quick, on=machine.threads, seconds=seconds, notify=notify))
         default = describe_default(quick=quick, on=machine.threads)
         if plot is not None:

@@ -15,10 +15,10 @@ from rich.text import Text
 
 from ffcli.cli.console import err, is_animated, message
 from ffcli.cli.words import describe, duration
-from ffcli.config import Schedule
 from ffcli.estimate import epoch_operations
-from ffcli.sweep import Cell, Sweep, ended
-from ffcli.wording import counted
+from ffcli.running.sweep import Cell, Sweep, ended
+from ffcli.schedule import Schedule
+from ffcli.text import counted
 
 ENDS = {"done": "green", "cached": "green", "failed": "red", "stopped": "yellow"}
 

@@ -20,7 +20,7 @@ from ffcli.store import runs as stored
 from ffcli.store import traces
 from ffcli.store.database import Store, open_to_read
 from ffcli.store.outcomes import outcomes, summaries
-from ffcli.wording import counted
+from ffcli.text import counted
 
 
 class Chosen(TypedDict):
@@ -63,7 +63,7 @@ def _timed(store: Store, id: str) -> tuple[RunRecord, list[EpochMetrics]]:
 
 def draw_cures(file: Path, db: str | None, *, json: bool, **chosen: Unpack[Chosen]) -> None:
     """Draw the first table with balanced phases. Raises BadOption where there is none, or `file` is no picture."""
-    from ffcli.report.cure_plot import lengths, save_plot
+    from ffcli.plots.cures import lengths, save_plot
 
     check_picture("--output", file)
     tables = [(table, costs) for table, costs in read_cures(db, **chosen) if lengths(table)]

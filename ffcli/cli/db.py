@@ -54,7 +54,7 @@ def check(db: Db = None, json: Json = False) -> None:
 
     from ffcli.cli.console import message, print_json
     from ffcli.store import maintenance
-    from ffcli.wording import counted
+    from ffcli.text import counted
 
     health = maintenance.check(db)
     if json:
@@ -101,7 +101,7 @@ def merge(
     from ffcli.cli.console import message, print_json
     from ffcli.store.database import open_store
     from ffcli.store.merge import merge as take_in
-    from ffcli.wording import counted
+    from ffcli.text import counted
 
     with open_store(db, create=not dry_run) as store:
         merged = take_in(store, other, dry_run=dry_run)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ffcli.errors import BadOption, unknown
+from ffcli.errors import BadOption
+from ffcli.text import unknown
 
 if TYPE_CHECKING:
     from ffcli.store.database import Store

@@ -16,7 +16,8 @@ from rich.text import Text
 from ffcli.cli.console import err, is_animated, message
 from ffcli.cli.words import PHASE_WORDS, describe, duration, sparkline
 from ffcli.config import RunConfig
-from ffcli.records import SHORT, EpochMetrics, Phase
+from ffcli.records import SHORT, EpochMetrics
+from ffcli.schedule import Phase
 
 if TYPE_CHECKING:
     from ffcli.engine.training import TrainingState
@@ -95,7 +96,7 @@ class Display(Quiet):
         yield from self._measures()
 
     def _progress(self, *, narrow: bool) -> Table | Text:
-        from ffcli.engine.phases import phase_of
+        from ffcli.schedule import phase_of
 
         assert self.config is not None
         hours = self.config.hours

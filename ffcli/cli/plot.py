@@ -58,10 +58,9 @@ def trace(
     from ffcli.cli.pictures import check_picture, drawing
     from ffcli.cli.words import describe
     from ffcli.errors import BadOption
-    from ffcli.ranges import named
     from ffcli.store import runs, traces
     from ffcli.store.database import open_to_read
-    from ffcli.wording import counted
+    from ffcli.text import counted, named
 
     with open_to_read(db) as store:
         found = runs.get(store, run)
@@ -72,7 +71,7 @@ def trace(
     if not rows:
         raise BadOption(f"run {short} has no trace: `ff train` with --trace 1-4, and --force, trains it anew with one")
 
-    from ffcli.plot import save_trace
+    from ffcli.plots.trace import save_trace
 
     with drawing("--output", file):
         save_trace(rows, found.config, f"{describe(found.config)}, run {short}", file)

@@ -22,7 +22,7 @@ def prune(
     from ffcli.store.database import open_store
     from ffcli.store.location import existing
     from ffcli.store.maintenance import prune as free
-    from ffcli.wording import counted
+    from ffcli.text import counted
 
     with open_store(existing(db)) as store:
         freed = free(store, superseded=not keep_superseded)

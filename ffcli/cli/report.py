@@ -101,7 +101,7 @@ def _print_cures(tables: Sequence[tuple[CureTable, Sequence[Cost]]], format: For
 
 def _point_to_cures(aside: int) -> None:
     from ffcli.cli.console import message
-    from ffcli.wording import counted
+    from ffcli.text import counted
 
     runs = counted(aside, "run")
     message(f"{runs} (cured, or plain at a cure's rate) not in these tables: `ff report --table cures` shows them")

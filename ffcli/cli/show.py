@@ -29,10 +29,10 @@ def show(
 
     from ffcli.cli.console import out, print_json
     from ffcli.cli.training import toml_of
-    from ffcli.ranges import named
     from ffcli.records import SHORT, epoch_json, run_json
     from ffcli.store import runs, traces
     from ffcli.store.database import open_to_read
+    from ffcli.text import named
 
     with open_to_read(db) as store:
         found = runs.get(store, run)
@@ -62,7 +62,7 @@ def summary(run: RunRecord) -> list[str]:
     from rich.markup import escape
 
     from ffcli.cli.words import describe, duration, published_line, status_text
-    from ffcli.wording import counted
+    from ffcli.text import counted
 
     config = run.config
     lines = [

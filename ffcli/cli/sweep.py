@@ -72,7 +72,7 @@ def sweep(
     Any option may be a list with commas between. Kill it, or run it twice at once: it ends with the same tables.
     """
     from ffcli.cli.sweeping import resolve_sweep, show_sweep_plan, sweep_and_show
-    from ffcli.runner import Request
+    from ffcli.running.run import Request
 
     asked = {
         "dataset": dataset, "data": data, "neg": neg, "pos_phase": pos_phase, "neg_phase": neg_phase,

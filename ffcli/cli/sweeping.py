@@ -17,19 +17,19 @@ from ffcli.cli.words import describe, duration
 from ffcli.config import RunConfig
 from ffcli.data import datasets
 from ffcli.data.negatives import STRATEGIES
-from ffcli.devices import choose_device, cuda_devices, device_kind, require_device
-from ffcli.errors import BadOption, Interrupted, unknown
+from ffcli.errors import BadOption, Interrupted
 from ffcli.estimate import seconds_left
 from ffcli.grid import combinations, read_grid, restricted, seed_list, split_list, table_cells
+from ffcli.machine import choose_device, cores, cuda_devices, device_kind, require_device
 from ffcli.options import TrainOptions, parse_options, resolve
 from ffcli.published import tables as published_tables
 from ffcli.records import config_json
-from ffcli.runner import Request, is_answered, stored_answer
+from ffcli.running.run import Request, is_answered, stored_answer
+from ffcli.running.sweep import Cell, Sweep, ended, longest_first, make_cells, sweep
+from ffcli.running.workers import ProcessWorkers
 from ffcli.store import runs
 from ffcli.store.database import Store, open_store
-from ffcli.sweep import Cell, Sweep, ended, longest_first, make_cells, sweep
-from ffcli.wording import counted
-from ffcli.workers import ProcessWorkers, default_count
+from ffcli.text import counted, unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ def worker_devices(device: str, workers: int | None) -> list[str]:
     if device == "cuda":
         there = [f"cuda:{n}" for n in range(cuda_devices())]
         return [there[n % len(there)] for n in range(workers or len(there))]
-    return [device] * (workers or (default_count() if device == "cpu" else 1))
+    return [device] * (workers or (cores() if device == "cpu" else 1))
 
 
 def _values(name: str, given: Any) -> list[Any]:

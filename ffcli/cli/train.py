@@ -108,7 +108,7 @@ def train(
     The same command again never trains twice; more epochs continue; an interrupted run goes on where it stopped.
     """
     from ffcli.cli.training import resolve_train, show_plan, train_and_show
-    from ffcli.runner import Request
+    from ffcli.running.run import Request
 
     asked = {
         "dataset": dataset, "data": data, "neg": neg, "pos_phase": pos_phase, "neg_phase": neg_phase,

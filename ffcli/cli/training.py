@@ -11,18 +11,17 @@ from ffcli.cli.words import describe, duration, published_line, status_text
 from ffcli.config import RunConfig
 from ffcli.data import datasets
 from ffcli.data.negatives import STRATEGIES
-from ffcli.devices import choose_device, device_kind
-from ffcli.engine.phases import phase_number
-from ffcli.errors import BadOption, Diverged, unknown
+from ffcli.errors import BadOption, Diverged
 from ffcli.estimate import seconds_left
+from ffcli.machine import choose_device, device_kind
 from ffcli.options import options_of, parse_options, read_toml, resolve
-from ffcli.ranges import named, parse_ranges
 from ffcli.records import config_json, epoch_json, run_json
-from ffcli.runner import Answer, Request, is_answered, run
+from ffcli.running.run import Answer, Request, is_answered, run
+from ffcli.schedule import phase_number
 from ffcli.store import runs
 from ffcli.store.database import Store, open_store
 from ffcli.store.traces import traced
-from ffcli.wording import counted
+from ffcli.text import counted, named, parse_ranges, unknown
 
 LOCK_TIMEOUT = 60.0
 """Seconds that a training waits for another process's lock before it gives up an epoch's commit."""

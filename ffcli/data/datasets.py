@@ -33,8 +33,9 @@ from ffcli.data.sources import (
     read_sample,
     sample_file,
 )
-from ffcli.errors import BadData, DownloadFailed, unknown
+from ffcli.errors import BadData, DownloadFailed
 from ffcli.options import Wanted
+from ffcli.text import unknown
 
 __all__ = [
     "CATALOGUE", "Arrays", "Entry", "Spec", "Wanted",

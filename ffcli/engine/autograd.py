@@ -11,7 +11,7 @@ from torch.nn.functional import softplus
 
 from ffcli.config import BETA1, BETA2
 from ffcli.engine.goodness import EPSILON
-from ffcli.records import Phase
+from ffcli.schedule import Phase
 
 
 class AutogradLayer(nn.Module):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ffcli.engine.labels import Labelled
 from ffcli.engine.network import Network, train_hour
-from ffcli.records import Phase
+from ffcli.schedule import Phase
 
 Play = Callable[[], None]
 Record = Callable[[Callable[[], Tensor]], tuple[Tensor, Play]]

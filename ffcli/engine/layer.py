@@ -12,7 +12,7 @@ from ffcli.config import BETA1, BETA2, Cure
 from ffcli.engine.cures import Memory, bring_in, make_memory
 from ffcli.engine.goodness import LayerInput, loss_gradient
 from ffcli.engine.parameters import views
-from ffcli.records import Phase
+from ffcli.schedule import Phase
 
 ADAM_EPSILON = 1e-8
 

@@ -15,7 +15,7 @@ from ffcli.engine.goodness import EPSILON, LayerInput, Rows, SharedImages, activ
 from ffcli.engine.labels import Labelled, overlay
 from ffcli.engine.layer import Layer, make_layer, update
 from ffcli.engine.parameters import initial_parameters
-from ffcli.records import Phase
+from ffcli.schedule import Phase
 
 CHUNK = 1000
 """Images evaluated at once: their activities stay in the processor's cache."""

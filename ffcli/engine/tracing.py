@@ -24,15 +24,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ffcli.config import RunConfig, Schedule
+from ffcli.config import RunConfig
 from ffcli.engine.goodness import Rows, activity, goodness, loss_gradient, normalise
 from ffcli.engine.labels import Labelled, overlay
 from ffcli.engine.layer import Layer
 from ffcli.engine.network import Network
 from ffcli.engine.parameters import views
-from ffcli.engine.phases import phase_hours, phase_number
 from ffcli.engine.training import Arrays, TrainingData, TrainingState, stream
 from ffcli.records import HourTrace
+from ffcli.schedule import Schedule, phase_hours, phase_number
 
 
 @dataclass(slots=True)

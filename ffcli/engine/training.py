@@ -33,9 +33,9 @@ from ffcli.engine.network import (
     predict,
     train_hour,
 )
-from ffcli.engine.phases import learning_rate, phase_of, phases
 from ffcli.errors import DamagedState, Diverged
-from ffcli.records import EpochMetrics, Phase
+from ffcli.records import EpochMetrics
+from ffcli.schedule import Phase, phase_of, phases
 
 Arrays = dict[str, NDArray[Any]]
 Losses = tuple[float | None, ...]
@@ -138,7 +138,7 @@ def train_epoch(
                 awake if phase != "negative" else None,
                 asleep,
                 phase=phase,
-                lr=learning_rate(config, phase, state.hour),
+                lr=config.learning_rate(phase, state.hour),
                 threshold=config.threshold,
                 updates=config.updates_per_batch,
             )

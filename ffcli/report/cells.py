@@ -14,9 +14,10 @@ from statistics import fmean
 from typing import NamedTuple
 
 from ffcli.choices import Metric
-from ffcli.config import RunConfig, Schedule
+from ffcli.config import RunConfig
 from ffcli.records import Outcome
 from ffcli.report.protocol import Protocol
+from ffcli.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from ffcli.config import Schedule
 from ffcli.report.protocol import DEFAULT_PRESET, Protocol
+from ffcli.schedule import Schedule
 
 
 def command_for(protocol: Protocol, dataset: str, negatives: str, schedule: Schedule, epochs: int | None = None) -> str:

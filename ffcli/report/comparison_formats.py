@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
-from ffcli.config import Schedule
 from ffcli.report.comparison import ComparedCell, Comparison
 from ffcli.report.difference import TRUSTED, Difference
 from ffcli.report.pairing import Pairing, settings_named
 from ffcli.report.selectors import Selector, shown
 from ffcli.report.words import DATA, NOT_LEARNED, metric_words
-from ffcli.wording import counted
+from ffcli.schedule import Schedule
+from ffcli.text import counted
 
 LONGEST_NAME = 16
 """A longer selector is called a or b in the tables."""

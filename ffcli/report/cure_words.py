@@ -11,7 +11,7 @@ from ffcli.report.cells import Cell
 from ffcli.report.cure_costs import Cost
 from ffcli.report.cures import PLAIN, SAME_RATE, CureCell, CureLine, CureRow, CureTable
 from ffcli.report.words import DATA, metric_words, published, seeds_words, value
-from ffcli.wording import counted
+from ffcli.text import counted
 
 TITLE = "Cures: accuracy by phase length"
 

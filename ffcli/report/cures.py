@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from functools import cache
 
 from ffcli.choices import Metric
-from ffcli.config import DataRef, Schedule
+from ffcli.config import DataRef
 from ffcli.published import cell as printed_cell
 from ffcli.published import tables as paper_tables
 from ffcli.records import Outcome, RunSummary
 from ffcli.report.cells import Cell, Measured, Place, by_key, place_of, reduce_runs
 from ffcli.report.families import Family, families
+from ffcli.schedule import Schedule
 
 PLAIN, SAME_RATE = "plain", "same rate"
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from ffcli.config import CURED_SCALING, NO_CURE, PLAIN_SCALING, Cure, LrScaling, RunConfig, Schedule
+from ffcli.config import CURED_SCALING, NO_CURE, PLAIN_SCALING, Cure, RunConfig
 from ffcli.options import AUTO, WARMUP, automatic_rate
 from ffcli.records import RunSummary
 from ffcli.report.plan import by_signature, order, protocols
 from ffcli.report.protocol import Protocol, Signature, automatic_from, nearest_presets, signature
+from ffcli.schedule import LrScaling, Schedule
 
 RateRule = float | Literal["auto"]
 

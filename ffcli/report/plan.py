@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 
-from ffcli.config import PRESETS, LrScaling, RunConfig
+from ffcli.config import PRESETS, RunConfig
 from ffcli.records import RunSummary
 from ffcli.report.protocol import SHARED, Protocol, Signature, data_kind, fitting_rules, signature
+from ffcli.schedule import LrScaling
 
 
 def plan(groups: Mapping[Signature, Sequence[RunSummary]], epochs: int | None = None) -> list[tuple[Protocol, int]]:

@@ -23,17 +23,16 @@ from ffcli.config import (
     PRESETS,
     Cure,
     Device,
-    LrScaling,
     Precision,
     Preset,
     RunConfig,
-    awake_lr,
     preset_label,
     usual_scaling,
 )
-from ffcli.errors import BadOption, unknown
+from ffcli.errors import BadOption
 from ffcli.records import RunSummary
-from ffcli.wording import counted
+from ffcli.schedule import LrScaling, positive_lr
+from ffcli.text import counted, unknown
 
 Signature = tuple[object, ...]
 
@@ -99,7 +98,7 @@ class Protocol(BaseModel):
         return (
             config.mask_blur in (None, self.mask_blur)
             and config.lr_negative == self.lr
-            and config.lr_positive == awake_lr(self.lr, config.schedule, self.lr_scaling)
+            and config.lr_positive == positive_lr(self.lr, config.schedule, self.lr_scaling)
         )
 
     def differences(self) -> dict[str, Any]:
@@ -214,5 +213,5 @@ def signature(config: RunConfig) -> Signature:
 
 def fitting_rules(config: RunConfig) -> list[LrScaling]:
     """The scaling rules that give this run's awake rate, the usual one first, then as in `RULES`."""
-    fitting = [rule for rule in RULES if config.lr_positive == awake_lr(config.lr, config.schedule, rule)]
+    fitting = [rule for rule in RULES if config.lr_positive == positive_lr(config.lr, config.schedule, rule)]
     return sorted(fitting, key=lambda rule: rule != usual_scaling(config.cure))

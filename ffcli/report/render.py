@@ -29,7 +29,7 @@ from ffcli.report.words import (
     title,
     value,
 )
-from ffcli.wording import counted
+from ffcli.text import counted
 
 NEAR, FAR = 3, 10
 """Points of difference up to which a cell is green, and yellow; red beyond."""

@@ -14,10 +14,11 @@ from typing import Any, get_args
 
 from ffcli.choices import DataKind
 from ffcli.config import PRESETS, Device, RunConfig
-from ffcli.errors import BadOption, unknown
+from ffcli.errors import BadOption
 from ffcli.options import TrainOptions, parse_options
 from ffcli.records import RunSummary
 from ffcli.report.protocol import data_kind, fitting_rules, preset_names
+from ffcli.text import unknown
 
 NAMES = ("tag", *(name for name in TrainOptions.model_fields if name != "epochs"), "device", "algorithm_version")
 

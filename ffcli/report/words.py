@@ -9,7 +9,7 @@ from ffcli.records import LAST
 from ffcli.report.agreement import agreement
 from ffcli.report.cells import Cell
 from ffcli.report.tables import Table
-from ffcli.wording import counted
+from ffcli.text import counted
 
 TITLES = {1: "n hours awake, n hours asleep", 2: "n hours awake, 1 hour asleep"}
 DATA = {"full": "full data", "sample": "the sample that ships with ffcli, not the full data"}

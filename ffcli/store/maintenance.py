@@ -16,7 +16,7 @@ from ffcli.store.mapping import RUN_COLUMNS, run_record
 from ffcli.store.migrate import HEAD, look
 from ffcli.store.sqlite import BUSY_TIMEOUT, connect, copy_database, is_writable, translated
 from ffcli.store.tables import RUN
-from ffcli.wording import counted
+from ffcli.text import counted
 
 
 @dataclass(frozen=True, slots=True)

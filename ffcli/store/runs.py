@@ -17,13 +17,14 @@ from sqlalchemy import ColumnElement, Connection, Select, Text, func, select, ty
 from sqlalchemy import delete as delete_rows
 
 from ffcli.choices import Status
-from ffcli.errors import BadOption, DamagedRun, NoSuchRun, RunBusy, unknown
+from ffcli.errors import BadOption, DamagedRun, NoSuchRun, RunBusy
 from ffcli.records import SHORT, EpochMetrics, RunRecord
 from ffcli.store import states
 from ffcli.store.database import Store, reading, writing
 from ffcli.store.liveness import utc_now
 from ffcli.store.mapping import RUN_COLUMNS, collector_paused, epochs_by_run, run_record
 from ffcli.store.tables import IS_CURRENT, RUN
+from ffcli.text import unknown
 
 AT_ONCE = 500
 """Rows, or ids in a condition, that one statement reads."""

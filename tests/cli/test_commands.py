@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ffcli.cli.training import merge, toml_of
 from ffcli.config import DataRef
 from ffcli.options import TrainOptions, parse_options, resolve
-from ffcli.wording import plain
+from ffcli.plots.style import plain
 
 if TYPE_CHECKING:
     from inside import Inside

@@ -15,7 +15,7 @@ from ffcli.data.negatives import wrong_labels
 from ffcli.engine.labels import Labelled
 from ffcli.engine.training import TrainingState, state_arrays
 from ffcli.options import TrainOptions, resolve
-from ffcli.records import Phase
+from ffcli.schedule import Phase
 
 CLASSES, FEATURES, ROWS, BATCH = 3, 12, 50, 8
 

@@ -13,13 +13,13 @@ from random_data import CLASSES, make_config, random_data
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ffcli.config import Cure, Schedule
+from ffcli.config import Cure
 from ffcli.engine.autograd import AutogradLayer, AutogradNetwork
 from ffcli.engine.goodness import EPSILON
 from ffcli.engine.labels import Labelled, overlay
 from ffcli.engine.network import begin_phase, initial_network, train_hour
-from ffcli.engine.phases import phase_of
 from ffcli.engine.training import initial_state, restored_state, state_arrays, train
+from ffcli.schedule import Schedule, phase_of
 
 CPU = torch.device("cpu")
 THRESHOLD, RATE = 1.5, 0.02

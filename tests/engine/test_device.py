@@ -20,11 +20,11 @@ from ffcli.data.negatives import STRATEGIES, Pool
 from ffcli.data.tensors import training_tensors
 from ffcli.engine.labels import Labelled
 from ffcli.engine.network import begin_phase, evaluate, initial_network, make_network, train_hour
-from ffcli.engine.numerics import prepare
 from ffcli.engine.training import initial_state, train_epoch
+from ffcli.machine import set_numerics
 from ffcli.options import TrainOptions, resolve
-from ffcli.records import Phase
-from ffcli.trainer import load_data
+from ffcli.running.session import load_data
+from ffcli.schedule import Phase
 
 CPU = torch.device("cpu")
 ON_A_CUDA_BUILD = pytest.mark.skipif(
@@ -130,7 +130,7 @@ def test_nothing_of_the_cpu_enters_masks() -> None:
 def test_a_run_in_float32_takes_back_what_one_in_tf32_allowed(data_folder: Path) -> None:
     """A worker trains cells of any precision one after the other."""
     products = torch.backends.cuda.matmul
-    prepare(tf32=True)
+    set_numerics(tf32=True)
     assert products.allow_tf32
     ref = datasets.locate("mnist", wanted="sample", folder=data_folder, notify=print)
     load_data(resolve(TrainOptions(), ref, uses_masks=False), device="cpu", threads=1, data_folder=data_folder)
@@ -139,8 +139,8 @@ def test_a_run_in_float32_takes_back_what_one_in_tf32_allowed(data_folder: Path)
 
 def test_denormal_numbers_are_flushed_by_every_thread() -> None:
     program = (
-        "import torch; from ffcli.engine.numerics import prepare\n"
-        "prepare(2)\n"
+        "import torch; from ffcli.machine import set_numerics\n"
+        "set_numerics(2)\n"
         "small = torch.full((2_000_000,), 1e-20) * 1e-20\n"
         "assert not small.view(torch.int32).any()"
     )

@@ -23,7 +23,7 @@ from ffcli.engine.goodness import (
 )
 from ffcli.engine.labels import Labelled, overlay
 from ffcli.engine.network import Network, evaluate, goodness_by_layer, initial_network, label_goodness, train_hour
-from ffcli.records import Phase
+from ffcli.schedule import Phase
 
 sizes = st.integers(1, 9)
 seeds = st.integers(0, 2**31)

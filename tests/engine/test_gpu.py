@@ -17,10 +17,10 @@ from ffcli.engine import training
 from ffcli.engine.graphs import Graphs, play_hour
 from ffcli.engine.labels import Labelled
 from ffcli.engine.network import evaluate, initial_network, train_hour
-from ffcli.engine.numerics import prepare
 from ffcli.engine.training import initial_state, restored_state, state_arrays, train, train_epoch
+from ffcli.machine import set_numerics
 from ffcli.options import TrainOptions, resolve
-from ffcli.trainer import load_data
+from ffcli.running.session import load_data
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(torch.cuda.device_count() == 0, reason="no CUDA device")]
 
@@ -65,7 +65,7 @@ def test_recorded_hours_give_the_same_bits_also_where_a_run_is_resumed(
     if place.index >= torch.cuda.device_count():
         pytest.skip(f"no {device}")
     config, shorter = (make_config(device="cuda", epochs=epochs, **options) for epochs in (4, 2))
-    prepare(tf32=config.precision == "tf32")
+    set_numerics(tf32=config.precision == "tf32")
     here = random_data(torch.float64 if config.precision == "float64" else torch.float32)
     data = Data(here.images.to(place), here.labels.to(place))
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ffcli.config import UNSEPARATED, Schedule, awake_lr
-from ffcli.engine.phases import phase_of, phases
+from ffcli.schedule import UNSEPARATED, Schedule, phase_of, phases, positive_lr
 
 lengths = st.integers(1, 200)
 
@@ -25,9 +24,9 @@ def test_unseparated_hours_are_joint() -> None:
 
 
 def test_awake_rate_follows_the_rule_of_the_recorded_runs() -> None:
-    assert awake_lr(1e-3, Schedule(positive=4, negative=4), "ratio") == 1e-3
-    assert awake_lr(1e-3, Schedule(positive=16, negative=1), "ratio") == 0.0000625
-    assert awake_lr(1e-3, Schedule(positive=1, negative=4), "ratio") == 1e-3
-    assert awake_lr(1e-3, Schedule(positive=4, negative=4), "notebook") == 2.5e-4
-    assert awake_lr(1e-3, Schedule(positive=16, negative=1), "none") == 1e-3
-    assert awake_lr(1e-3, UNSEPARATED, "notebook") == 1e-3
+    assert positive_lr(1e-3, Schedule(positive=4, negative=4), "ratio") == 1e-3
+    assert positive_lr(1e-3, Schedule(positive=16, negative=1), "ratio") == 0.0000625
+    assert positive_lr(1e-3, Schedule(positive=1, negative=4), "ratio") == 1e-3
+    assert positive_lr(1e-3, Schedule(positive=4, negative=4), "notebook") == 2.5e-4
+    assert positive_lr(1e-3, Schedule(positive=16, negative=1), "none") == 1e-3
+    assert positive_lr(1e-3, UNSEPARATED, "notebook") == 1e-3

@@ -15,10 +15,10 @@ from ffcli.config import RunConfig
 from ffcli.data.negatives import wrong_labels
 from ffcli.engine.goodness import EPSILON
 from ffcli.engine.labels import Labelled, overlay
-from ffcli.engine.phases import phase_hours, phase_number, phase_of
 from ffcli.engine.tracing import make_tracer, observe, taken, tracer_arrays
 from ffcli.engine.training import TrainingState, initial_state, restored_state, state_arrays, stream, train
 from ffcli.records import HourTrace
+from ffcli.schedule import phase_hours, phase_number, phase_of
 
 CPU = torch.device("cpu")
 

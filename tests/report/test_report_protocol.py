@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ffcli.choices import Status
-from ffcli.config import PRESETS, UNSEPARATED, DataRef, RunConfig, Schedule
+from ffcli.config import PRESETS, DataRef, RunConfig
 from ffcli.errors import BadOption
 from ffcli.options import TrainOptions, parse_options, resolve
 from ffcli.records import Outcome, RunSummary
 from ffcli.report.command import command_for
 from ffcli.report.plan import by_signature, plan
 from ffcli.report.protocol import Protocol, default_protocol, describe, select, settings_of
+from ffcli.schedule import UNSEPARATED, Schedule
 
 _ids = itertools.count()
 

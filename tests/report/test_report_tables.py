@@ -12,11 +12,11 @@ from test_report_protocol import data_ref, outcome
 
 from ffcli import published
 from ffcli.choices import Metric
-from ffcli.config import Schedule
 from ffcli.records import Outcome
 from ffcli.report.cells import Cell
 from ffcli.report.protocol import Protocol
 from ffcli.report.tables import Table, build, draw
+from ffcli.schedule import Schedule
 
 
 def tables_of(*outcomes: Outcome, metric: Metric = "final", epochs: int = 20) -> list[Table]:

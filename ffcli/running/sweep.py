@@ -14,17 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from ffcli import recording as record
 from ffcli.config import RunConfig
 from ffcli.errors import ClaimLost, Diverged, FFError, RunBusy
 from ffcli.estimate import epoch_operations
-from ffcli.messages import Began, EpochDone, Failed, Finished, Message, Task
-from ffcli.recording import Recording
 from ffcli.records import SHORT, EpochMetrics
-from ffcli.runner import Request, claim, label, look_up
+from ffcli.running import recording as record
+from ffcli.running.messages import Began, EpochDone, Failed, Finished, Message, Task
+from ffcli.running.recording import Recording
+from ffcli.running.run import Request, claim, label, look_up
+from ffcli.running.workers import Lost, Workers
 from ffcli.store import claims
 from ffcli.store.database import Store
-from ffcli.workers import Lost, Workers
 
 TRIES = 2
 """How often a cell may fail without finishing an epoch in between."""

@@ -33,7 +33,7 @@ def trained(ff: FF, run_id: str) -> tuple[list[float | None], dict[str, Any]]:
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    return [p for p in psutil.Process(process.pid).children() if "ffcli.worker" in p.cmdline()]
+    return [p for p in psutil.Process(process.pid).children() if "ffcli.running.worker" in p.cmdline()]
 
 
 def wait_for_epochs(ff: FF, count: int) -> None:

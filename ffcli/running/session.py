@@ -16,12 +16,10 @@ from numpy.typing import NDArray
 from ffcli.config import RunConfig
 from ffcli.data import datasets
 from ffcli.data.tensors import TrainingTensors, training_tensors
-from ffcli.devices import check_device, check_precision
-from ffcli.engine.numerics import prepare
 from ffcli.engine.tracing import Tracer, make_tracer, observe, taken, tracer_arrays
 from ffcli.engine.training import TrainingState, initial_state, restored_state, state_arrays, train
 from ffcli.errors import DamagedState
-from ffcli.provenance import provenance
+from ffcli.machine import check_precision, provenance, set_numerics, torch_device
 from ffcli.records import EpochMetrics, HourTrace, Provenance
 
 
@@ -57,9 +55,9 @@ def load_data(config: RunConfig, *, device: str, threads: int | None, data_folde
 
     Raises BadOption for a device that is not there, or has not the products that the precision asks for.
     """
-    place = check_device(device)
+    place = torch_device(device)
     check_precision(config.precision, place)
-    prepare(threads, tf32=config.precision == "tf32")
+    set_numerics(threads, tf32=config.precision == "tf32")
     return training_tensors(datasets.load(config.data, data_folder), config, place)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ffcli.bench.scaling import Point
 from ffcli.benchmark import Machine
-from ffcli.colours import BLUE, VERMILION
+from ffcli.plots.style import BLUE, VERMILION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

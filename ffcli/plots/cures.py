@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ffcli.colours import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION
-from ffcli.config import UNSEPARATED
+from ffcli.plots.style import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION, plain
 from ffcli.report.cells import Cell
 from ffcli.report.cure_words import caption, line_name, paper_line
 from ffcli.report.cures import PLAIN, SAME_RATE, CureCell, CureRow, CureTable
-from ffcli.wording import plain
+from ffcli.schedule import UNSEPARATED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,14 +14,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ffcli.config import RunConfig
-from ffcli.engine.phases import phase_hours
 from ffcli.errors import ClaimLost, DamagedState, Diverged, FFError, Interrupted
-from ffcli.ranges import named
 from ffcli.records import SHORT, EpochMetrics, HourTrace
+from ffcli.schedule import phase_hours
 from ffcli.store import claims, runs, states
 from ffcli.store.claims import Claim
 from ffcli.store.database import Store
 from ffcli.store.traces import traced
+from ffcli.text import named
 
 HEARTBEAT_SECONDS = 15.0
 

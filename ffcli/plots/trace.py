@@ -8,11 +8,10 @@ from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ffcli.colours import BLUE, VERMILION
 from ffcli.config import RunConfig
-from ffcli.ranges import consecutive
+from ffcli.plots.style import BLUE, VERMILION, plain
 from ffcli.records import HourTrace
-from ffcli.wording import plain
+from ffcli.text import consecutive
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ffcli import recording as record
 from ffcli.config import RunConfig
-from ffcli.engine.phases import phase_hours
 from ffcli.errors import Diverged
-from ffcli.ranges import named
-from ffcli.recording import Recording
 from ffcli.records import SHORT, EpochMetrics, RunRecord, best_accuracy
+from ffcli.running import recording as record
+from ffcli.running.recording import Recording
+from ffcli.schedule import phase_hours
 from ffcli.store import claims, runs, traces
 from ffcli.store.database import Store
 from ffcli.store.liveness import this_process
+from ffcli.text import named
 
 if TYPE_CHECKING:
     from ffcli.engine.training import TrainingState
@@ -76,7 +76,7 @@ def run(config: RunConfig, request: Request, store: Store, data_folder: Path, wa
         _tell_untraced(store, known.run.id, config, request, known.epochs[-1].hour, watcher)
         return replace(known, run=label(store, known.run, request))
 
-    from ffcli.trainer import load_data, make_stretch
+    from ffcli.running.session import load_data, make_stretch
 
     data = load_data(config, device=request.device, threads=request.threads, data_folder=data_folder)
     recording = claim(config, request, store)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Protocol
 
-from ffcli.messages import Message, Task, pack, unpack
+from ffcli.running.messages import Message, Task, pack, unpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,16 +123,11 @@ class ProcessWorkers:
         worker.end()
 
 
-def default_count() -> int:
-    """One worker a core that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _start(device: str) -> _Worker:
     task_read, task_write = os.pipe()
     answer_read, answer_write = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-m", "ffcli.worker", str(task_read), str(answer_write)],
+        [sys.executable, "-m", "ffcli.running.worker", str(task_read), str(answer_write)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         pass_fds=(task_read, answer_write),

@@ -1,6 +1,6 @@
 """A sweep's worker: a process that trains what it is sent and hands back every epoch. It opens no database.
 
-    python -m ffcli.worker READ_FD WRITE_FD
+    python -m ffcli.running.worker READ_FD WRITE_FD
 
 It ends when its driver does: the pipe closes. Ctrl-C is the driver's to answer.
 """
@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from ffcli.errors import Diverged
-from ffcli.messages import Began, EpochDone, Failed, Finished, Message, Task, pack, unpack
+from ffcli.running.messages import Began, EpochDone, Failed, Finished, Message, Task, pack, unpack
 
 GONE = (EOFError, BrokenPipeError, ConnectionResetError)
 
@@ -38,7 +38,7 @@ def _train(task: Task, answers: Connection) -> None:
         answers.send_bytes(pack(message))
 
     try:
-        from ffcli.trainer import load_data, make_stretch
+        from ffcli.running.session import load_data, make_stretch
 
         folder = Path(task.data_folder)
         data = load_data(task.config, device=task.device, threads=task.threads, data_folder=folder)

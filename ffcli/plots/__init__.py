@@ -1,0 +1,1 @@
+"""Figures drawn with matplotlib: one file per figure, one style."""
