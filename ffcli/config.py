@@ -1,47 +1,44 @@
-"""What was asked of a run, resolved: the one frozen object that is passed down, and the key that identifies a run.
+"""A resolved run: the one frozen object that is passed down, and the key that identifies the run.
 
-`ffcli.options` makes it from what a user gave and the data it will run on. `RunConfig.key` is the SHA-256 of all that
-decides the trajectory; epochs, names and places are requests and labels and do not enter it.
+`ffcli.planning` makes a `RunConfig` from the `Settings` that a user gave and the data that the run will use.
+`RunConfig.key` is the SHA-256 of everything that decides the trajectory. Epochs, names and paths are requests, labels
+and places; they are not part of it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+from pydantic import Field
 
 from ffcli.schedule import LrScaling, Phase, Schedule
+from ffcli.settings import (
+    BETA1,
+    BETA2,
+    NO_CURE,
+    Cure,
+    Frozen,
+    Key,
+    Precision,
+    PresetSettings,
+    ProtocolSettings,
+    Setting,
+)
 
 ALGORITHM_VERSION = 1
 """Raised whenever the same key would no longer give the same mathematics."""
 
 DataSource = Literal["full", "sample", "file"]
-Precision = Literal["float32", "float64", "bf16", "tf32"]
-"""`bf16`: matrix products in bfloat16; parameters, moments, goodness and loss in float32. `tf32`: matrix products
-of float32 numbers with 11 significant bits; CUDA devices from compute capability 8.0 on."""
 Device = Literal["cpu", "cuda"]
 
-Positive = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Beta = Annotated[float, Field(ge=0, lt=1)]
-REPLAYED = 512
-"""Samples that `replay` keeps where no number is given."""
 
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # built once, as a whole
-
-
-class Preset(Frozen):
-    """Updates, rate and length of a run, named with its version so that recalibrating never rewrites a result."""
+class Preset(PresetSettings):
+    """Values for the settings of a preset, with a version, so that recalibrating never rewrites a result."""
 
     name: str
     version: int
-    updates_per_batch: int
-    lr: float
     epochs: int
 
     @property
@@ -49,127 +46,104 @@ class Preset(Frozen):
         return f"{self.name}@{self.version}"
 
 
-BETA1, BETA2 = 0.9, 0.999
-"""Adam's usual decay rates of its first and second moment."""
+_ALL_PRESETS = [
+    Preset(name="fast", version=1, updates_per_batch=1, lr=0.05, epochs=20),
+    Preset(name="paper", version=1, updates_per_batch=50, lr=1e-3, epochs=500),
+]
+PRESETS = {preset.name: preset for preset in _ALL_PRESETS} | {preset.label: preset for preset in _ALL_PRESETS}
+"""The latest version of every preset by its name (`fast`), and every version by its label (`fast@1`)."""
 
-PRESETS = {
-    "fast": Preset(name="fast", version=1, updates_per_batch=1, lr=0.05, epochs=20),
-    "paper": Preset(name="paper", version=1, updates_per_batch=50, lr=1e-3, epochs=500),
-}
-
-
-class Cure(Frozen):
-    """What a network keeps of one phase to go on learning by in the other (see `ffcli.engine.cures`).
-
-    Written `none`, `gradient-memory`, `replay` or `replay:512`.
-    """
-
-    name: Literal["none", "gradient-memory", "replay"] = "none"
-    samples: int | None = Field(default=None, ge=1)
-    """Inputs that `replay` keeps of each phase, at each layer; None for a cure that keeps none."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_text(cls, value: Any) -> Any:
-        if isinstance(value, (Cure, dict)):
-            return value
-        if not isinstance(value, str) or not re.fullmatch("none|gradient-memory|replay(:0*[1-9][0-9]*)?", value):
-            raise ValueError(f"should be none, gradient-memory, replay or replay:SAMPLES, not {value!r}")
-        name, _, samples = value.partition(":")
-        return {"name": name, "samples": samples or (REPLAYED if name == "replay" else None)}
-
-    @model_serializer
-    def __str__(self) -> str:
-        return self.name if self.samples is None else f"{self.name}:{self.samples}"
-
-    def __bool__(self) -> bool:
-        return self.name != "none"
+DEFAULT_PRESET = PRESETS["fast"]
+CUSTOM = "custom"
+"""Label of a run whose settings are no preset's."""
 
 
-NO_CURE = Cure()
+def all_presets() -> list[Preset]:
+    """Return every version of every preset, each once."""
+    return _ALL_PRESETS
+
+
+def preset_label(settings: PresetSettings) -> str:
+    """Return the label of the preset that has these settings, or `custom`."""
+    names = PresetSettings.model_fields
+    same = (p.label for p in _ALL_PRESETS if all(getattr(p, name) == getattr(settings, name) for name in names))
+    return next(same, CUSTOM)
 
 
 PLAIN_SCALING: LrScaling = "ratio"
 CURED_SCALING: LrScaling = "none"
-"""With a cure each update has both halves of the loss, so that a longer phase need not learn more slowly."""
+"""With a cure each update uses both halves of the loss, so a longer phase does not have to learn more slowly."""
 
 
-def usual_scaling(cure: Cure) -> LrScaling:
-    """How the awake rate is scaled where nobody says."""
+def default_scaling(cure: Cure) -> LrScaling:
+    """Return the default of `lr_scaling`."""
     return CURED_SCALING if cure else PLAIN_SCALING
 
 
+DISPLACEMENT = {"none": 0.16, "gradient-memory": 0.16, "replay": 0.64}
+"""How far `--lr auto` lets Adam move a weight in one phase, by cure: rate x updates x hours (docs/cures.md)."""
+
+WARMUP = 256
+"""Hours of warm-up with `--lr auto`: without one, the first phases kill units that no later phase revives."""
+
+
 class DataRef(Frozen):
-    """Which data a run sees: what a data set is called, where it came from, and what it contains."""
+    """The data of a run: name, origin and content."""
 
     name: str
-    """`mnist`, `fashion`, `cifar10`, or the stem of an `.npz` file."""
+    """Name of a known dataset, or the stem of an `.npz` file."""
     source: DataSource
     fingerprint: str
-    """SHA-256 of the pixels, labels and shapes: the content, not the place."""
+    """SHA-256 of pixels, labels and shapes."""
     features: int
     classes: int
     train: int
+    """Number of training images."""
     test: int
+    """Number of test images."""
     largest_class: float
-    """Share of the test set's largest class, in percent."""
+    """Share of the test set's largest class in percent."""
     path: str | None = None
-    """Where the `.npz` lies; None for the named data sets. Not part of the key."""
+    """Path of the `.npz` file; None for known datasets. Not part of the key."""
 
     @property
     def label(self) -> str:
         return f"{self.name} (sample)" if self.source == "sample" else self.name
 
 
-class RunConfig(Frozen):
-    """A run, resolved: nothing is left to a default."""
+class RunConfig(ProtocolSettings, PresetSettings):
+    """A resolved run: no value depends on a default any more."""
 
-    data: DataRef
-    negatives: str
-    schedule: Schedule
-    preset: str
-    """Label of the preset whose rate and updates these are, or `custom`."""
-    epochs: int = Field(ge=1)
-    updates_per_batch: Positive
-    lr: Rate
-    lr_positive: Rate
-    lr_negative: Rate
-    lr_scaling: LrScaling
-    batch_size: Positive
-    threshold: float = Field(allow_inf_nan=False)
-    hidden: tuple[Positive, ...] = Field(min_length=1)
-    mask_blur: int | None
-    """Times the masks are blurred; None where the negatives have no masks."""
-    holdout: int = Field(ge=0)
-    seed: int = Field(ge=0, lt=2**63)
-    precision: Precision
-    device: Device
-    cure: Cure = NO_CURE
-    warmup: int = Field(default=0, ge=0)
-    """Hours over which the rates rise, linearly, to what they are."""
-    beta1: Beta = BETA1
-    beta2: Beta = BETA2
-    """Decay rates of Adam's first and second moment, per update."""
-    algorithm_version: int = ALGORITHM_VERSION
+    data: Annotated[DataRef, Key.NEVER]
+    negatives: Annotated[str, Key.ALWAYS]
+    schedule: Annotated[Schedule, Key.NEVER]
+    preset: Annotated[str, Key.NEVER]
+    """Label of the preset that has these settings, or `custom`."""
+    epochs: Annotated[int, Field(ge=1), Key.NEVER]
+    lr_positive: Annotated[float, Field(gt=0, allow_inf_nan=False), Key.ALWAYS]
+    lr_negative: Annotated[float, Field(gt=0, allow_inf_nan=False), Key.ALWAYS]
+    lr_scaling: Annotated[LrScaling, Key.NEVER]
+    mask_blur: Annotated[int | None, Key.ALWAYS]
+    """Times that a mask is blurred; None if the negatives have no masks."""
+    seed: Annotated[int, Field(ge=0, lt=2**63), Key.ALWAYS]
+    device: Annotated[Device, Key.ALWAYS]
+    warmup: Annotated[int, Field(ge=0)] = 0
+    """Hours in which the learning rate rises linearly to its value."""
+    algorithm_version: Annotated[int, Key.ALWAYS] = ALGORITHM_VERSION
 
     def identity(self) -> dict[str, Any]:
-        """All that decides the trajectory, as canonical values."""
+        """Return everything that decides the trajectory, as JSON values by name.
+
+        Settings that were added after the first version are absent at their default, so that a run has the same key
+        in every version of the program.
+        """
+        always, unless_default = _key_fields(Key.ALWAYS), _key_fields(Key.UNLESS_DEFAULT)
+        changed = {name for name in unless_default if getattr(self, name) != type(self).model_fields[name].default}
         return {
             "data": self.data.fingerprint,
             "schedule": [self.schedule.positive, self.schedule.negative],
-            # Absent where there is none, so that a plain run has the same key whether its program knew them or not.
-            **({"cure": str(self.cure)} if self.cure else {}),
-            **({"warmup": self.warmup} if self.warmup else {}),
-            **({"beta1": self.beta1} if self.beta1 != BETA1 else {}),
-            **({"beta2": self.beta2} if self.beta2 != BETA2 else {}),
-            **self.model_dump(
-                mode="json",
-                include={
-                    "negatives", "mask_blur", "holdout", "hidden", "lr", "lr_positive", "lr_negative", "threshold",
-                    "batch_size", "updates_per_batch", "seed", "precision", "device", "algorithm_version",
-                },
-            ),
-        }  # fmt: skip
+            **self.model_dump(mode="json", include=always | changed),
+        }
 
     @property
     def key(self) -> str:
@@ -184,24 +158,54 @@ class RunConfig(Frozen):
 
     @property
     def chance(self) -> float:
-        """Accuracy in percent of a network that learned nothing: 100/K, or the largest class's share."""
+        """Accuracy in percent of a network that learned nothing: 100/K, or the share of the largest class."""
         return max(100 / self.data.classes, self.data.largest_class)
 
     @property
     def batches(self) -> int:
-        """Full batches in the training images that are left after the held-out ones."""
+        """Full batches in the training images that are not held out."""
         return (self.data.train - self.holdout) // self.batch_size
 
     @property
     def hours(self) -> int:
-        """Of the whole run. Without masks an epoch's last batch may be smaller."""
-        whole = self.mask_blur is not None
-        return self.epochs * (self.batches if whole else -(-(self.data.train - self.holdout) // self.batch_size))
+        """Hours of the whole run. The last batch of an epoch may be smaller unless the negatives need full ones."""
+        from ffcli.data.negatives import STRATEGIES
+
+        partial = (
+            bool((self.data.train - self.holdout) % self.batch_size) and not STRATEGIES[self.negatives].full_batches
+        )
+        return self.epochs * (self.batches + partial)
 
 
-def preset_label(lr: float, updates_per_batch: int, beta1: float = BETA1, beta2: float = BETA2) -> str:
-    """`fast@1`, `paper@1`, or `custom` where neither preset has this rate, these updates and Adam's usual betas."""
-    for preset in PRESETS.values():
-        if (preset.lr, preset.updates_per_batch, BETA1, BETA2) == (lr, updates_per_batch, beta1, beta2):
-            return preset.label
-    return "custom"
+def automatic_lr(most: float, schedule: Schedule, updates: int, cure: Cure) -> float:
+    """Return the learning rate of `--lr auto`: `most`, or less if one phase would move a weight further than the cure
+    tolerates."""
+    longest = max(schedule.positive, schedule.negative)
+    return min(most, DISPLACEMENT[cure.name] / (longest * updates)) if longest else most
+
+
+def automatic_lr_origin(config: RunConfig) -> float | None:
+    """Return the preset's learning rate from which `--lr auto` computed that of the run; None if it did not."""
+    if config.warmup != WARMUP:
+        return None
+    made = (config.schedule, config.updates_per_batch, config.cure)
+    rates = (preset.lr for preset in nearest_presets(config))
+    return next((lr for lr in rates if config.lr == automatic_lr(lr, *made)), None)
+
+
+def nearest_presets(config: RunConfig) -> list[Preset]:
+    """Return all presets, those with as many updates per batch as `config` first."""
+    return sorted(all_presets(), key=lambda preset: preset.updates_per_batch != config.updates_per_batch)
+
+
+def _key_fields(key: Key) -> set[str]:
+    return {name for name in RunConfig.model_fields if _key_of(name) is key}
+
+
+def _key_of(name: str) -> Key:
+    metadata = RunConfig.model_fields[name].metadata
+    declared = [m if isinstance(m, Key) else m.key for m in metadata if isinstance(m, (Key, Setting))]
+    return declared[0] if declared else Key.UNLESS_DEFAULT
+
+
+__all__ = ["BETA1", "BETA2", "NO_CURE", "Cure", "Precision"]

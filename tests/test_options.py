@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from ffcli.config import DataRef, RunConfig
+from ffcli.config import WARMUP, DataRef, RunConfig
 from ffcli.errors import BadOption
-from ffcli.options import WARMUP, options_of, parse_options, resolve
+from ffcli.planning import resolve, settings_of
+from ffcli.settings import parse
 from ffcli.store.database import open_store
 from ffcli.store.runs import list_runs
 
@@ -22,7 +23,7 @@ STUDY = Path(__file__).parent.parent / "results" / "study.db"
 
 
 def config(**options: Any) -> RunConfig:
-    return resolve(parse_options(options), DATA, uses_masks=options.get("neg") == "masks")
+    return resolve(parse(options), DATA)
 
 
 def test_betas_are_part_of_the_key_unless_they_are_adams_usual_ones() -> None:
@@ -32,7 +33,7 @@ def test_betas_are_part_of_the_key_unless_they_are_adams_usual_ones() -> None:
     assert {"beta1", "beta2"} & plain.identity().keys() == set()
     assert scaled.identity() == plain.identity() | {"beta1": 0.172704, "beta2": 0.983461}
     assert scaled.preset == "custom"
-    assert resolve(options_of(scaled), DATA, uses_masks=False) == scaled
+    assert resolve(settings_of(scaled), DATA) == scaled
     with pytest.raises(BadOption, match="--beta1"):
         config(beta1=1.0)
 
@@ -89,7 +90,7 @@ def test_a_cured_phase_that_is_longer_keeps_its_rate(options: dict[str, Any], aw
 @pytest.mark.parametrize("cure", ["none", "gradient-memory", "replay", "replay:7"])
 def test_a_config_gives_the_options_that_ask_for_it_again(cure: str) -> None:
     first = config(cure=cure, neg="masks", warmup=5, pos_phase=4, neg_phase=2, seed=3, holdout=100)
-    again = options_of(first).model_dump(mode="json", exclude_none=True)
+    again = settings_of(first).model_dump(mode="json", exclude_none=True)
     assert again["cure"] == ("replay:512" if cure == "replay" else cure)
     assert config(**again) == first
 

@@ -23,9 +23,9 @@ from sqlalchemy import insert
 
 from ffcli import __version__
 from ffcli.config import DataRef, RunConfig
-from ffcli.grid import table_cells
-from ffcli.options import parse_options, resolve
+from ffcli.planning import resolve, table_cells
 from ffcli.records import EpochMetrics, Provenance, best_accuracy, epoch_json
+from ffcli.settings import parse
 from ffcli.store.database import open_store, writing
 from ffcli.store.mapping import config_columns
 from ffcli.store.tables import EPOCH, RUN
@@ -80,8 +80,8 @@ def configs(epochs: int) -> Iterator[RunConfig]:
     cells = table_cells((1, 2))
     for seed in count():
         for cell in cells:
-            options = parse_options(cell | {"seed": seed, "epochs": epochs})
-            yield resolve(options, data[options.dataset], uses_masks=options.neg == "masks")
+            options = parse(cell | {"seed": seed, "epochs": epochs})
+            yield resolve(options, data[options.dataset])
 
 
 def synthetic_run(number: int, config: RunConfig, random: Random) -> tuple[dict[str, Any], list[dict[str, Any]]]:

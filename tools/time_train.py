@@ -21,7 +21,8 @@ from pathlib import Path
 from statistics import median
 
 from ffcli.data import datasets
-from ffcli.options import TrainOptions, resolve
+from ffcli.planning import resolve
+from ffcli.settings import Settings
 
 
 def main() -> None:
@@ -90,7 +91,7 @@ def train_plainly(folder: Path, epochs: int, *, once: bool) -> None:
     from ffcli.engine.labels import Labelled
 
     ref = datasets.locate("mnist", wanted="full", folder=folder, notify=partial(print, file=sys.stderr))
-    config = resolve(TrainOptions(), ref, uses_masks=False)
+    config = resolve(Settings(), ref)
     arrays = datasets.load(ref, folder)
     data = training_tensors(arrays, config, torch.device("cpu"))
     tested = Labelled(data.test_images, data.test_labels, data.amplitude)

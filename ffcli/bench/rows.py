@@ -18,7 +18,8 @@ from ffcli.data import datasets
 from ffcli.engine.labels import Labelled
 from ffcli.engine.network import CHUNK
 from ffcli.machine import bf16_instructions, cores
-from ffcli.options import TrainOptions, resolve
+from ffcli.planning import resolve
+from ffcli.settings import Settings
 
 MARKS = {
     "separated-1-thread": 1.4,
@@ -88,7 +89,7 @@ def load(setting: Setting) -> Row:
     here = {(entry.name, entry.source) for entry in datasets.inventory(setting.folder)}
     full = ("mnist", "full") in here and not setting.quick
     ref = datasets.locate("mnist", wanted="full", folder=setting.folder, notify=setting.notify) if full else setting.ref
-    config = resolve(TrainOptions(hidden=setting.options.hidden), ref, uses_masks=False)
+    config = resolve(Settings(hidden=setting.options.hidden), ref)
     looped = 1000 if setting.quick else ref.train
     notes = [] if full else [f"measured on {ref.train:,} images of the sample and scaled to {FULL_TRAIN:,}"]
     with items_of(datasets.load(ref, setting.folder), looped) as (items, maker), threads(setting.threads):

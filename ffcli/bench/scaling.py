@@ -20,7 +20,8 @@ from ffcli.config import DataRef, RunConfig
 from ffcli.engine.labels import Labelled
 from ffcli.estimate import evaluation_operations, hour_operations
 from ffcli.machine import cores
-from ffcli.options import TrainOptions, resolve
+from ffcli.planning import resolve
+from ffcli.settings import Settings
 
 What = Literal["hour", "evaluation"]
 Varied = dict[What, dict[str, tuple[int, ...]]]
@@ -32,7 +33,7 @@ IMAGES = 1000
 
 WIDTHS, DEPTHS, CLASSES = (100, 250, 500, 1000, 2000, 4000), (1, 2, 3, 4, 5, 6), (2, 10, 50, 100)
 
-DEFAULT = TrainOptions()
+DEFAULT = Settings()
 VARIED: Varied = {
     "hour": {
         "batch size": (64, 128, 256, 512, 1024, 2048),
@@ -45,7 +46,7 @@ VARIED: Varied = {
     "evaluation": {"width": WIDTHS, "depth": DEPTHS, "classes": CLASSES},
 }
 
-QUICK_DEFAULT = TrainOptions(hidden=(20, 20, 20), batch_size=32)
+QUICK_DEFAULT = Settings(hidden=(20, 20, 20), batch_size=32)
 QUICK: Varied = {
     "hour": {"batch size": (16, 32), "width": (10, 20), "updates per batch": (1, 3), "threads": (1,)},
     "evaluation": {"depth": (1, 2), "classes": (2, 10)},
@@ -131,7 +132,7 @@ def _measured(what: What, config: RunConfig, *, on: int, seconds: float) -> floa
         return first if first > seconds else medians(contestant, seconds=seconds - first, least=2, most=100)[0]
 
 
-def _config(options: TrainOptions, quantity: str, value: int) -> RunConfig:
+def _config(options: Settings, quantity: str, value: int) -> RunConfig:
     """`options` on noise, with one quantity another than by default."""
     depth, width = len(options.hidden), options.hidden[0]
     changed: dict[str, dict[str, Any]] = {
@@ -142,7 +143,7 @@ def _config(options: TrainOptions, quantity: str, value: int) -> RunConfig:
     }
     options = options.model_copy(update=changed.get(quantity, {}))
     classes = value if quantity == "classes" else 10
-    return resolve(options, _noise(classes, train=options.batch_size), uses_masks=False)
+    return resolve(options, _noise(classes, train=options.batch_size))
 
 
 def _noise(classes: int, *, train: int) -> DataRef:

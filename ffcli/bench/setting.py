@@ -14,14 +14,15 @@ from ffcli.data.sources import Notify
 from ffcli.data.tensors import TrainingTensors, training_tensors
 from ffcli.engine.labels import Labelled
 from ffcli.machine import set_numerics
-from ffcli.options import TrainOptions, resolve
+from ffcli.planning import resolve
+from ffcli.settings import Settings
 
 CPU = torch.device("cpu")
 
-SIZE = TrainOptions(data="sample", preset="paper", neg="masks")
+SIZE = Settings(data="sample", preset="paper", neg="masks")
 """The paper's network and hour: batch 512, 784-500-500-500, 50 updates."""
 
-QUICK = TrainOptions(data="sample", hidden=(30, 20, 10), batch_size=64, updates_per_batch=2, neg="masks")
+QUICK = Settings(data="sample", hidden=(30, 20, 10), batch_size=64, updates_per_batch=2, neg="masks")
 """To see that everything works."""
 
 
@@ -29,7 +30,7 @@ QUICK = TrainOptions(data="sample", hidden=(30, 20, 10), batch_size=64, updates_
 class Setting:
     """Images are those of the MNIST sample that ships, the same on every machine."""
 
-    options: TrainOptions
+    options: Settings
     quick: bool
     ref: DataRef
     data: TrainingTensors
@@ -44,7 +45,7 @@ class Setting:
 
     def config(self, *, precision: str = "float32", unseparated: bool = False) -> RunConfig:
         options = self.options.model_copy(update={"precision": precision, "unseparated": unseparated})
-        return resolve(options, self.ref, uses_masks=True)
+        return resolve(options, self.ref)
 
     @cached_property
     def awake(self) -> Labelled:
@@ -80,7 +81,7 @@ def make_setting(*, quick: bool, on: int | None, seconds: float, folder: Path, n
     options = QUICK if quick else SIZE
     ref = datasets.locate("mnist", wanted="sample", folder=folder, notify=notify)
     arrays = datasets.load(ref, folder, notify)
-    data = training_tensors(arrays, resolve(options, ref, uses_masks=True), CPU)
+    data = training_tensors(arrays, resolve(options, ref), CPU)
     return Setting(
         options, quick, ref, data, arrays.image_shape, folder, on or torch.get_num_threads(), seconds, notify
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ffcli.choices import Metric
-from ffcli.cli.train import DatabaseOption, JsonOption
+from ffcli.cli.options import DatabaseOption, JsonOption
 
 if TYPE_CHECKING:
     from ffcli.report.comparison import Comparison

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ffcli.cli.train import DatabaseOption, JsonOption
+from ffcli.cli.options import DatabaseOption, JsonOption
 
 
 def delete(

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ffcli.cli.train import DatabaseOption
+from ffcli.cli.options import DatabaseOption
 
 Format = Literal["csv", "json"]
 

@@ -16,11 +16,10 @@ def stored_preset(name: str | None) -> str | None:
     if name is None or name == "custom":
         return name
     from ffcli.config import PRESETS
-    from ffcli.report.protocol import preset_names
 
-    if name not in preset_names():
+    if name not in PRESETS:
         raise BadOption(unknown("preset", name, [*PRESETS, "custom"]))
-    return preset_names()[name].label
+    return PRESETS[name].label
 
 
 def known_negatives(name: str | None) -> str | None:
@@ -38,9 +37,9 @@ def named_cure(name: str | None) -> str | None:
     """As runs are stored with it: `replay` is `replay:512`. Raises BadOption for a cure that does not exist."""
     if name is None:
         return None
-    from ffcli.options import parse_options
+    from ffcli.settings import parse
 
-    return str(parse_options({"cure": name}).cure)
+    return str(parse({"cure": name}).cure)
 
 
 def check_dataset(store: Store, name: str | None) -> None:

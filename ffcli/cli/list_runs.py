@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ffcli.choices import Status
-from ffcli.cli.train import DatabaseOption, JsonOption
+from ffcli.cli.options import DatabaseOption, JsonOption
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -97,7 +97,7 @@ def _moment(since: str) -> datetime:
 def run_table(shown: list[RunRecord], ids: dict[str, str], *, width: int) -> Table:
     """One line a run; a narrow terminal leaves out what can be seen with `ff show`, and cuts no number."""
     from ffcli.cli.layout import fitting_table
-    from ffcli.report.protocol import DEFAULT_PRESET
+    from ffcli.config import DEFAULT_PRESET
 
     rows = [_cells(run, ids[run.id]) for run in shown]
     layouts = PLAIN if {row["preset"].plain for row in rows} == {DEFAULT_PRESET.label} else LAYOUTS
@@ -109,7 +109,7 @@ def _cells(run: RunRecord, id: str) -> dict[str, Text]:
     from rich.text import Text
 
     from ffcli.cli.words import STATUS_STYLES, duration, protocol_of
-    from ffcli.report.protocol import DEFAULT_PRESET
+    from ffcli.config import DEFAULT_PRESET
 
     config = run.config
     preset = protocol_of(config)

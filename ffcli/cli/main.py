@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 from contextlib import suppress
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -99,7 +99,7 @@ def _undecorated_help() -> None:
 def _explain(error: Exception) -> int:
     if isinstance(error, FFError):
         return _say(str(error), error.exit_code)
-    if isinstance(error, USAGE_ERROR):
+    if hasattr(error, "format_message"):  # a usage error of Click, which Typer may carry inside itself
         return _say(_usage(error), 2)
     if isinstance(error, OSError):
         _drop_stdout()
@@ -112,11 +112,11 @@ def _explain(error: Exception) -> int:
 
 
 def _usage(error: Any) -> str:
-    """What Typer says of a wrong option; where pydantic looked at the value, in our words."""
+    """The message of a usage error; in our words if Typer had pydantic check the value."""
     from pydantic import ValidationError
 
     if isinstance(error.__cause__, ValidationError):
-        from ffcli.options import correction
+        from ffcli.settings import correction
 
         return f"{error.param.opts[0]} {correction(error.__cause__.errors()[0])}"
     return str(error.format_message())
@@ -145,7 +145,3 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 def _terminate(*_: object) -> None:
     raise KeyboardInterrupt
-
-
-# Typer carries its own Click; this is the base of its usage errors, BadParameter's parent.
-USAGE_ERROR = typer.BadParameter.__mro__[1]

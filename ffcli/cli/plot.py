@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ffcli.choices import DataKind, Metric
-from ffcli.cli.train import DatabaseOption, JsonOption
+from ffcli.cli.options import DatabaseOption, JsonOption
 
 plot_app = typer.Typer(no_args_is_help=True, help="Draw what was measured into a file.")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ffcli.cli.train import DatabaseOption, JsonOption
+from ffcli.cli.options import DatabaseOption, JsonOption
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +28,7 @@ def show(
     from dataclasses import asdict
 
     from ffcli.cli.console import out, print_json
-    from ffcli.cli.training import toml_of
+    from ffcli.planning import to_toml
     from ffcli.records import SHORT, epoch_json, run_json
     from ffcli.store import runs, traces
     from ffcli.store.database import open_to_read
@@ -39,7 +39,7 @@ def show(
         epochs = runs.epochs(store, found.id)
         trace = traces.trace_of(store, found.id)
     if toml:
-        typer.echo(toml_of(found.config), nl=False)
+        typer.echo(to_toml(found.config), nl=False)
     elif json:
         print_json(
             run_json(found) | {"epochs": [epoch_json(e) for e in epochs], "trace": [asdict(hour) for hour in trace]}

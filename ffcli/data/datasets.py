@@ -34,12 +34,21 @@ from ffcli.data.sources import (
     sample_file,
 )
 from ffcli.errors import BadData, DownloadFailed
-from ffcli.options import Wanted
+from ffcli.settings import DataChoice
 from ffcli.text import unknown
 
 __all__ = [
-    "CATALOGUE", "Arrays", "Entry", "Spec", "Wanted",
-    "default_folder", "fetch", "import_files", "inventory", "load", "locate",
+    "CATALOGUE",
+    "Arrays",
+    "DataChoice",
+    "Entry",
+    "Spec",
+    "default_folder",
+    "fetch",
+    "import_files",
+    "inventory",
+    "load",
+    "locate",
 ]  # fmt: skip
 
 RETRY_SECONDS = 24 * 3600
@@ -51,7 +60,7 @@ def default_folder() -> Path:
     return platformdirs.user_data_path("ffcli", appauthor=False) / "data"
 
 
-def locate(dataset: str, *, wanted: Wanted = "auto", folder: Path, notify: Notify) -> DataRef:
+def locate(dataset: str, *, wanted: DataChoice = "auto", folder: Path, notify: Notify) -> DataRef:
     """What `dataset`, a name of the catalogue or the path of an `.npz`, stands for; a prepared copy of it exists then.
 
     `full` is looked for as a prepared copy, among the user's files in `folder`, in the operating system's package, and
@@ -147,7 +156,7 @@ def _entry(spec: Spec, source: DataSource, files: Sequence[Path], origin: str, t
     return Entry(spec.name, source, origin, spec.image_shape, train, test, None, size, False)
 
 
-def _locate_named(spec: Spec, wanted: Wanted, folder: Path, notify: Notify) -> DataRef:
+def _locate_named(spec: Spec, wanted: DataChoice, folder: Path, notify: Notify) -> DataRef:
     source: DataSource = "sample" if wanted == "sample" else "full"
     if here := _copy_here(spec.name, source, folder, notify):
         return here

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from ffcli.report.protocol import DEFAULT_PRESET, Protocol
+from ffcli.config import DEFAULT_PRESET
+from ffcli.report.protocol import Protocol
 from ffcli.schedule import Schedule
 
 

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from ffcli.config import CURED_SCALING, NO_CURE, Cure
-from ffcli.options import AUTO
 from ffcli.report.cells import Cell
 from ffcli.report.cure_costs import Cost
 from ffcli.report.cures import PLAIN, SAME_RATE, CureCell, CureLine, CureRow, CureTable
 from ffcli.report.words import DATA, metric_words, published, seeds_words, value
+from ffcli.settings import AUTO
 from ffcli.text import counted
 
 TITLE = "Cures: accuracy by phase length"

@@ -13,12 +13,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from ffcli.config import CURED_SCALING, NO_CURE, PLAIN_SCALING, Cure, RunConfig
-from ffcli.options import AUTO, WARMUP, automatic_rate
+from ffcli.config import (
+    CURED_SCALING,
+    NO_CURE,
+    PLAIN_SCALING,
+    WARMUP,
+    Cure,
+    RunConfig,
+    automatic_lr,
+    automatic_lr_origin,
+    nearest_presets,
+)
 from ffcli.records import RunSummary
 from ffcli.report.plan import by_signature, order, protocols
-from ffcli.report.protocol import Protocol, Signature, automatic_from, nearest_presets, signature
+from ffcli.report.protocol import Protocol, Signature, signature
 from ffcli.schedule import LrScaling, Schedule
+from ffcli.settings import AUTO
 
 RateRule = float | Literal["auto"]
 
@@ -36,10 +46,10 @@ class Family:
     """Hours of warm-up of its cured runs, and of the plain ones at their rate."""
 
     def rate_at(self, schedule: Schedule, cure: Cure) -> float:
-        """The rate of a run with these phases, plain or cured (see `ffcli.options.TrainOptions.lr`)."""
+        """The rate of a run with these phases, plain or cured (see `ffcli.settings.PresetSettings`)."""
         if isinstance(self.rate, float):
             return self.rate
-        return automatic_rate(self.protocol.lr, schedule, self.protocol.updates_per_batch, cure)
+        return automatic_lr(self.protocol.lr, schedule, self.protocol.updates_per_batch, cure)
 
     def follows(self, config: RunConfig) -> bool:
         """Whether a run of this family's signature, plain or cured, was trained by its rule for the rate."""
@@ -100,7 +110,7 @@ def _presets_rate(config: RunConfig) -> float:
     preset with as many updates, the first of several."""
     rates = [preset.lr for preset in nearest_presets(config)]
     if config.warmup == WARMUP:
-        return automatic_from(config) or rates[0]
+        return automatic_lr_origin(config) or rates[0]
     return config.lr if config.lr in rates else rates[0]
 
 

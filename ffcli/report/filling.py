@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 
+from ffcli.config import DEFAULT_PRESET
 from ffcli.published import tables as paper_tables
-from ffcli.report.protocol import DEFAULT_PRESET
 from ffcli.report.tables import Table
 
 

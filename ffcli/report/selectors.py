@@ -15,12 +15,12 @@ from typing import Any, get_args
 from ffcli.choices import DataKind
 from ffcli.config import PRESETS, Device, RunConfig
 from ffcli.errors import BadOption
-from ffcli.options import TrainOptions, parse_options
 from ffcli.records import RunSummary
-from ffcli.report.protocol import data_kind, fitting_rules, preset_names
+from ffcli.report.protocol import data_kind, fitting_rules
+from ffcli.settings import parse, selectable
 from ffcli.text import unknown
 
-NAMES = ("tag", *(name for name in TrainOptions.model_fields if name != "epochs"), "device", "algorithm_version")
+NAMES = ("tag", *selectable(), "algorithm_version")
 
 _SHOWN = 8
 """So many stored values are named in an error, at most."""
@@ -61,7 +61,7 @@ def _parse(name: str, text: str) -> Any:
     choices: Mapping[str, Sequence[str]] = {"data": get_args(DataKind), "device": get_args(Device)}
     if name in choices and text not in choices[name]:
         raise BadOption(unknown(name, text, choices[name]))
-    if name == "preset" and text not in {*preset_names(), "custom"}:
+    if name == "preset" and text not in {*PRESETS, "custom"}:
         raise BadOption(unknown("preset", text, [*PRESETS, "custom"]))
     if name == "algorithm_version" and not text.isdecimal():
         raise BadOption(f"algorithm_version is a whole number, not '{text}'")
@@ -69,7 +69,7 @@ def _parse(name: str, text: str) -> Any:
         return int(text)
     if name in ("tag", "preset", *choices):
         return text
-    value = getattr(parse_options({name: text.split(",") if name == "hidden" else text}, ""), name)
+    value = getattr(parse({name: text.split(",") if name == "hidden" else text}, ""), name)
     return str(value) if name == "cure" else value
 
 

@@ -9,13 +9,13 @@ from functools import cache
 from typing import NamedTuple
 
 from ffcli.choices import Metric
-from ffcli.config import ALGORITHM_VERSION, DataRef
+from ffcli.config import ALGORITHM_VERSION, DEFAULT_PRESET, DataRef
 from ffcli.published import tables as paper_tables
 from ffcli.records import Outcome, RunSummary
 from ffcli.report.cells import Cell, Measured, Place, Row, admitted_runs, reduce_runs
 from ffcli.report.command import command_for
 from ffcli.report.plan import by_signature, plan
-from ffcli.report.protocol import DEFAULT_PRESET, Protocol
+from ffcli.report.protocol import Protocol
 from ffcli.schedule import Schedule
 
 

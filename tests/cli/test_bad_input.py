@@ -274,7 +274,7 @@ def test_a_bad_database_is_refused_and_left_as_it_was(inside: Inside, make: Call
 
 
 def test_a_locked_database_fails_what_was_asked_and_no_more(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ffcli.cli.training.LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr("ffcli.cli.results.LOCK_TIMEOUT", 0.1)
     open_store(inside.ff.db).close()
     with closing(sqlite3.connect(inside.ff.db, isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")

@@ -15,10 +15,10 @@ from ff import FF, SMALL
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ffcli.cli.training import merge, toml_of
 from ffcli.config import DataRef
-from ffcli.options import TrainOptions, parse_options, resolve
+from ffcli.planning import resolve, to_toml
 from ffcli.plots.style import plain
+from ffcli.settings import Settings, parse
 
 if TYPE_CHECKING:
     from inside import Inside
@@ -126,11 +126,11 @@ COUNTS = st.integers(1, 500)
     ),
 )
 def test_toml_keeps_the_key_of_every_config(options: dict[str, Any], phases: dict[str, Any]) -> None:
-    def resolved(asked: TrainOptions) -> Any:
-        return resolve(asked, DATA, uses_masks=asked.neg == "masks")
+    def resolved(asked: Settings) -> Any:
+        return resolve(asked, DATA)
 
-    config = resolved(parse_options(options | phases))
-    read = resolved(parse_options(merge({}, tomllib.loads(toml_of(config)), False)))
+    config = resolved(parse(options | phases))
+    read = resolved(parse(tomllib.loads(to_toml(config))))
     assert read == config
     assert read.key == config.key
 

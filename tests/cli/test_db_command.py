@@ -14,8 +14,9 @@ from typer.testing import CliRunner, Result
 from ffcli.cli.db import db_app
 from ffcli.config import DataRef
 from ffcli.errors import BadDatabase
-from ffcli.options import TrainOptions, resolve
+from ffcli.planning import resolve
 from ffcli.records import EpochMetrics
+from ffcli.settings import Settings
 from ffcli.store import claims
 from ffcli.store.database import open_store
 from ffcli.store.liveness import this_process
@@ -112,7 +113,7 @@ def test_merge_says_what_it_takes_in(db: Path) -> None:
     other = db.with_name("other.db")
     with open_store(other) as store:
         for seed in range(2):
-            claim = claims.claim(store, resolve(TrainOptions(seed=seed), DATA, uses_masks=False), owner=this_process())
+            claim = claims.claim(store, resolve(Settings(seed=seed), DATA), owner=this_process())
             claims.record_epoch(store, claim, EPOCH)
             claims.finish(store, claim)
     counts = {"taken": 2, "extended": 0, "already_here": 0, "left_out": 0, "superseded": 0, "epochs": 2, "files": 0}

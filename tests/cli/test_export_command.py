@@ -17,8 +17,9 @@ from typer.testing import CliRunner, Result
 from ffcli.cli.export import export
 from ffcli.config import DataRef
 from ffcli.errors import BadOption
-from ffcli.options import parse_options, resolve
+from ffcli.planning import resolve
 from ffcli.records import EpochMetrics, epoch_json, run_json
+from ffcli.settings import parse
 from ffcli.store import runs
 from ffcli.store.claims import claim, finish, record_epoch
 from ffcli.store.database import Store, open_store
@@ -51,12 +52,12 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(store: Store, epochs: list[EpochMetrics], *, tags: Any = (), force: bool = False, **options: Any) -> None:
-    asked = parse_options(options)
+    asked = parse(options)
     data = DataRef(
         name=asked.dataset, source="sample", fingerprint="f" * 64, features=784, classes=10, train=10_000, test=2_000,
         largest_class=10.0, path="/home/somebody/data.npz",
     )  # fmt: skip
-    config = resolve(asked, data, uses_masks=asked.neg == "masks")
+    config = resolve(asked, data)
     mine = claim(store, config, owner=this_process(), tags=tags, force=force, name='so "called",\n')
     for epoch in epochs:
         record_epoch(store, mine, epoch)

@@ -22,7 +22,8 @@ from rich.console import Console
 
 from ffcli.cli.live import Display
 from ffcli.config import DataRef
-from ffcli.options import TrainOptions, resolve
+from ffcli.planning import resolve
+from ffcli.settings import Settings
 
 # The command becomes the foreground of its terminal, as under a shell.
 OWN_TERMINAL = (
@@ -144,7 +145,7 @@ def test_the_counter_of_epochs_is_whole_at_any_width(width: int) -> None:
         largest_class=11.35,
     )  # fmt: skip
     display, console = Display(), Console(width=width, file=io.StringIO())
-    config = resolve(TrainOptions(epochs=1000), data, uses_masks=False)
+    config = resolve(Settings(epochs=1000), data)
     state = SimpleNamespace(epoch=998, hour=117_000)
     display.begins(config, "0123456789", state)  # type: ignore[arg-type]
     state.epoch = 999  # trained, but neither evaluated nor saved

@@ -15,8 +15,9 @@ from typer.testing import CliRunner, Result
 from ffcli.cli.report import report
 from ffcli.config import DataRef
 from ffcli.errors import BadOption
-from ffcli.options import parse_options, resolve
+from ffcli.planning import resolve
 from ffcli.records import EpochMetrics
+from ffcli.settings import parse
 from ffcli.store.claims import claim, finish, record_epoch
 from ffcli.store.database import Store, open_store
 from ffcli.store.liveness import this_process
@@ -39,12 +40,12 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store_run(
     store: Store, accuracies: tuple[float, ...], *, source: Any = "full", tags: tuple[str, ...] = (), **options: Any
 ) -> None:
-    asked = parse_options(options)
+    asked = parse(options)
     data = DataRef(
         name=asked.dataset, source=source, fingerprint=(asked.dataset + source).encode().hex().ljust(64, "0"),
         features=784, classes=10, train=60_000, test=10_000, largest_class=10.0,
     )  # fmt: skip
-    config = resolve(asked, data, uses_masks=asked.neg == "masks")
+    config = resolve(asked, data)
     mine = claim(store, config, owner=this_process(), tags=tags)
     for epoch, accuracy in enumerate((10.0, *accuracies)):
         metrics = EpochMetrics(epoch, 118 * epoch, None, accuracy, None, None, None, None, None, None, seconds=1.0)

@@ -14,8 +14,9 @@ from ffcli.data.datasets import Arrays
 from ffcli.data.negatives import wrong_labels
 from ffcli.engine.labels import Labelled
 from ffcli.engine.training import TrainingState, state_arrays
-from ffcli.options import TrainOptions, resolve
+from ffcli.planning import resolve
 from ffcli.schedule import Phase
+from ffcli.settings import Settings
 
 CLASSES, FEATURES, ROWS, BATCH = 3, 12, 50, 8
 
@@ -62,7 +63,7 @@ def make_config(*, device: Device = "cpu", uses_masks: bool = False, **options: 
         largest_class=40.0,
     )  # fmt: skip
     asked = {"pos_phase": 5, "neg_phase": 3, "epochs": 3, "hidden": (9, 6), "batch_size": BATCH, "precision": "float64"}
-    return resolve(TrainOptions.model_validate(asked | options), ref, device=device, uses_masks=uses_masks)
+    return resolve(Settings.model_validate(asked | options), ref, device=device)
 
 
 def random_arrays(images: int) -> Arrays:

@@ -22,9 +22,10 @@ from ffcli.engine.labels import Labelled
 from ffcli.engine.network import begin_phase, evaluate, initial_network, make_network, train_hour
 from ffcli.engine.training import initial_state, train_epoch
 from ffcli.machine import set_numerics
-from ffcli.options import TrainOptions, resolve
+from ffcli.planning import resolve
 from ffcli.running.session import load_data
 from ffcli.schedule import Phase
+from ffcli.settings import Settings
 
 CPU = torch.device("cpu")
 ON_A_CUDA_BUILD = pytest.mark.skipif(
@@ -82,9 +83,7 @@ def test_an_hour_and_an_evaluation_never_wait(kinds: str, cure: str) -> None:
 @pytest.mark.parametrize("negatives", sorted(STRATEGIES))
 def test_an_epoch_waits_no_more_often_with_more_hours(negatives: str) -> None:
     """Shuffling and negatives included; its losses are read at its end."""
-    config = make_config(
-        neg=negatives, uses_masks=STRATEGIES[negatives].masks, precision="float32", pos_phase=1, neg_phase=1
-    )
+    config = make_config(neg=negatives)
     waits = []
     for images in (2 * BATCH, 6 * BATCH):
         data, state = training_tensors(random_arrays(images), config, CPU), initial_state(config, CPU)
@@ -133,7 +132,7 @@ def test_a_run_in_float32_takes_back_what_one_in_tf32_allowed(data_folder: Path)
     set_numerics(tf32=True)
     assert products.allow_tf32
     ref = datasets.locate("mnist", wanted="sample", folder=data_folder, notify=print)
-    load_data(resolve(TrainOptions(), ref, uses_masks=False), device="cpu", threads=1, data_folder=data_folder)
+    load_data(resolve(Settings(), ref), device="cpu", threads=1, data_folder=data_folder)
     assert not products.allow_tf32
 
 

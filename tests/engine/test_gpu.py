@@ -19,8 +19,9 @@ from ffcli.engine.labels import Labelled
 from ffcli.engine.network import evaluate, initial_network, train_hour
 from ffcli.engine.training import initial_state, restored_state, state_arrays, train, train_epoch
 from ffcli.machine import set_numerics
-from ffcli.options import TrainOptions, resolve
+from ffcli.planning import resolve
 from ffcli.running.session import load_data
+from ffcli.settings import Settings
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(torch.cuda.device_count() == 0, reason="no CUDA device")]
 
@@ -116,9 +117,7 @@ def test_an_hour_never_waits_for_a_gpu(phases: tuple[Any, ...]) -> None:
 
 @pytest.mark.parametrize("negatives", sorted(STRATEGIES))
 def test_negatives_are_made_on_a_gpu(negatives: str) -> None:
-    config = make_config(
-        neg=negatives, uses_masks=STRATEGIES[negatives].masks, precision="float32", pos_phase=1, neg_phase=1
-    )
+    config = make_config(neg=negatives)
     state = initial_state(config, CUDA)
     train_epoch(config, training_tensors(random_arrays(6 * BATCH), config, CUDA), state, 1)
     assert state.hour == 6
@@ -131,7 +130,7 @@ def test_a_run_in_tf32_rounds_products_and_one_in_float32_does_not(data_folder: 
     a = torch.randn(512, 512, generator=torch.Generator().manual_seed(0)).to(CUDA)
     products = []
     for precision in ("float32", "tf32", "float32"):
-        config = resolve(TrainOptions(precision=precision), ref, device="cuda", uses_masks=False)
+        config = resolve(Settings(precision=precision), ref, device="cuda")
         load_data(config, device="cuda", threads=1, data_folder=data_folder)
         products.append(a @ a)
     assert torch.equal(products[0], products[2])

@@ -11,16 +11,18 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from report_helpers import admits
 
 from ffcli.choices import Status
 from ffcli.config import PRESETS, DataRef, RunConfig
 from ffcli.errors import BadOption
-from ffcli.options import TrainOptions, parse_options, resolve
+from ffcli.planning import resolve
 from ffcli.records import Outcome, RunSummary
 from ffcli.report.command import command_for
 from ffcli.report.plan import by_signature, plan
 from ffcli.report.protocol import Protocol, default_protocol, describe, select, settings_of
 from ffcli.schedule import UNSEPARATED, Schedule
+from ffcli.settings import Settings, parse
 
 _ids = itertools.count()
 
@@ -42,8 +44,8 @@ def data_ref(name: str = "mnist", source: Any = "full", fingerprint: str | None 
 def configure(schedule: str = "1:1", *, data: DataRef | None = None, **options: Any) -> RunConfig:
     positive, _, negative = schedule.partition(":")
     phases = {"pos_phase": int(positive), "neg_phase": int(negative)} if negative else {"unseparated": True}
-    asked = parse_options(phases | options)
-    return resolve(asked, data or data_ref(), uses_masks=asked.neg == "masks")
+    asked = parse(phases | options)
+    return resolve(asked, data or data_ref())
 
 
 def outcome(
@@ -130,8 +132,8 @@ def test_runs_without_masks_stand_beside_every_blur() -> None:
     assert protocols(label) == protocols(label, plain) == ["fast@1"]
     assert protocols(label, blurred) == ["fast@1 with mask blur 6"]
     assert protocols(label, plain, blurred) == ["fast@1", "fast@1 with mask blur 6"]
-    assert Protocol(mask_blur=6).admits(label.run.config)
-    assert not Protocol(mask_blur=6).admits(plain.run.config)
+    assert admits(Protocol(mask_blur=6), label.run.config)
+    assert not admits(Protocol(mask_blur=6), plain.run.config)
 
 
 @pytest.mark.parametrize(
@@ -210,28 +212,28 @@ def test_the_command_trains_a_run_that_its_table_admits(
 ) -> None:
     options = _parse(command_for(protocol, "fashion", negatives, schedule, epochs))
     source = "full" if options.data == "auto" else options.data
-    config = resolve(options, data_ref(options.dataset, source), uses_masks=negatives == "masks")
-    assert protocol.admits(config)
+    config = resolve(options, data_ref(options.dataset, source))
+    assert admits(protocol, config)
     assert (config.schedule, config.negatives, config.data.name) == (schedule, negatives, "fashion")
     preset = PRESETS[options.preset]
     assert config.epochs == (epochs or preset.epochs)
 
 
-def _parse(command: str) -> TrainOptions:
+def _parse(command: str) -> Settings:
     """The flags of `ff train`, as its command line reads them."""
     program, verb, *arguments = shlex.split(command)
     assert (program, verb) == ("ff", "train")
     parser = argparse.ArgumentParser()
     for flag in ("balanced", "unseparated"):
         parser.add_argument("--" + flag, action="store_true")
-    for name in TrainOptions.model_fields.keys() - {"unseparated"}:
+    for name in Settings.model_fields.keys() - {"unseparated"}:
         parser.add_argument("--" + name.replace("_", "-"))
     given = {k: v for k, v in vars(parser.parse_args(arguments)).items() if v is not None}
     if given.pop("balanced"):
         given["neg_phase"] = given["pos_phase"]
     if "hidden" in given:
         given["hidden"] = given["hidden"].split(",")
-    return parse_options(given)
+    return parse(given)
 
 
 @pytest.mark.parametrize(

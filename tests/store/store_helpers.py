@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ffcli.config import DataRef, Device, RunConfig
-from ffcli.options import TrainOptions, resolve
+from ffcli.planning import resolve
 from ffcli.records import EpochMetrics, Provenance
+from ffcli.settings import Settings
 
 DATA = DataRef(
     name="mnist", source="full", fingerprint="f" * 64, features=784, classes=10, train=60000, test=10000,
@@ -22,7 +23,7 @@ PROVENANCE = Provenance(
 
 
 def make_config(*, data: DataRef = DATA, device: Device = "cpu", **options: Any) -> RunConfig:
-    return resolve(TrainOptions(**options), data, device=device, uses_masks=options.get("neg") == "masks")
+    return resolve(Settings(**options), data, device=device)
 
 
 def make_epoch(epoch: int, accuracy: float | None = 50.0, validation: float | None = None) -> EpochMetrics:

@@ -1,0 +1,240 @@
+"""What `ff train` and `ff sweep` print: plans, results and their JSON."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from ffcli.cli.console import out, print_json
+from ffcli.cli.words import describe, duration, published_line, status_text
+from ffcli.config import RunConfig
+from ffcli.errors import BadOption, Interrupted
+from ffcli.estimate import seconds_left
+from ffcli.machine import cores, cuda_devices, require_device
+from ffcli.planning import SweepPlan, TrainPlan
+from ffcli.records import RunRecord, config_json, epoch_json, run_json
+from ffcli.running.run import Answer, is_answered, stored_answer
+from ffcli.running.sweep import Cell, Sweep, ended, longest_first, make_cells
+from ffcli.store import runs
+from ffcli.store.database import Store
+from ffcli.store.traces import traced
+from ffcli.text import counted, named
+
+LOCK_TIMEOUT = 60.0
+"""Seconds that training waits for another process's lock before it gives up the commit of an epoch."""
+
+
+def show_answer(store: Store, answer: Answer, config: RunConfig, *, json: bool) -> None:
+    """Print the result of a run, the published value of its cell, and the run's id."""
+    if json:
+        print_json(answer_json(answer, config))
+        return
+    console = out()
+    short = runs.short_ids(store, [answer.run.id])[answer.run.id]
+    best = max((e for e in answer.epochs if e.accuracy == answer.best_accuracy), key=lambda e: e.epoch, default=None)
+    chosen = "by held-out images" if config.holdout else "best on the test set"
+    console.print(describe(config), style="bold", markup=False)
+    console.print(
+        f"accuracy [bold]{_percent(answer.final_accuracy)}[/] after {counted(config.epochs, 'epoch')}"
+        + (f", {_percent(answer.best_accuracy)} in epoch {best.epoch} ({chosen})" if best else "")
+    )
+    if line := published_line(config, answer.final_accuracy):
+        console.print(line)
+    if answer.cached:
+        console.print(f"run {short}, from the database: trained {answer.run.started.astimezone():%Y-%m-%d %H:%M}")
+    else:
+        console.print(f"run {short}, {duration(sum(e.seconds for e in answer.epochs))} of training: `ff show {short}`")
+    if phases := set(traced(store, answer.run.id).values()):
+        console.print(f"trace of {named('phase', phases)}: `ff plot trace {short}`")
+    if answer.run.status not in ("completed", "running"):
+        console.print(f"(the stored run has more epochs and is {status_text(answer.run.status)})")
+
+
+def print_failed_run(store: Store, config: RunConfig) -> None:
+    """Print the JSON of a stored run that diverged."""
+    if failed := runs.find(store, config.key):
+        print_json(answer_json(Answer(failed, runs.epochs(store, failed.id), cached=True), config))
+
+
+def answer_json(answer: Answer, config: RunConfig) -> dict[str, Any]:
+    """Return the JSON of `ff train`: the run, read at the epochs that were asked for."""
+    return run_json(answer.run) | {
+        "cached": answer.cached,
+        "config": config_json(config),
+        "epochs": [epoch_json(e) for e in answer.epochs],
+        "best_accuracy": answer.best_accuracy,
+        "final_accuracy": answer.final_accuracy,
+        "seconds": sum(e.seconds for e in answer.epochs),
+    }
+
+
+def show_training_plan(store: Store, plan: TrainPlan, *, json: bool) -> None:
+    """Print the resolved run, its key, whether it is stored, and the time that it would take."""
+    config = plan.config
+    found = runs.find(store, config.key)
+    cached = not plan.request.force and found is not None and is_answered(store, config)
+    done = found.epochs_done if found and found.status in ("interrupted", "stale") else 0
+    seconds, measured = seconds_left(config, done, measured_here(store))
+    if json:
+        print_json(
+            {
+                "key": config.key,
+                "cached": cached,
+                "status": found.status if found else None,
+                "epochs_done": found.epochs_done if found else 0,
+                "estimated_seconds": 0.0 if cached else round(seconds, 1),
+                "estimate_measured": measured,
+                "config": config_json(config),
+            }
+        )
+        return
+    console, data = out(), config.data
+    console.print(describe(config), style="bold", markup=False)
+    console.print(f"key {config.key}")
+    for name, value in config_json(config).items():
+        if name != "data":
+            console.print(f"  {name:18}{'-' if value is None else value}", markup=False)
+    console.print(f"  {'data':18}{data.label}, {data.train} training and {data.test} test images", markup=False)
+    if cached:
+        console.print("stored: `ff train` shows the result at once")
+    else:
+        how = "measured on this machine" if measured else "a rough guess: nothing was measured here yet"
+        console.print(f"not stored: about {duration(seconds)} ({how})")
+
+
+def show_sweep_plan(store: Store, plan: SweepPlan, *, workers: int, json: bool) -> None:
+    """Print the cells, which of them are stored, and the time for the rest."""
+    measured = measured_here(store)
+    rows = []
+    for cell in longest_first(make_cells(plan.configs)):
+        found = runs.find(store, cell.config.key)
+        cached = is_answered(store, cell.config)
+        done = found.epochs_done if found else 0
+        seconds, known = seconds_left(cell.config, 0 if cached else done, measured)
+        rows.append((cell.config, cached, done, 0.0 if cached else seconds, known))
+    missing = [seconds for _, cached, _, seconds, _ in rows if not cached]
+    # The workers share the cells, but a single cell takes its own time.
+    total = max(sum(missing) / workers, *missing, 0.0)
+    if json:
+        print_json(
+            {
+                "cells": [
+                    {
+                        "key": config.key,
+                        "cached": cached,
+                        "epochs_done": done,
+                        "estimated_seconds": round(seconds, 1),
+                        "config": config_json(config),
+                    }
+                    for config, cached, done, seconds, _ in rows
+                ],
+                "missing": len(missing),
+                "workers": workers,
+                "estimated_seconds": round(total, 1),
+            }
+        )
+        return
+    longest = max(len(describe(row[0])) for row in rows)
+    for config, cached, done, seconds, _ in rows:
+        state = "stored" if cached else f"{done}/{counted(config.epochs, 'epoch')}, {duration(seconds)}"
+        out().print(f"{describe(config):{longest}}  {state}", markup=False, soft_wrap=True)
+    rough = "" if all(row[4] for row in rows) else " (a rough guess: nothing was measured here yet)"
+    out().print(
+        f"{len(missing)} of {counted(len(rows), 'cell')} to train, about {duration(total)}"
+        f" with {counted(workers, 'worker')}{rough}"
+    )
+
+
+def show_sweep_result(store: Store, cells: Sequence[Cell], *, json: bool) -> None:
+    """Print how many cells were trained, stored before, and failed."""
+    if json:
+        print_json(sweep_json(store, cells))
+        return
+    counts = f"{ended(cells, 'done')} trained, {ended(cells, 'cached')} stored before, {ended(cells, 'failed')} failed"
+    left = len(cells) - sum(ended(cells, status) for status in ("done", "cached", "failed"))
+    out().print(
+        f"{counted(len(cells), 'cell')}: {counts}" + (f", {left} left" if left else "; `ff report` shows the tables")
+    )
+
+
+def sweep_json(store: Store, cells: Sequence[Cell]) -> dict[str, Any]:
+    """Return the JSON of `ff sweep`: every cell with its run's id and its accuracies at the epochs asked for."""
+    rows = []
+    for cell in cells:
+        answer = stored_answer(store, cell.config)
+        rows.append(
+            {
+                "id": answer.run.id if answer else None,
+                "key": cell.config.key,
+                "status": cell.status,
+                "reason": cell.reason,
+                "config": config_json(cell.config),
+                "epochs_done": answer.epochs[-1].epoch if answer and answer.epochs else 0,
+                "final_accuracy": answer.final_accuracy if answer else None,
+                "best_accuracy": answer.best_accuracy if answer else None,
+            }
+        )
+    return {"cells": rows, **{status: ended(cells, status) for status in ("done", "cached", "failed", "stopped")}}
+
+
+def raise_unless_complete(cells: Sequence[Cell]) -> None:
+    """End the command with the exit code of the sweep.
+
+    Raises:
+        Interrupted: if the sweep was stopped.
+        typer.Exit: with code 1 if a cell failed.
+    """
+    if any(cell.status in ("stopped", "queued", "running", "elsewhere") for cell in cells):
+        raise Interrupted("stopped: everything that was trained is saved, and the same command continues")
+    if ended(cells, "failed"):
+        raise typer.Exit(1)
+
+
+def worker_devices(device: str, workers: int | None) -> list[str]:
+    """Return the device of each worker: one worker per core or per GPU, unless `workers` says how many.
+
+    Raises:
+        BadOption: if there is no such device, or the number is less than 1.
+    """
+    if workers is not None and workers < 1:
+        raise BadOption(f"--workers should be at least 1, not {workers}")
+    require_device(device)
+    if device == "cuda":
+        present = [f"cuda:{n}" for n in range(cuda_devices())]
+        return [present[n % len(present)] for n in range(workers or len(present))]
+    return [device] * (workers or (cores() if device == "cpu" else 1))
+
+
+def measured_here(store: Store) -> list[RunRecord]:
+    """Return recent runs that were trained on this machine, for estimates of time."""
+    here = socket.gethostname()
+    recent = runs.list_runs(store, runs.Filters(limit=50))
+    return [r for r in recent if r.epochs_done and any(stretch.host == here for stretch in r.provenance)]
+
+
+@contextmanager
+def stopping_on_ctrl_c(notice: Callable[[str], None]) -> Iterator[Callable[[Sweep], None]]:
+    """Stop a sweep at the end of its epochs on the first Ctrl-C, and at once on the second."""
+    under_way: list[Sweep] = []
+
+    def stop(*_: object) -> None:
+        if under_way and not under_way[0].stopping:
+            under_way[0].stopping = True
+            notice("stopping at the end of the epochs under way; Ctrl-C again stops at once")
+        else:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield under_way.append
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _percent(accuracy: float | None) -> str:
+    return "-" if accuracy is None else f"{accuracy:.2f} %"

@@ -1,0 +1,399 @@
+"""From what a user asked for to resolved runs: one for `ff train`, many for `ff sweep`, with the same validation.
+
+options, --config, --grid, --table  ->  Settings  ->  RunConfig and Request
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from ffcli import settings as definitions
+from ffcli.config import PRESETS, WARMUP, DataRef, Preset, RunConfig, automatic_lr, default_scaling, preset_label
+from ffcli.data import datasets
+from ffcli.data.negatives import STRATEGIES
+from ffcli.errors import BadOption
+from ffcli.machine import choose_device, device_kind, require_device
+from ffcli.published import tables as paper_tables
+from ffcli.running.run import Request
+from ffcli.schedule import Schedule, phase_number, positive_lr
+from ffcli.settings import PresetSettings, ProtocolSettings, Settings, option, parse
+from ffcli.text import counted, parse_ranges, unknown
+
+Values = dict[str, Any]
+"""Settings by name, as a user gave them."""
+
+Notify = Callable[[str], None]
+
+PHASES = ("pos_phase", "neg_phase", "balanced", "unseparated")
+"""The settings that make the schedule: one of them on the command line overrides all of them in a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainPlan:
+    """One run to train or to look up."""
+
+    config: RunConfig
+    request: Request
+    data_folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPlan:
+    """Many runs to train or to look up."""
+
+    configs: list[RunConfig]
+    request: Request
+    data_folder: Path
+
+
+def plan_training(
+    given: Values, *, config_file: Path | None, force: bool, data_folder: Path | None, notify: Notify
+) -> TrainPlan:
+    """Resolve the run that the options of `ff train` ask for.
+
+    Args:
+        given: the settings on the command line, without those that were not given.
+        config_file: a TOML file of settings; the command line overrides it.
+        force: whether to train a stored run again.
+        data_folder: where datasets are kept; None for the user's data folder.
+        notify: called with messages for the user.
+
+    Raises:
+        BadOption: if a value is wrong, or values contradict each other or the data.
+        BadData: if the dataset cannot be found.
+    """
+    from_file = _read_settings("--config", config_file)
+    settings = parse(_override(from_file, given))
+    device, folder = choose_device(settings.device), data_folder or datasets.default_folder()
+    [config] = _resolve_all([settings], device, folder, notify)
+    if config.warmup > config.hours:
+        notify(
+            f"the learning rate never reaches its full value: {counted(config.epochs, 'epoch')} have"
+            f" {counted(config.hours, 'hour')}, --warmup is {config.warmup}"
+        )
+    trace = traced_phases(settings.trace, config) if settings.trace is not None else ()
+    return TrainPlan(config, _request(settings, device, trace=trace, force=force), folder)
+
+
+def plan_sweep(
+    given: Values,
+    *,
+    tables: Sequence[int],
+    grid_file: Path | None,
+    data_folder: Path | None,
+    notify: Notify,
+) -> SweepPlan:
+    """Resolve every cell that the options of `ff sweep` ask for.
+
+    Args:
+        given: the settings on the command line as text, without those that were not given; lists are comma-separated.
+        tables: numbers of the paper's tables whose cells to train.
+        grid_file: a TOML file of lists of settings; the command line overrides it.
+        data_folder: where datasets are kept; None for the user's data folder.
+        notify: called with messages for the user.
+
+    Raises:
+        BadOption: if a value is wrong, values contradict each other or the data, or nothing was asked for.
+        BadData: if a dataset cannot be found.
+    """
+    lists = {name: split_list(name, value) for name, value in given.items()}
+    if grid_file is not None:
+        from_file, numbers = read_grid(grid_file)
+        lists, tables = _override(from_file, lists), [*tables, *numbers]
+    if wrong := [n for n in tables if n not in paper_tables()]:
+        raise BadOption(f"--table {wrong[0]}: the paper has tables {' and '.join(map(str, paper_tables()))}")
+    varied = [name for name in lists if definitions.setting(name).in_sweep == "list"]
+    if not tables and not varied:
+        raise BadOption("nothing to sweep: give --table 1, --table 2, or lists such as --pos-phase 1,2,4")
+    cells = restricted(table_cells(tables), lists) if tables else combinations(lists)
+    settings = [parse({"threads": 1} | cell) for cell in cells]
+    if not settings:
+        raise BadOption("no cell of the tables has this --dataset and --neg: leave out one of them")
+    device, folder = choose_device(settings[0].device), data_folder or datasets.default_folder()
+    require_device(device)
+    return SweepPlan(_resolve_all(settings, device, folder, notify), _request(settings[0], device), folder)
+
+
+def resolve(settings: Settings, data: DataRef, *, device: str = "cpu") -> RunConfig:
+    """Return the run that `settings` ask for on `data`.
+
+    Raises:
+        BadOption: if the settings do not fit the data or the device.
+    """
+    preset, schedule = PRESETS[settings.preset], settings.schedule
+    scaling = settings.lr_scaling or default_scaling(settings.cure)
+    preset_settings = _preset_settings(settings, preset)
+    lr = preset_settings.lr
+    config = RunConfig(
+        **{name: getattr(settings, name) for name in ProtocolSettings.model_fields},
+        **preset_settings.model_dump(),
+        data=data,
+        negatives=settings.neg,
+        schedule=schedule,
+        preset=preset_label(preset_settings),
+        epochs=settings.epochs or preset.epochs,
+        lr_positive=positive_lr(lr, schedule, scaling),
+        lr_negative=lr,
+        lr_scaling=scaling,
+        mask_blur=settings.mask_blur if STRATEGIES[settings.neg].masks else None,
+        seed=settings.seed,
+        device=device_kind(device),
+        warmup=_warmup(settings),
+    )
+    check_fits(config)
+    return config
+
+
+def check_fits(config: RunConfig) -> None:
+    """Check that the settings fit the data, the device and each other.
+
+    Raises:
+        BadOption: if they do not.
+    """
+    data = config.data
+    if config.precision == "tf32" and config.device == "cpu":
+        raise BadOption("--precision tf32 needs a CUDA device: on the CPU use float32, float64 or bf16")
+    if (config.cure.samples or 0) > config.batch_size:
+        raise BadOption(f"--cure {config.cure} keeps more than a batch: give at most replay:{config.batch_size}")
+    if data.classes > data.features:
+        raise BadOption(
+            f"{data.name} has {data.classes} classes but only {data.features} features: a label needs one feature per"
+            " class"
+        )
+    if data.train < config.batch_size:
+        raise BadOption(
+            f"--batch-size {config.batch_size} is more than the {data.train} training images of {data.label}"
+        )
+    if config.batches < 1:
+        raise BadOption(
+            f"--holdout {config.holdout} leaves no batch of {config.batch_size} of the {data.train} training images of"
+            f" {data.label}: give at most {data.train - config.batch_size}"
+        )
+
+
+def settings_of(config: RunConfig) -> Settings:
+    """Return the settings that ask for `config` again; only these are set explicitly."""
+    data, schedule = config.data, config.schedule
+    same = [name for name in RunConfig.model_fields if name in Settings.model_fields]
+    values = {name: getattr(config, name) for name in same} | {
+        "dataset": data.path or data.name,
+        "data": "auto" if data.source == "file" else data.source,
+        "neg": config.negatives,
+        "pos_phase": schedule.positive or None,
+        "neg_phase": schedule.negative or None,
+        "unseparated": not schedule.separated,
+        "preset": config.preset if config.preset in PRESETS else Settings.model_fields["preset"].default,
+        "mask_blur": Settings.model_fields["mask_blur"].default if config.mask_blur is None else config.mask_blur,
+    }
+    return Settings(**values)
+
+
+def to_toml(config: RunConfig) -> str:
+    """Return a TOML file for `--config` that asks for `config` again."""
+    import tomli_w
+
+    kept = settings_of(config).model_dump(mode="json", exclude_none=True, exclude_unset=True)
+    return tomli_w.dumps({name: kept[name] for name in definitions.names() if name in kept and name != "device"})
+
+
+def traced_phases(text: str, config: RunConfig) -> tuple[int, ...]:
+    """Parse the value of `--trace`: `1-4,37` becomes (1, 2, 3, 4, 37).
+
+    Raises:
+        BadOption: if the run has no such phase.
+    """
+    if not config.schedule.separated:
+        raise BadOption("--trace records phases, and an unseparated run has none: leave out --trace or --unseparated")
+    last = phase_number(config.schedule, config.hours - 1)
+    try:
+        ranges = parse_ranges(text)
+    except ValueError as error:
+        raise BadOption(f"--trace '{text}': give phases, counted from 1, such as 1-4,37") from error
+    if min(asked.start for asked in ranges) < 1 or max(asked.stop for asked in ranges) > last + 1:
+        have = "has" if config.epochs == 1 else "have"
+        raise BadOption(
+            f"--trace '{text}': {counted(config.epochs, 'epoch')} of {config.schedule} {have} phases 1 to {last}"
+        )
+    return tuple(sorted({phase for asked in ranges for phase in asked}))
+
+
+def table_cells(numbers: Sequence[int]) -> list[Values]:
+    """Return the settings of the cells of the paper's tables; a cell of both tables occurs once (52 in all)."""
+    cells = {
+        (dataset, negatives, schedule): {"dataset": dataset, "neg": negatives, **phase_settings(schedule)}
+        for number in numbers
+        for (dataset, negatives), row in paper_tables()[number].rows.items()
+        for schedule in row
+    }
+    return list(cells.values())
+
+
+def phase_settings(schedule: Schedule) -> Values:
+    """Return the settings that make a schedule."""
+    if not schedule.separated:
+        return {"unseparated": True}
+    return {"pos_phase": schedule.positive, "neg_phase": schedule.negative}
+
+
+def combinations(lists: Mapping[str, Sequence[Any]]) -> list[Values]:
+    """Return every combination of the lists' values."""
+    return [dict(zip(lists, values, strict=True)) for values in product(*lists.values())]
+
+
+def restricted(cells: Iterable[Values], lists: Mapping[str, Sequence[Any]]) -> list[Values]:
+    """Return the cells whose dataset and negatives are in `lists`, combined with its other lists.
+
+    Raises:
+        BadOption: if `lists` has phases, which a table defines.
+    """
+    if clash := [name for name in PHASES if name in lists]:
+        raise BadOption(f"--table defines the phases: leave out {option(clash[0])} or --table")
+    rows = {name: set(lists[name]) for name in ("dataset", "neg") if name in lists}
+    kept = [cell for cell in cells if all(cell[name] in wanted for name, wanted in rows.items())]
+    others = combinations({name: values for name, values in lists.items() if name not in rows})
+    return [cell | other for cell in kept for other in others]
+
+
+def split_list(name: str, value: Any) -> list[Any]:
+    """Return the values of a setting of a sweep: `1,2,4` becomes ["1", "2", "4"]; seeds may be ranges.
+
+    Raises:
+        BadOption: if a part is empty.
+    """
+    if name == "seed":
+        return seed_list(value)
+    if not isinstance(value, str) or definitions.setting(name).in_sweep != "list":
+        return [value]
+    separator = ";" if definitions.setting(name).kind == "sizes" else ","
+    parts = [part.strip() for part in value.split(separator)]
+    if "" in parts:
+        example = "500,500;1000,1000" if separator == ";" else "1,2,4"
+        raise BadOption(f"{option(name)} '{value}': give values separated by '{separator}', such as {example}")
+    return parts
+
+
+def seed_list(text: str) -> list[int]:
+    """Parse the value of `--seeds`: `0-4` or `0,2,5-7`.
+
+    Raises:
+        BadOption: if it has another form.
+    """
+    try:
+        return [seed for some in parse_ranges(text) for seed in some]
+    except ValueError as error:
+        raise BadOption(f"--seeds '{text}': give seeds such as 0-4 or 0,2,5") from error
+
+
+def read_grid(path: Path) -> tuple[dict[str, list[Any]], list[int]]:
+    """Read a grid file: a value or a list of values for each setting, and optionally `table` and `seeds`.
+
+    Returns:
+        The lists by setting, and the numbers of tables.
+
+    Raises:
+        BadOption: if the file cannot be read or a value is wrong.
+    """
+    content, where = read_toml("--grid", path), f"--grid {path}"
+    numbers = _as_list(content.pop("table", []))
+    if wrong := [n for n in numbers if type(n) is not int or n not in paper_tables()]:
+        raise BadOption(f"{where}: table should be {' or '.join(map(str, paper_tables()))}, not {wrong[0]!r}")
+    if "seeds" in content:
+        seeds = content.pop("seeds")
+        content["seed"] = seed_list(seeds) if isinstance(seeds, str) else seeds
+    known = [*(name for name in definitions.names() if definitions.setting(name).in_sweep != "no"), "table", "seeds"]
+    if extra := content.keys() - known:
+        raise BadOption(f"{where}: {unknown('option', min(extra), known)}")
+    lists = {name: _grid_values(name, value) for name, value in content.items()}
+    for name, values in lists.items():
+        if not values:
+            raise BadOption(f"{where}: {name} should have at least one value")
+        if len(values) > 1 and definitions.setting(name).in_sweep == "one":
+            raise BadOption(f"{where}: {name} should have one value, not {len(values)}")
+        for value in values:
+            parse({name: value}, where)
+    return lists, numbers
+
+
+def read_toml(option: str, path: Path) -> Values:
+    """Read the TOML file that `option` names.
+
+    Raises:
+        BadOption: if it cannot be read.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadOption(f"{option} {path}: {(error.strerror or str(error)).lower()}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadOption(f"{option} {path} is not a TOML file: {error}") from error
+
+
+def _read_settings(option: str, path: Path | None) -> Values:
+    if path is None:
+        return {}
+    content = read_toml(option, path)
+    parse(content, f"{option} {path}")
+    return content
+
+
+def _override(file: Values, given: Values) -> Values:
+    """Values from a file, overridden by those from the command line together with the settings that these determine."""
+    replaced: set[str] = set()
+    if any(name in given for name in PHASES):
+        replaced |= set(PHASES)
+    if "preset" in given:
+        replaced |= {"epochs", *PresetSettings.model_fields}
+    return {name: value for name, value in file.items() if name not in replaced} | given
+
+
+def _resolve_all(settings: Sequence[Settings], device: str, folder: Path, notify: Notify) -> list[RunConfig]:
+    named = sorted({(s.dataset, s.data) for s in settings})
+    refs = {(name, data): datasets.locate(name, wanted=data, folder=folder, notify=notify) for name, data in named}
+    return [resolve(s, refs[s.dataset, s.data], device=device) for s in settings]
+
+
+def _request(settings: Settings, device: str, *, trace: tuple[int, ...] = (), force: bool = False) -> Request:
+    return Request(
+        eval_every=settings.eval_every,
+        device=device,
+        threads=settings.threads,
+        name=settings.name,
+        tags=settings.tag,
+        note=settings.note,
+        trace=trace,
+        keep_state=settings.keep_state,
+        force=force,
+    )
+
+
+def _preset_settings(settings: Settings, preset: Preset) -> PresetSettings:
+    """The preset's values, replaced by those that were asked for."""
+    asked = {name: getattr(settings, name) for name in PresetSettings.model_fields}
+    values = {
+        name: getattr(preset, name) if value in (None, definitions.AUTO) else value for name, value in asked.items()
+    }
+    if settings.has_automatic_lr:
+        values["lr"] = automatic_lr(values["lr"], settings.schedule, values["updates_per_batch"], settings.cure)
+    return PresetSettings(**values)
+
+
+def _warmup(settings: Settings) -> int:
+    if settings.warmup is not None:
+        return settings.warmup
+    return WARMUP if settings.has_automatic_lr else 0
+
+
+def _grid_values(name: str, value: Any) -> list[Any]:
+    """The values of a setting in a grid file. A list of layer sizes is one value, a list of such lists is several."""
+    if definitions.setting(name).kind == "sizes" and isinstance(value, list):
+        return value if any(isinstance(size, list) for size in value) else [value]
+    return [tuple(value)] if name == "tag" and isinstance(value, list) else _as_list(value)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
