@@ -80,9 +80,7 @@ class AutogradNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            AutogradLayer(
-                inputs, units, rates, threshold=threshold, updates=updates, objective=objective, hyper=hyper
-            )
+            AutogradLayer(inputs, units, rates, threshold=threshold, updates=updates, objective=objective, hyper=hyper)
             for inputs, units in pairwise(widths)
         )
 

@@ -88,7 +88,8 @@ def make_memory(cure: Cure, parameters: Tensor, inputs: int) -> Memory | None:
     method = CURES[cure.name].memory
     if method is None:
         return None
-    return Memory(method, *(method.empty(parameters, inputs, cure.samples) for _ in range(2)))
+    filling, kept = (method.empty(parameters, inputs, cure.samples) for _ in range(2))
+    return Memory(method, filling, kept)
 
 
 def begin_phase(memory: Memory) -> None:

@@ -203,7 +203,8 @@ def evaluate(network: Network, data: Labelled, wrong: Tensor) -> Evaluation:
     """
     active = [torch.zeros_like(layer.bias) for layer in network.layers]
     parts = []
-    for chunk, true in zip(data.images.split(EVALUATED_ROWS), data.labels.split(EVALUATED_ROWS), strict=True):
+    chunks = (torch.split(tensor, EVALUATED_ROWS) for tensor in (data.images, data.labels))
+    for chunk, true in zip(*chunks, strict=True):
         part, chunk_active = _goodness_of_each_label(network, chunk, data.amplitude, true)
         parts.append(part)
         for total, of_chunk in zip(active, chunk_active, strict=True):

@@ -1,0 +1,57 @@
+"""The registries of the engine: names and help can be read without torch, and Adam is the published algorithm."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import get_args
+
+import pytest
+import torch
+
+from ffcli.config import Cure
+from ffcli.engine.cures import CURES
+from ffcli.engine.objectives import OBJECTIVES
+from ffcli.engine.optimisers import ADAM_EPSILON, OPTIMISERS, Hyperparameters
+
+
+def test_registries_are_read_without_torch() -> None:
+    program = (
+        "import sys\n"
+        "from ffcli.engine.cures import CURES\n"
+        "from ffcli.engine.objectives import OBJECTIVES\n"
+        "from ffcli.engine.optimisers import OPTIMISERS\n"
+        "assert all(entry.help for entries in (CURES, OBJECTIVES, OPTIMISERS) for entry in entries.values())\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_entries_have_their_names_and_one_line_of_help() -> None:
+    for registry in (CURES, OBJECTIVES, OPTIMISERS):
+        for name, entry in registry.items():
+            assert entry.name == name
+            assert entry.help == " ".join(entry.help.split())
+    assert set(CURES) == set(get_args(Cure.model_fields["name"].annotation))
+    for name, cure in CURES.items():
+        assert Cure.model_validate(name).samples == cure.default_samples
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("hyper", [Hyperparameters(), Hyperparameters(0.0, 0.951), Hyperparameters(0.5, 0.9)])
+def test_adam_follows_the_published_algorithm(dtype: torch.dtype, hyper: Hyperparameters) -> None:
+    random = torch.Generator().manual_seed(0)
+    found = torch.randn(50, generator=random, dtype=dtype)
+    expected = found.double()
+    m, v = torch.zeros_like(expected), torch.zeros_like(expected)
+    adam = OPTIMISERS["adam"]
+    state = adam.initial_state(found)
+    for t in range(1, 30):
+        g, lr = torch.randn(50, generator=random, dtype=dtype), 0.1 / t
+        adam.step(found, g, state, lr, hyper)
+        m = hyper.beta1 * m + (1 - hyper.beta1) * g.double()
+        v = hyper.beta2 * v + (1 - hyper.beta2) * g.double().square()
+        expected -= lr * m / (1 - hyper.beta1**t) / ((v / (1 - hyper.beta2**t)).sqrt() + ADAM_EPSILON)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+    assert float(state["step"]) == 29
+    assert state["exp_avg"].dtype == dtype
