@@ -1,15 +1,17 @@
-"""The registries of the engine: names and help can be read without torch, and Adam is the published algorithm."""
+"""The registries of the engine: names and help load without torch, and Adam is the published algorithm."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from typing import get_args
+from collections.abc import Callable
+from typing import Any, get_args
 
 import pytest
 import torch
 
 from ffcli.config import Cure
+from ffcli.engine import optimisers
 from ffcli.engine.cures import CURES
 from ffcli.engine.objectives import OBJECTIVES
 from ffcli.engine.optimisers import ADAM_EPSILON, OPTIMISERS, Hyperparameters
@@ -35,6 +37,35 @@ def test_entries_have_their_names_and_one_line_of_help() -> None:
     assert set(CURES) == set(get_args(Cure.model_fields["name"].annotation))
     for name, cure in CURES.items():
         assert Cure.model_validate(name).samples == cure.default_samples
+
+
+def removed(*step: Any) -> None:
+    raise AttributeError("there is no such kernel")
+
+
+def changed(parameters: torch.Tensor, *step: Any) -> None:
+    parameters.add_(1)
+
+
+@pytest.mark.parametrize("kernel", [removed, changed])
+def test_adam_gives_the_same_bits_if_torch_removes_or_changes_its_kernel(
+    monkeypatch: pytest.MonkeyPatch, kernel: Callable[..., None]
+) -> None:
+    def trained() -> list[torch.Tensor]:
+        optimisers._fastest_adam.cache_clear()
+        random = torch.Generator().manual_seed(0)
+        parameters, adam = torch.randn(500, generator=random), OPTIMISERS["adam"]
+        state = adam.initial_state(parameters)
+        for _ in range(20):
+            adam.step(parameters, torch.randn(500, generator=random), state, 0.01, Hyperparameters(0.7, 0.98))
+        return [parameters, *state.values()]
+
+    expected = trained()
+    with monkeypatch.context() as patch:
+        patch.setattr(optimisers, "_adam_kernel", kernel)
+        found = trained()
+    optimisers._fastest_adam.cache_clear()
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
