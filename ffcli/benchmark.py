@@ -1,4 +1,4 @@
-"""What `ff bench` measured, as it crosses from the measurement to the store and the command line."""
+"""Results of `ff bench`: the values that are measured, stored and shown."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ Part = Literal["products forward", "products backward", "elementwise", "Adam", "
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where it was measured, and with what."""
+    """The machine, the settings and the versions that were measured."""
 
     host: str
     processor: str
     cores: int
     threads: int
-    """Of every row that does not name its own."""
+    """Threads of every row that does not set its own number."""
     bf16: str | None
-    """The processor's instructions for bfloat16 products; None where it has none."""
+    """The processor's instructions for bfloat16 products; None if it has none."""
     torch: str
     python: str
     ffcli: str
@@ -28,38 +28,41 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: medians of repetitions that took turns."""
+    """One row of the table: median times of the engine and of its baseline, which ran in turns."""
 
     name: str
     seconds: float
     baseline_seconds: float
     ratio: float
-    """How many times faster than the baseline; of `gemm-share` the share (0 to 1) of the hour."""
+    """How many times faster than the baseline; for `gemm-share`, the share (0 to 1) of an hour."""
     mark: float | None
-    """What `ratio` is to reach; None where that cannot be asked here, and `note` says why."""
+    """Smallest `ratio` that is good enough; None if this machine cannot be judged, which `note` explains."""
     products_share: float | None
-    """Share (0 to 1) of `seconds` that the same matrix products take alone; None where there are none to speak of."""
+    """Share (0 to 1) of `seconds` that the matrix products take alone; None for a row without large products."""
     note: str | None = None
 
     @property
     def reached(self) -> bool | None:
+        """Whether the ratio is good enough; None if it is not judged."""
         return None if self.mark is None else self.ratio >= self.mark
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one layer spends on one kind of step in one separated hour."""
+    """Time that one layer spends on one kind of operation in one hour of separated phases."""
 
     layer: int
     """From 1."""
     step: Part
     seconds: float
     share: float
-    """Of the hour, 0 to 1."""
+    """Share of the hour, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkRecord:
+    """One complete benchmark."""
+
     measured: datetime
     machine: Machine
     rows: tuple[Row, ...]
@@ -67,7 +70,7 @@ class BenchmarkRecord:
 
 
 def benchmark_json(record: BenchmarkRecord) -> dict[str, Any]:
-    """With the stable names of `--json`."""
+    """Return a benchmark as `--json` prints it; the names are stable."""
     return {
         "measured": record.measured.isoformat(),
         "machine": asdict(record.machine),

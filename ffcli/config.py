@@ -80,9 +80,6 @@ def default_scaling(cure: Cure) -> LrScaling:
     return CURED_SCALING if cure else PLAIN_SCALING
 
 
-DISPLACEMENT = {"none": 0.16, "gradient-memory": 0.16, "replay": 0.64}
-"""How far `--lr auto` lets Adam move a weight in one phase, by cure: rate x updates x hours (docs/cures.md)."""
-
 WARMUP = 256
 """Hours of warm-up with `--lr auto`: without one, the first phases kill units that no later phase revives."""
 
@@ -180,8 +177,10 @@ class RunConfig(ProtocolSettings, PresetSettings):
 def automatic_lr(most: float, schedule: Schedule, updates: int, cure: Cure) -> float:
     """Return the learning rate of `--lr auto`: `most`, or less if one phase would move a weight further than the cure
     tolerates."""
+    from ffcli.engine.cures import CURES
+
     longest = max(schedule.positive, schedule.negative)
-    return min(most, DISPLACEMENT[cure.name] / (longest * updates)) if longest else most
+    return min(most, CURES[cure.name].displacement / (longest * updates)) if longest else most
 
 
 def automatic_lr_origin(config: RunConfig) -> float | None:

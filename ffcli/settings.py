@@ -103,11 +103,13 @@ class Cure(Frozen):
     def _from_text(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
+        from ffcli.engine.cures import CURES
+
         name, colon, samples = value.partition(":")
-        default = DEFAULT_SAMPLES.get(name)
-        number = re.fullmatch("0*[1-9][0-9]*", samples)
-        if name not in CURE_NAMES or (colon and (default is None or not number)):
-            raise ValueError(f"should be none, gradient-memory, replay or replay:SAMPLES, not {value!r}")
+        default = CURES[name].default_samples if name in CURES else None
+        if name not in CURES or (colon and (default is None or not re.fullmatch("0*[1-9][0-9]*", samples))):
+            forms = [*CURES, *(f"{cure.name}:SAMPLES" for cure in CURES.values() if cure.default_samples)]
+            raise ValueError(f"should be {', '.join(forms[:-1])} or {forms[-1]}, not {value!r}")
         return {"name": name, "samples": samples or default}
 
     @model_serializer
@@ -118,8 +120,6 @@ class Cure(Frozen):
         return self.name != "none"
 
 
-CURE_NAMES = ("none", "gradient-memory", "replay")
-DEFAULT_SAMPLES = {"replay": 512}
 NO_CURE = Cure()
 
 
@@ -154,6 +154,21 @@ class ProtocolSettings(Frozen):
     batch_size: Annotated[
         Count, Setting("Images per hour (batch).", TRAINING, key=Key.ALWAYS, label="batches of {}")
     ] = 512
+    objective: Annotated[
+        str,
+        Setting(
+            "Definition of a layer's goodness.",
+            TRAINING,
+            label="objective {}",
+            choices="ffcli.engine.objectives:OBJECTIVES",
+        ),
+    ] = "mean"
+    optimiser: Annotated[
+        str,
+        Setting(
+            "Optimiser of each layer.", TRAINING, label="optimiser {}", choices="ffcli.engine.optimisers:OPTIMISERS"
+        ),
+    ] = "adam"
     threshold: Annotated[
         float,
         Field(allow_inf_nan=False),
@@ -180,7 +195,7 @@ class ProtocolSettings(Frozen):
         Cure,
         Setting(
             "Method that keeps information across phases; replay:SAMPLES sets its size.",
-            TRAINING, label="{}", choices="ffcli.settings:CURE_NAMES", open_ended=True,
+            TRAINING, label="{}", choices="ffcli.engine.cures:CURES", open_ended=True,
         ),
     ] = NO_CURE  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""`ff bench`: both sides of a row do the same work, it keeps what it measured, and knows an inexact engine."""
+"""`ff bench`: both sides of a row do the same work, results are stored, and an inexact engine is detected."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def test_nothing_is_kept_without_being_asked(inside: Inside) -> None:
 
 
 @pytest.mark.parametrize("unseparated", [False, True])
-@pytest.mark.parametrize("negatives", ["wrong", "joined"])
+@pytest.mark.parametrize("negatives", ["wrong_labels", "masks"])
 def test_both_sides_of_an_hour_learn_the_same(setting: Setting, negatives: str, unseparated: bool) -> None:
     config = setting.config(unseparated=unseparated)
-    data = (setting.awake, getattr(setting, negatives))
+    data = (setting.positive, getattr(setting, negatives))
     engine, baseline = ours.hours(config, *data), plain.hours(config, *data)
     for _ in range(4):
         losses = engine()
@@ -103,7 +103,7 @@ def test_products_alone_are_those_of_the_formula(setting: Setting) -> None:
 
 
 def first_layer(config: RunConfig) -> float:
-    """Operations of an unseparated hour's products in layer 1."""
+    """Return the operations of the products in layer 1 of an unseparated hour."""
     inputs, units = next(pairwise((config.data.features, *config.hidden)))
     return 2 * 2 * config.batch_size * inputs * units * (2 * config.updates_per_batch + 1)
 
@@ -130,11 +130,11 @@ def test_a_breakdown_has_every_layer_and_step(setting: Setting) -> None:
 
 def test_contestants_take_turns() -> None:
     calls: list[str] = []
-    found = medians(lambda: calls.append("a"), lambda: calls.append("b"), seconds=0, least=3)
+    found = medians(lambda: calls.append("a"), lambda: calls.append("b"), seconds=0, min_rounds=3)
     assert calls == ["a", "b"] * 3
     assert len(found) == 2
     calls.clear()
-    medians(lambda: calls.append("a"), seconds=10, least=1, most=5)
+    medians(lambda: calls.append("a"), seconds=10, min_rounds=1, max_rounds=5)
     assert calls == ["a"] * 5
 
 

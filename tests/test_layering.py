@@ -15,6 +15,9 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 SHARED = {"", "errors", "config", "schedule", "settings", "records", "published", "benchmark", "choices", "text"}
 """Modules that every part may import: values that cross between the parts, errors, small helpers, the version."""
 
+REGISTRIES = {"engine.cures", "data.negatives"}
+"""Registries that import no library. Settings look their entries up inside functions."""
+
 MAY_IMPORT: dict[str, set[str]] = {
     "": set(),
     "errors": set(),
@@ -22,8 +25,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "choices": set(),
     "benchmark": set(),
     "schedule": set(),
-    "settings": {"errors", "schedule", "text"},
-    "config": {"settings", "schedule", "data.negatives"},
+    "settings": {"errors", "schedule", "text", *REGISTRIES},
+    "config": {"settings", "schedule", *REGISTRIES},
     "records": {"config", "choices", "schedule"},
     "published": {"config", "schedule"},
     "machine": SHARED,

@@ -1,1 +1,1 @@
-"""Measuring the engine against the same mathematics in plain autograd, and replaying the recorded trajectories."""
+"""Benchmarks: time the engine against the same mathematics in plain autograd, and replay recorded trajectories."""

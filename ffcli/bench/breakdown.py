@@ -1,10 +1,11 @@
-"""Where one separated hour goes: by layer, and by kind of step.
+"""The breakdown of one hour of separated phases: time by layer and kind of operation.
 
-torch's profiler records the hour operation by operation, with the shapes of its operands. A product belongs to the
-layer and direction that its place says: layer i makes 2 U products, forward and backward by turns, and unless it is
-the last one more, its output for the next layer. A layer begins with its first product (the first layer with the hour),
-so making the next layer's input counts for the layer that hands it on. `elementwise` is every other operation of
-torch, `the rest` what lies between operations: Python, and the profiler itself, which makes the hour a little longer.
+torch's profiler records the operations of the hour with the shapes of their operands. The order of the matrix products
+tells the layer and direction of each: a layer with U updates makes 2 U products, alternately forward and backward, and
+then, unless it is the last layer, one more for its output. The time of a layer begins with its first product (that of
+the first layer with the hour), so normalising the next layer's input counts for the layer below. `elementwise` is every
+other operation of torch. `the rest` is the time between operations: Python and the profiler, which makes the hour
+slightly longer.
 """
 
 from __future__ import annotations
@@ -18,25 +19,26 @@ from typing import Any, get_args
 from torch.autograd.profiler import profile, record_function
 
 from ffcli.bench import ours
-from ffcli.bench.measuring import Contestant, threads
+from ffcli.bench.measuring import Contestant, using_threads
 from ffcli.bench.setting import Setting
 from ffcli.benchmark import Part, Step
 from ffcli.config import RunConfig
 
 LEFT_OPERAND = {"aten::mm": 0, "aten::addmm": 1}
-"""Matrix products, with the place of their left operand; the right one follows."""
+"""Operations that are matrix products, with the index of the left operand; the right one follows."""
 
 HOUR = "hour"
 
 
 def breakdown(setting: Setting) -> tuple[Step, ...]:
-    """Seconds and shares of one hour, layer by layer, step by step."""
+    """Return the time and share of each kind of operation, for each layer."""
     config = setting.config()
-    with threads(setting.threads):
-        events = _recorded(ours.hours(config, setting.awake, setting.wrong))
+    with using_threads(setting.threads):
+        events = _recorded(ours.hours(config, setting.positive, setting.wrong_labels))
     hour = next(event for event in events if event.name == HOUR)
     products = [
-        (_operation(event), *what) for event, what in zip(_products(config, events), _plan(config), strict=True)
+        (_whole_operation(event), layer, direction)
+        for event, (layer, direction) in zip(_products(config, events), _expected_products(config), strict=True)
     ]
     directions = {event.id: direction for event, _, direction in products}
     begins = {layer: event.time_range.start for event, layer, _ in reversed(products)}
@@ -55,8 +57,8 @@ def breakdown(setting: Setting) -> tuple[Step, ...]:
 
 
 def _recorded(train: Contestant) -> list[Any]:
-    """The events of one hour, in the order in which they began, after an hour that is not recorded."""
-    # The profiler's library otherwise tells stderr that it starts, and that there is no GPU.
+    """Return the events of one hour by start time, after a first hour that is not recorded."""
+    # Otherwise the profiler writes to stderr that it starts and that there is no GPU.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     train()
     with profile(record_shapes=True) as recorded, record_function(HOUR):
@@ -64,8 +66,8 @@ def _recorded(train: Contestant) -> list[Any]:
     return sorted(recorded.function_events or [], key=lambda event: float(event.time_range.start))
 
 
-def _plan(config: RunConfig) -> Iterator[tuple[int, Part]]:
-    """Layer and direction of each product of an hour, in order."""
+def _expected_products(config: RunConfig) -> Iterator[tuple[int, Part]]:
+    """Yield layer and direction of each matrix product of an hour, in order."""
     for layer in range(1, len(config.hidden) + 1):
         for _ in range(config.updates_per_batch):
             yield layer, "products forward"
@@ -75,24 +77,26 @@ def _plan(config: RunConfig) -> Iterator[tuple[int, Part]]:
 
 
 def _products(config: RunConfig, events: list[Any]) -> list[Any]:
-    """The events that multiply a whole batch with a layer's weights."""
+    """Return the events that multiply a whole batch by the weights of a layer."""
     widths = (config.data.features, *config.hidden)
     sizes = {config.batch_size * inputs * units for inputs, units in pairwise(widths)}
     return [event for event in events if event.name in LEFT_OPERAND and _multiplications(event) in sizes]
 
 
 def _multiplications(event: Any) -> int:
+    """Return the number of multiplications in a matrix product."""
     left = LEFT_OPERAND[event.name]
     (rows, inner), (_, columns) = event.input_shapes[left : left + 2]
     return int(rows * inner * columns)
 
 
-def _operation(event: Any) -> Any:
-    """The operation of the hour that `event` is, or is a part of."""
+def _whole_operation(event: Any) -> Any:
+    """Return the operation that the engine called, of which `event` is a part."""
     while event.cpu_parent.name != HOUR:
         event = event.cpu_parent
     return event
 
 
 def _kind(event: Any) -> Part:
-    return "Adam" if "adam" in event.name else "elementwise"
+    """Return the kind of an operation that is not a matrix product."""
+    return "Adam" if "adam" in event.name or "foreach" in event.name else "elementwise"

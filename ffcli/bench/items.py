@@ -1,4 +1,4 @@
-"""A data set as torchvision hands it out: image by image, each through PIL to a normalised tensor."""
+"""A dataset as torchvision provides it: image by image, each converted by PIL to a normalised tensor."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IDX_FILES = (
     ("t10k-images-idx3-ubyte", "test_images"),
     ("t10k-labels-idx1-ubyte", "test_labels"),
 )
-
+"""Files of MNIST, each with the field of `Arrays` that it contains."""
 
 TORCHVISION = "torchvision"
 PLAIN = "PIL and numpy"
@@ -32,10 +32,10 @@ PLAIN = "PIL and numpy"
 
 @contextmanager
 def items_of(arrays: Arrays, count: int) -> Iterator[tuple[Any, str]]:
-    """The first `count` training items (pixels (F,), label), for as long as the context lasts, and what makes them.
+    """Provide the first `count` training items (pixels (features,), label), and the name of what makes them.
 
-    torchvision's own MNIST over raw idx files with the content of `arrays`; where torchvision is not here, the same
-    steps by PIL and numpy.
+    The items are those of torchvision's MNIST class, reading temporary idx files with the content of `arrays`. Without
+    torchvision, the same steps are done by PIL and numpy.
     """
     try:
         vision = importlib.import_module("torchvision")
@@ -55,7 +55,7 @@ def items_of(arrays: Arrays, count: int) -> Iterator[tuple[Any, str]]:
 
 
 class PlainItems(Dataset[tuple[Tensor, int]]):
-    """torchvision's steps without it."""
+    """The steps of torchvision's MNIST class, done by PIL and numpy."""
 
     def __init__(self, arrays: Arrays) -> None:
         self.images = arrays.train_images.reshape(-1, *arrays.image_shape[1:])
@@ -74,7 +74,7 @@ class PlainItems(Dataset[tuple[Tensor, int]]):
 
 
 def _write_idx(path: Path, content: NDArray[Any]) -> None:
-    """Unsigned bytes in the format of the published MNIST files."""
+    """Write unsigned bytes in the format of the published MNIST files."""
     with path.open("wb") as file:
         file.write(struct.pack(f">4B{content.ndim}I", 0, 0, 8, content.ndim, *content.shape))
         file.write(np.ascontiguousarray(content, np.uint8).data)

@@ -1,7 +1,6 @@
-"""The engine as a run uses it: what each row measures. The same names in `ffcli.bench.plain` are its baselines.
+"""The engine's side of each row: the code that a run uses. `ffcli.bench.plain` has the baselines under the same names.
 
-A contestant is a function without arguments; each call does the same amount of work once more. What it returns is for
-tests, which compare both sides.
+Each function returns a contestant. What a contestant returns is only used by tests, which compare both sides.
 """
 
 from __future__ import annotations
@@ -17,25 +16,15 @@ from ffcli.data import datasets
 from ffcli.data.tensors import Negatives, training_tensors
 from ffcli.engine.labels import Labelled
 from ffcli.engine.network import evaluate, train_hour
-from ffcli.engine.training import initial_state
-from ffcli.schedule import phase_of
+from ffcli.engine.training import hour_settings, initial_state
 
 
-def hours(config: RunConfig, awake: Labelled, asleep: Labelled) -> Contestant:
-    """One more hour of a run's schedule with each call, of the same data."""
+def hours(config: RunConfig, positive: Labelled, negative: Labelled) -> Contestant:
+    """Train the next hour of the schedule with each call, always on the same data."""
     state = initial_state(config, CPU)
 
     def hour() -> torch.Tensor:
-        phase = phase_of(config.schedule, state.hour)
-        losses = train_hour(
-            state.network,
-            awake if phase != "negative" else None,
-            asleep if phase != "positive" else None,
-            phase=phase,
-            lr=config.learning_rate(phase, state.hour),
-            threshold=config.threshold,
-            updates=config.updates_per_batch,
-        )
+        losses = train_hour(state.network, hour_settings(config, state.hour), positive, negative)
         state.hour += 1
         return losses
 
@@ -43,24 +32,24 @@ def hours(config: RunConfig, awake: Labelled, asleep: Labelled) -> Contestant:
 
 
 def evaluation(config: RunConfig, data: Labelled, wrong: torch.Tensor) -> Contestant:
-    """What an epoch ends with: accuracy over all labels, goodness and dead units."""
+    """Evaluate images as at the end of an epoch: accuracy, goodness and dead units."""
     network = initial_state(config, CPU).network
     return lambda: float(evaluate(network, data, wrong).accuracy)
 
 
 def masks(negatives: Negatives, batch: Labelled) -> Contestant:
-    """Negatives for one batch."""
+    """Make the negatives of one batch."""
     generator = torch.Generator().manual_seed(0)
     return lambda: negatives(batch.images, batch.labels, generator=generator)
 
 
 def first_update(config: RunConfig, ref: DataRef, folder: Path) -> Contestant:
-    """From the data set on disk to the end of the first update, on a shuffled batch."""
+    """Load a dataset from disk and train one hour on a shuffled batch."""
 
     def start() -> None:
         data = training_tensors(datasets.load(ref, folder), config, CPU)
         batch = torch.randperm(len(data.images))[: config.batch_size]
-        awake = Labelled(data.images[batch], data.labels[batch], data.amplitude)
-        hours(config, awake, awake)()
+        positive = Labelled(data.images[batch], data.labels[batch], data.amplitude)
+        hours(config, positive, positive)()
 
     return start

@@ -1,4 +1,4 @@
-"""The same work without the engine: plain autograd, ten overlays, one image at a time. See `ffcli.bench.ours`."""
+"""The baselines of `ffcli.bench.ours`: the same work by plain autograd, ten overlays, and one image at a time."""
 
 from __future__ import annotations
 
@@ -15,34 +15,38 @@ from ffcli.bench.setting import CPU
 from ffcli.config import RunConfig
 from ffcli.engine.autograd import AutogradNetwork
 from ffcli.engine.labels import Labelled, overlay
+from ffcli.engine.network import used_data
 from ffcli.engine.training import initial_state
 from ffcli.schedule import phase_of, phases
 
 
-def hours(config: RunConfig, awake: Labelled, asleep: Labelled) -> Contestant:
-    """One more hour of a run's schedule with each call: overlaid images through nn.Linear, softplus, backward, Adam."""
+def hours(config: RunConfig, positive: Labelled, negative: Labelled) -> Contestant:
+    """Train the next hour of the schedule with each call, always on the same data."""
     network = plain_network(config)
     numbers = count()
-    return lambda: train_hour(network, config, next(numbers), awake, asleep)
+    return lambda: train_hour(network, config, next(numbers), positive, negative)
 
 
-def train_hour(network: AutogradNetwork, config: RunConfig, number: int, awake: Labelled, asleep: Labelled) -> float:
-    """The hour `number` of a run, on the kinds of data that its phase has; the mean loss."""
+def train_hour(
+    network: AutogradNetwork, config: RunConfig, number: int, positive: Labelled, negative: Labelled
+) -> float:
+    """Train the hour with this number, on the data that its phase uses. Returns the mean loss."""
     phase = phase_of(config.schedule, number)
-    kinds = [(awake, 1)] * (phase != "negative") + [(asleep, -1)] * (phase != "positive")
-    v = torch.cat([_overlaid(data, config.data.classes) for data, _ in kinds])
-    sign = torch.cat([torch.full((len(data.labels),), float(value)) for data, value in kinds])
+    kinds = zip(used_data(phase, positive, negative), (1.0, -1.0), strict=True)
+    used = [(data, value) for data, value in kinds if data]
+    v = torch.cat([_overlaid(data, config.data.classes) for data, _ in used])
+    sign = torch.cat([torch.full((len(data.labels),), value) for data, value in used])
     return network.learn(v, sign, phase)
 
 
 def evaluation(config: RunConfig, data: Labelled) -> Contestant:
-    """Accuracy: every image under each label through the whole network."""
+    """Compute the accuracy on images."""
     network = plain_network(config)
     return lambda: accuracy(network, data, config.data.classes)
 
 
 def accuracy(network: AutogradNetwork, data: Labelled, classes: int) -> float:
-    """In percent: the label under which the layers' goodness is highest, against the true one."""
+    """Return the accuracy in percent. Every image passes through the network once for each label."""
     totals = []
     for label in range(classes):
         v = _overlaid(data._replace(labels=torch.full_like(data.labels, label)), classes)
@@ -51,7 +55,7 @@ def accuracy(network: AutogradNetwork, data: Labelled, classes: int) -> float:
 
 
 def masks(images: Tensor, batch: Labelled, *, size: Sequence[int], classes: int, blur: int) -> Contestant:
-    """Negatives for one batch as the items of a `Dataset`: for each two images, a mask and its blurs."""
+    """Make the negatives of one batch as a `Dataset` does: for each image, draw two images and blur a mask."""
     kernel = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]]).view(1, 1, 3, 3) / 16
 
     def item(label: int) -> tuple[Tensor, int]:
@@ -70,20 +74,20 @@ def masks(images: Tensor, batch: Labelled, *, size: Sequence[int], classes: int,
 
 
 def first_update(config: RunConfig, items: Iterable[tuple[Tensor, int]]) -> Contestant:
-    """From the items of a `Dataset`, one after the other, to the end of the first update on a shuffled batch."""
+    """Load a dataset item by item and train one hour on a shuffled batch."""
 
     def start() -> None:
         pixels, digits = zip(*items, strict=True)
         images, labels = torch.stack(pixels), torch.tensor(digits)
         batch = torch.randperm(len(labels))[: config.batch_size]
-        awake = Labelled(images[batch], labels[batch], float(images[batch].max()))
-        hours(config, awake, awake)()
+        positive = Labelled(images[batch], labels[batch], float(images[batch].max()))
+        hours(config, positive, positive)()
 
     return start
 
 
 def plain_network(config: RunConfig) -> AutogradNetwork:
-    """With the weights that the engine starts from."""
+    """Return a network with the parameters that the engine starts from."""
     rates = {phase: config.learning_rate(phase, 0) for phase in phases(config.schedule)}
     network = AutogradNetwork(
         (config.data.features, *config.hidden), rates, threshold=config.threshold, updates=config.updates_per_batch

@@ -1,6 +1,6 @@
-"""The matrix products of an hour or of an evaluation alone: the time that no arrangement of the rest can save.
+"""The matrix products of an hour or of an evaluation alone: a lower bound of the time that these take.
 
-Operands have the shapes, layouts and type that the engine gives them; what their values are costs nothing.
+Operands have the shapes, layouts and type that the engine uses. Their values do not matter for the time.
 """
 
 from __future__ import annotations
@@ -11,13 +11,18 @@ import torch
 
 from ffcli.bench.measuring import Contestant
 from ffcli.config import RunConfig
-from ffcli.engine.network import CHUNK
+from ffcli.engine.network import EVALUATED_ROWS
 
 
 def of_hour(config: RunConfig, *, shared_images: bool = False) -> Contestant:
-    """Each layer's forward and weight-gradient products, once an update, and its output for the next layer.
+    """Return a contestant that computes the products of one hour.
 
-    `shared_images`: both halves of an unseparated hour are the same images, so layer 1 multiplies half as many rows.
+    These are the forward and the weight-gradient product of each layer for each update, and its output for the next.
+
+    Args:
+        config: settings of the run.
+        shared_images: whether positive and negative data of an unseparated hour are the same images; the first layer
+            then multiplies half as many rows.
     """
     rows = config.batch_size * (1 if config.schedule.separated else 2)
     like = _operands(config)
@@ -41,12 +46,12 @@ def of_hour(config: RunConfig, *, shared_images: bool = False) -> Contestant:
 
 
 def of_evaluation(config: RunConfig, images: int) -> Contestant:
-    """Layer 1's product once, each deeper one under every label."""
+    """Return a contestant that computes the products of an evaluation: layer 1 once, deeper layers for each label."""
     like = _operands(config)
     first, *deeper = (
         like.new_ones(units, inputs) for inputs, units in pairwise((config.data.features, *config.hidden))
     )
-    rows = min(images, CHUNK)
+    rows = min(images, EVALUATED_ROWS)
     x = like.new_ones(rows, config.data.features)
     outputs = [like.new_empty(rows, units) for units in config.hidden]
 

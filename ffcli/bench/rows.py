@@ -1,7 +1,7 @@
-"""The rows of `ff bench`: each the engine against the same mathematics done plainly, in turns, in one run.
+"""The rows of `ff bench`. Each compares the engine with the same mathematics done plainly, in turns.
 
-Hours are those of a run: a separated one is awake or asleep by turns. Both sides start from the same weights, see the
-same data and have their negatives at hand; what making negatives costs is a row of its own.
+Hours follow a schedule as in a run, so separated phases alternate. Both sides start from the same parameters and train
+on the same data. Negatives are made in advance; making them is a row of its own.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Callable
 
 from ffcli.bench import ours, plain, products
 from ffcli.bench.items import TORCHVISION, items_of
-from ffcli.bench.measuring import Contestant, medians, threads
+from ffcli.bench.measuring import Contestant, medians, using_threads
 from ffcli.bench.setting import Setting
 from ffcli.benchmark import Row
 from ffcli.config import RunConfig
 from ffcli.data import datasets
 from ffcli.engine.labels import Labelled
-from ffcli.engine.network import CHUNK
+from ffcli.engine.network import EVALUATED_ROWS
 from ffcli.machine import bf16_instructions, cores
 from ffcli.planning import resolve
 from ffcli.settings import Settings
@@ -33,84 +33,90 @@ MARKS = {
     "load": 20.0,
     "gemm-share": 0.9,
 }
-"""What each row's ratio is to reach at least, at the size of `setting.SIZE`."""
+"""Smallest ratio of each row that is good enough, for networks of `setting.SIZE`."""
 
 FULL_TRAIN = 60_000
-"""Training images of the full MNIST."""
+"""Training images of the full MNIST dataset."""
 
 
 def separated_1_thread(setting: Setting) -> Row:
-    return _hours(setting, "separated-1-thread", setting.config(), setting.wrong, on=1)
+    """Measure an hour of separated phases with one thread."""
+    return _hours(setting, "separated-1-thread", setting.config(), setting.wrong_labels, threads=1)
 
 
 def separated_2_threads(setting: Setting) -> Row:
-    return _hours(setting, "separated-2-threads", setting.config(), setting.wrong, on=2)
+    """Measure an hour of separated phases with two threads."""
+    return _hours(setting, "separated-2-threads", setting.config(), setting.wrong_labels, threads=2)
 
 
 def unseparated_label(setting: Setting) -> Row:
-    """Both halves are the same images, which the engine multiplies once."""
+    """Measure an unseparated hour whose two halves are the same images, which the engine multiplies once."""
     config = setting.config(unseparated=True)
-    return _hours(setting, "unseparated-label", config, setting.wrong, shared_images=True)
+    return _hours(setting, "unseparated-label", config, setting.wrong_labels, shared_images=True)
 
 
 def unseparated_masks(setting: Setting) -> Row:
-    return _hours(setting, "unseparated-masks", setting.config(unseparated=True), setting.joined)
+    """Measure an unseparated hour with masks negatives."""
+    return _hours(setting, "unseparated-masks", setting.config(unseparated=True), setting.masks)
 
 
 def separated_bf16(setting: Setting) -> Row:
-    return _hours(setting, "separated-bf16", setting.config(precision="bf16"), setting.wrong)
+    """Measure an hour of separated phases with products in bfloat16; the baseline is in float32."""
+    return _hours(setting, "separated-bf16", setting.config(precision="bf16"), setting.wrong_labels)
 
 
 def evaluate(setting: Setting) -> Row:
+    """Measure an evaluation."""
     return _evaluation(setting, "evaluate", setting.config())
 
 
 def evaluate_bf16(setting: Setting) -> Row:
+    """Measure an evaluation with products in bfloat16; the baseline is in float32."""
     return _evaluation(setting, "evaluate-bf16", setting.config(precision="bf16"))
 
 
 def masks(setting: Setting) -> Row:
-    """Negatives for a batch, against making them image by image with a convolution for each blur."""
+    """Measure making masks negatives; the baseline makes them image by image, with a convolution for each blur."""
     config, (_, *size) = setting.config(), setting.image_shape
     blur, classes = config.mask_blur or 0, config.data.classes
     contestants: list[Contestant] = [
-        ours.masks(setting.data.negatives, setting.awake),
-        plain.masks(setting.data.images, setting.awake, size=size, classes=classes, blur=blur),
+        ours.masks(setting.data.negatives, setting.positive),
+        plain.masks(setting.data.images, setting.positive, size=size, classes=classes, blur=blur),
     ]
     seconds, baseline = _timed(setting, contestants, warm_up=contestants)
-    return _judged(setting, "masks", seconds, baseline)
+    return _row(setting, "masks", seconds, baseline)
 
 
 def load(setting: Setting) -> Row:
-    """MNIST from its prepared copy to the end of the first update, against looping over torchvision's items.
+    """Measure loading MNIST from its prepared copy and training one hour; the baseline loops over torchvision's items.
 
-    Where the full set is not here, the sample is loaded and the times are scaled to the full set's size.
+    Without the full dataset, the sample is loaded and the times are scaled to the size of the full dataset.
     """
-    here = {(entry.name, entry.source) for entry in datasets.inventory(setting.folder)}
-    full = ("mnist", "full") in here and not setting.quick
+    available = {(entry.name, entry.source) for entry in datasets.inventory(setting.folder)}
+    full = ("mnist", "full") in available and not setting.quick
     ref = datasets.locate("mnist", wanted="full", folder=setting.folder, notify=setting.notify) if full else setting.ref
     config = resolve(Settings(hidden=setting.options.hidden), ref)
     looped = 1000 if setting.quick else ref.train
     notes = [] if full else [f"measured on {ref.train:,} images of the sample and scaled to {FULL_TRAIN:,}"]
-    with items_of(datasets.load(ref, setting.folder), looped) as (items, maker), threads(setting.threads):
+    with items_of(datasets.load(ref, setting.folder), looped) as (items, maker), using_threads(setting.threads):
         if maker != TORCHVISION:
-            notes.append(f"torchvision is not here: the baseline's items are made by {maker}")
+            notes.append(f"torchvision is not installed: the items of the baseline are made by {maker}")
         first = ours.first_update(config, ref, setting.folder)
         first()
-        seconds, baseline = medians(first, plain.first_update(config, items), seconds=setting.seconds, least=1)
+        seconds, baseline = medians(first, plain.first_update(config, items), seconds=setting.seconds, min_rounds=1)
     scaled = (seconds * FULL_TRAIN / ref.train, baseline * FULL_TRAIN / looped)
-    return _judged(setting, "load", *scaled, notes=notes)
+    return _row(setting, "load", *scaled, notes=notes)
 
 
 def gemm_share(setting: Setting) -> Row:
-    """The share of a separated hour that its matrix products take alone."""
+    """Measure the share of an hour of separated phases that its matrix products take alone."""
 
     def contestants(config: RunConfig) -> list[Contestant]:
-        return [ours.hours(config, setting.awake, setting.wrong), products.of_hour(config)]
+        return [ours.hours(config, setting.positive, setting.wrong_labels), products.of_hour(config)]
 
     config = setting.config()
     hour, alone = _timed(setting, contestants(config), warm_up=contestants(_with_one_update(config)))
-    return _judged(setting, "gemm-share", hour, alone, ratio=alone / hour, alone=alone)
+    return _row(setting, "gemm-share", hour, alone, ratio=alone / hour, alone=alone)
 
 
 ROWS: dict[str, Callable[[Setting], Row]] = {
@@ -131,24 +137,28 @@ def _hours(
     setting: Setting,
     name: str,
     config: RunConfig,
-    asleep: Labelled,
+    negative: Labelled,
     *,
-    on: int | None = None,
+    threads: int | None = None,
     shared_images: bool = False,
 ) -> Row:
+    """Measure an hour on `setting.positive` and this negative data."""
+
     def contestants(config: RunConfig) -> list[Contestant]:
         return [
-            ours.hours(config, setting.awake, asleep),
-            plain.hours(config, setting.awake, asleep),
+            ours.hours(config, setting.positive, negative),
+            plain.hours(config, setting.positive, negative),
             products.of_hour(config, shared_images=shared_images),
         ]
 
     warm_up = contestants(_with_one_update(config))
-    seconds, baseline, alone = _timed(setting, contestants(config), warm_up=warm_up, on=on)
-    return _judged(setting, name, seconds, baseline, alone=alone)
+    seconds, baseline, alone = _timed(setting, contestants(config), warm_up=warm_up, threads=threads)
+    return _row(setting, name, seconds, baseline, alone=alone)
 
 
 def _evaluation(setting: Setting, name: str, config: RunConfig) -> Row:
+    """Measure an evaluation of `setting.evaluated`."""
+
     def contestants(data: Labelled) -> list[Contestant]:
         wrong = (data.labels + 1) % config.data.classes
         return [
@@ -158,22 +168,22 @@ def _evaluation(setting: Setting, name: str, config: RunConfig) -> Row:
         ]
 
     data = setting.evaluated
-    few = data._replace(images=data.images[:CHUNK], labels=data.labels[:CHUNK])
+    few = data._replace(images=data.images[:EVALUATED_ROWS], labels=data.labels[:EVALUATED_ROWS])
     seconds, baseline, alone = _timed(setting, contestants(data), warm_up=contestants(few))
-    return _judged(setting, name, seconds, baseline, alone=alone)
+    return _row(setting, name, seconds, baseline, alone=alone)
 
 
 def _timed(
-    setting: Setting, contestants: list[Contestant], *, warm_up: list[Contestant], on: int | None = None
+    setting: Setting, contestants: list[Contestant], *, warm_up: list[Contestant], threads: int | None = None
 ) -> list[float]:
-    """Median seconds of each, `on` so many threads; `warm_up` pays what only the first call costs."""
-    with threads(on or setting.threads):
+    """Return the median time of each contestant in seconds, after calling each of `warm_up` once."""
+    with using_threads(threads or setting.threads):
         for first in warm_up:
             first()
         return medians(*contestants, seconds=setting.seconds)
 
 
-def _judged(
+def _row(
     setting: Setting,
     name: str,
     seconds: float,
@@ -183,26 +193,27 @@ def _judged(
     alone: float | None = None,
     notes: list[str] | None = None,
 ) -> Row:
-    cannot = _cannot_be_asked(setting, name)
+    """Return the row, with its mark or the reason why it has none. `alone`: seconds of the matrix products alone."""
+    reason = _why_not_judged(setting, name)
     return Row(
         name=name,
         seconds=seconds,
         baseline_seconds=baseline,
         ratio=baseline / seconds if ratio is None else ratio,
-        mark=None if cannot else MARKS[name],
+        mark=None if reason else MARKS[name],
         products_share=None if alone is None else alone / seconds,
-        note="; ".join([cannot] * bool(cannot) + (notes or [])) or None,
+        note="; ".join([reason] * bool(reason) + (notes or [])) or None,
     )
 
 
-def _cannot_be_asked(setting: Setting, name: str) -> str:
-    """Why a row's mark cannot be asked of this machine; empty where it can."""
+def _why_not_judged(setting: Setting, name: str) -> str:
+    """Return why a row has no mark on this machine; empty if it has one."""
     if setting.quick:
         return "no mark for a network this small"
     if name.endswith("bf16") and bf16_instructions() is None:
-        return "not here: this processor has neither AVX512-BF16 nor AMX"
+        return "no mark: this processor has neither AVX512-BF16 nor AMX"
     if name == "separated-2-threads" and cores() < 2:
-        return "not here: this machine has one core"
+        return "no mark: this machine has one core"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""The whole of `ff bench`: this machine, every row, and where an hour goes."""
+"""The complete benchmark of `ff bench`: this machine, every row, and the breakdown of an hour."""
 
 from __future__ import annotations
 
@@ -16,10 +16,18 @@ from ffcli.machine import this_machine
 def benchmark(
     *, quick: bool, on: int | None, seconds: float, folder: Path, notify: Callable[[str], None]
 ) -> BenchmarkRecord:
-    """Measure in about `seconds`, `on` so many threads (None: torch's own number) where a row does not name its own.
+    """Measure every row and the breakdown of an hour.
 
-    `folder` is where data sets are kept; `notify` takes a line for the user. Raises BadData and StorageFull where the
-    sample cannot be prepared there.
+    Args:
+        quick: use a tiny network, to see that everything works.
+        on: threads, for rows that do not set their own number; None for torch's default.
+        seconds: approximate time for all rows.
+        folder: where datasets are kept.
+        notify: called with a line of progress for the user.
+
+    Raises:
+        BadData: if the sample cannot be read.
+        StorageFull: if the prepared copy of the sample does not fit on the disk.
     """
     started = datetime.now(UTC)
     setting = make_setting(quick=quick, on=on, seconds=seconds / len(ROWS), folder=folder, notify=notify)
@@ -27,5 +35,5 @@ def benchmark(
     for number, (name, measure) in enumerate(ROWS.items(), start=1):
         notify(f"measuring {name} ({number} of {len(ROWS)})")
         rows.append(measure(setting))
-    notify("measuring where an hour goes")
+    notify("measuring the breakdown of an hour")
     return BenchmarkRecord(started, this_machine(threads=setting.threads), tuple(rows), breakdown(setting))

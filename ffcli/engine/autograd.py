@@ -1,4 +1,4 @@
-"""The same mathematics in plain `torch.nn` and autograd: the oracle of the tests and of `ff bench`."""
+"""The reference implementation: the same mathematics in plain `torch.nn` and autograd, for tests and `ff bench`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ffcli.config import BETA1, BETA2
 from ffcli.engine.goodness import EPSILON
+from ffcli.engine.objectives import MEAN, Objective
+from ffcli.engine.optimisers import DEFAULT_HYPER, Hyperparameters
 from ffcli.schedule import Phase
 
 
 class AutogradLayer(nn.Module):
-    """One layer as the published code has it, with an optimiser for each phase."""
+    """One layer as the published code defines it, with an optimiser for each phase."""
 
     def __init__(
         self,
@@ -25,26 +26,37 @@ class AutogradLayer(nn.Module):
         *,
         threshold: float,
         updates: int,
-        betas: tuple[float, float],
+        objective: Objective,
+        hyper: Hyperparameters,
     ) -> None:
         super().__init__()
         self.linear = nn.Linear(inputs, units)
         self.optimisers = {
-            phase: torch.optim.Adam(self.parameters(), lr=lr, betas=betas) for phase, lr in rates.items()
+            phase: torch.optim.Adam(self.parameters(), lr=lr, betas=(hyper.beta1, hyper.beta2))
+            for phase, lr in rates.items()
         }
-        self.threshold, self.updates = threshold, updates
+        self.threshold, self.updates, self.objective = threshold, updates, objective
 
     def forward(self, v: Tensor) -> Tensor:
+        """Return the activity (rows, units) for the output of the layer below (rows, inputs)."""
         direction = v / (torch.linalg.vector_norm(v, dim=1, keepdim=True) + EPSILON)
         activity: Tensor = torch.relu(self.linear(direction))
         return activity
 
+    def goodness(self, activity: Tensor) -> Tensor:
+        """Return the goodness (rows,) of an activity (rows, units)."""
+        return activity.pow(2).sum(1) / self.objective.divisor(activity.shape[1])
+
+    def loss(self, activity: Tensor, sign: Tensor) -> Tensor:
+        """Return the mean loss, (). `sign` (rows,) is 1 for positive and -1 for negative rows."""
+        margin = self.threshold - self.goodness(activity)
+        return softplus(self.objective.polarity * sign * margin, threshold=50).mean()
+
     def learn(self, v: Tensor, sign: Tensor, phase: Phase) -> tuple[Tensor, float]:
-        """All updates on one batch; the output for the next layer, and the mean loss."""
+        """Take all updates on one batch. Returns the output for the next layer and the mean loss."""
         total = 0.0
         for _ in range(self.updates):
-            goodness = self(v).pow(2).mean(1)
-            loss = softplus(sign * (self.threshold - goodness), threshold=50).mean()
+            loss = self.loss(self(v), sign)
             self.optimisers[phase].zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimisers[phase].step()
@@ -54,7 +66,7 @@ class AutogradLayer(nn.Module):
 
 
 class AutogradNetwork(nn.Module):
-    """The stack; `learn` takes data with labels already overlaid."""
+    """A stack of layers. Its inputs already carry their labels."""
 
     def __init__(
         self,
@@ -63,16 +75,17 @@ class AutogradNetwork(nn.Module):
         *,
         threshold: float = 1.5,
         updates: int = 1,
-        betas: tuple[float, float] = (BETA1, BETA2),
+        objective: Objective = MEAN,
+        hyper: Hyperparameters = DEFAULT_HYPER,
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            AutogradLayer(inputs, units, rates, threshold=threshold, updates=updates, betas=betas)
+            AutogradLayer(inputs, units, rates, threshold=threshold, updates=updates, objective=objective, hyper=hyper)
             for inputs, units in pairwise(widths)
         )
 
     def learn(self, v: Tensor, sign: Tensor, phase: Phase) -> float:
-        """One hour; the mean loss over layers and updates."""
+        """Train on one batch (rows, features). Returns the mean loss over layers and updates."""
         losses = []
         for layer in self._stack():
             v, loss = layer.learn(v, sign, phase)
@@ -80,16 +93,16 @@ class AutogradNetwork(nn.Module):
         return sum(losses) / len(losses)
 
     def goodness(self, v: Tensor) -> Tensor:
-        """(layers, rows)"""
+        """Return the goodness (layers, rows) of a batch (rows, features)."""
         found = []
         with torch.no_grad():
             for layer in self._stack():
                 v = layer(v)
-                found.append(v.pow(2).mean(1))
+                found.append(layer.goodness(v))
         return torch.stack(found)
 
     def load(self, parameters: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Take over (weight, bias) of each layer."""
+        """Copy (weight, bias) of each layer into this network."""
         with torch.no_grad():
             for layer, (weight, bias) in zip(self._stack(), parameters, strict=True):
                 layer.linear.weight.copy_(weight)

@@ -1,129 +1,122 @@
-"""Hours as CUDA graphs: the host starts all the kernels of an hour with one call.
+"""Hours as CUDA graphs: all kernels of an hour are started by one call.
 
-An hour of three layers is about a hundred small operations with one update, and 3,300 with 50; started one by one they
-keep the host busier than the device. A graph is recorded once, with the places in the device's memory that each
-operation reads and writes, and played as often as wanted: the same operations in the same order, so the same numbers.
-What an hour is given is therefore copied to places that stay; parameters and moments are changed in place as ever.
+An hour of three layers is about a hundred small operations with one update and 3,300 with 50. Started one by one, they
+take the host longer than the device. A CUDA graph records the operations and the addresses they use once, and replays
+them as often as needed: the same operations in the same order, so the results have the same bits.
+
+A graph replays fixed addresses, so inputs are first copied into static buffers. Parameters and optimiser states are
+changed in place anyway.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ffcli.engine.labels import Labelled
-from ffcli.engine.network import Network, train_hour
-from ffcli.schedule import Phase
+from ffcli.engine.layer import Hour
+from ffcli.engine.network import Network, train_hour, used_data
 
-Play = Callable[[], None]
-Record = Callable[[Callable[[], Tensor]], tuple[Tensor, Play]]
-"""Records what a function does on the current device without doing it: where its result will be, and what does it."""
-
-MOST_UPDATES = 1000
-"""An hour of more is not recorded: a graph holds every operation of each update."""
+MAX_UPDATES = 1000
+"""Longer hours are not recorded, because a graph holds every operation of each update."""
 
 
-class Kind(NamedTuple):
-    """What makes two hours of a network the same operations."""
+class GraphKey(NamedTuple):
+    """Two hours of a network run the same operations if and only if their keys are equal."""
 
-    phase: Phase
-    lr: float
-    threshold: float
-    updates: int
+    hour: Hour
     amplitude: float
     rows: tuple[int, ...]
-    """Positive ones first; of one kind, or of both."""
-    shared: bool
+    """Rows of the positive and of the negative data, as far as they are used."""
+    shared_images: bool
     """Whether positive and negative data are the same images."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """An hour on the device, and the places that it reads its data from and leaves its losses at."""
+class RecordedHour:
+    """A graph and its static buffers."""
 
     positive: Labelled | None
     negative: Labelled | None
     losses: Tensor
-    play: Play
+    replay: Callable[[], None]
 
 
-Graphs = dict[Kind, Recorded | None]
-"""The hours of one network; None for a kind that was trained once and not recorded yet."""
+Graphs = dict[GraphKey, RecordedHour | None]
+"""The recorded hours of one network; None for a key that has occurred once, without being recorded."""
 
 
-def cuda_graph(hour: Callable[[], Tensor]) -> tuple[Tensor, Play]:
-    """Record an hour of the current CUDA device; waits for it, once."""
+def play_hour(
+    graphs: Graphs, network: Network, hour: Hour, positive: Labelled | None, negative: Labelled | None
+) -> Tensor:
+    """Do what `train_hour` does, with the same bits, but replay a graph if the same operations occur again.
+
+    The first hour of a key runs normally, which chooses and loads the kernels; that cannot be recorded. The second one
+    is recorded. So hours of a warm-up, which all have different rates, are never recorded. Neither are those of a
+    network with a cure, because its counters are on the host, where a graph does not update them.
+
+    Args:
+        graphs: recorded hours of the network; changed in place.
+        network: as in `train_hour`.
+        hour: as in `train_hour`.
+        positive: as in `train_hour`.
+        negative: as in `train_hour`.
+    """
+    if hour.updates > MAX_UPDATES or any(layer.memory for layer in network.layers):
+        return train_hour(network, hour, positive, negative)
+    positive, negative = used_data(hour.phase, positive, negative)
+    key = _key(hour, positive, negative)
+    if key not in graphs:
+        graphs[key] = None
+        return train_hour(network, hour, positive, negative)
+    recorded = graphs[key] = graphs[key] or _record(network, hour, positive, negative)
+    _copy(positive, recorded.positive)
+    _copy(negative, recorded.negative)
+    recorded.replay()
+    return recorded.losses.clone()
+
+
+def capture(hour: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
+    """Record the operations of `hour` on the current CUDA device without running them. Waits for the device.
+
+    Returns:
+        The tensor that each replay writes the losses to, and the function that replays the graph.
+    """
     graph = torch.cuda.CUDAGraph()
-    # A stream of its own: torch's default one for recording is of the first device that recorded.
+    # torch's default stream for recording belongs to the first device that recorded, so each graph gets its own.
     with torch.cuda.graph(graph, stream=torch.cuda.Stream()):  # type: ignore[no-untyped-call]
         losses = hour()
     return losses, graph.replay
 
 
-def play_hour(
-    graphs: Graphs,
-    network: Network,
-    positive: Labelled | None,
-    negative: Labelled | None,
-    *,
-    phase: Phase,
-    lr: float,
-    threshold: float,
-    updates: int,
-    record: Record = cuda_graph,
-) -> Tensor:
-    """`train_hour`, to the same bits, from a graph where this kind of hour comes again.
-
-    The first of a kind is trained as it is: that chooses and loads the kernels, which cannot be recorded; the second is
-    recorded. So the hours of a warm-up, each at a rate of its own, are not, and those of a cured network never are: its
-    memory counts on the host, which a graph does not.
-    """
-    hour = partial(train_hour, phase=phase, lr=lr, threshold=threshold, updates=updates)
-    if updates > MOST_UPDATES or any(layer.memory for layer in network.layers):
-        return hour(network, positive, negative)
-    given = [data for data in (positive, negative) if data]
-    rows = tuple(len(data.labels) for data in given)
+def _key(hour: Hour, positive: Labelled | None, negative: Labelled | None) -> GraphKey:
+    used = [data for data in (positive, negative) if data]
     shared = bool(positive and negative and positive.images is negative.images)
-    kind = Kind(phase, lr, threshold, updates, given[0].amplitude, rows, shared)
-    if kind not in graphs:
-        graphs[kind] = None
-        return hour(network, positive, negative)
-    recorded = graphs[kind] = graphs[kind] or _recorded(hour, network, positive, negative, record)
-    _bring(positive, recorded.positive)
-    _bring(negative, recorded.negative)
-    recorded.play()
-    return recorded.losses.clone()
+    return GraphKey(hour, used[0].amplitude, tuple(len(data.labels) for data in used), shared)
 
 
-def _recorded(
-    hour: Callable[[Network, Labelled | None, Labelled | None], Tensor],
-    network: Network,
-    positive: Labelled | None,
-    negative: Labelled | None,
-    record: Record,
-) -> Recorded:
-    places: dict[int, Tensor] = {}  # by the tensor that is brought there: images may be shared
+def _record(network: Network, hour: Hour, positive: Labelled | None, negative: Labelled | None) -> RecordedHour:
+    buffers: dict[int, Tensor] = {}  # by the id of the tensor that is copied there, because images may be shared
 
-    def place(data: Labelled | None) -> Labelled | None:
+    def buffers_like(data: Labelled | None) -> Labelled | None:
         if data is None:
             return None
-        images, labels = (places.setdefault(id(t), torch.empty_like(t)) for t in (data.images, data.labels))
+        images, labels = (buffers.setdefault(id(t), torch.empty_like(t)) for t in (data.images, data.labels))
         return Labelled(images, labels, data.amplitude)
 
-    awake, asleep = place(positive), place(negative)
-    # Scratch that is made while recording is the graph's own; that of other hours may be given back before it plays.
+    static_positive, static_negative = buffers_like(positive), buffers_like(negative)
+    # The graph gets its own scratch buffers: those of the network are replaced by larger ones if a batch needs them.
     own = replace(network, scratch={})
     with torch.cuda.device_of(network.layers[0].parameters):  # type: ignore[no-untyped-call]
-        losses, play = record(lambda: hour(own, awake, asleep))
-    return Recorded(awake, asleep, losses, play)
+        losses, replay = capture(lambda: train_hour(own, hour, static_positive, static_negative))
+    return RecordedHour(static_positive, static_negative, losses, replay)
 
 
-def _bring(data: Labelled | None, place: Labelled | None) -> None:
-    if data and place:
-        place.images.copy_(data.images)
-        place.labels.copy_(data.labels)
+def _copy(data: Labelled | None, buffer: Labelled | None) -> None:
+    if data and buffer:
+        buffer.images.copy_(data.images)
+        buffer.labels.copy_(data.labels)

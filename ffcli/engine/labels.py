@@ -1,4 +1,4 @@
-"""How the network sees a label: the image's first K features are its label, one of them raised."""
+"""The overlay: how the network is shown a label, which is written into the first K features of the image."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from torch import Tensor
 
 
 class Labelled(NamedTuple):
-    """Images and the label that each is shown under."""
+    """Images, each with the label it is shown with."""
 
     images: Tensor  # (rows, features), normalised pixels
     labels: Tensor  # (rows,), int64
     amplitude: float
-    """What a raised label feature is set to: the maximum of the normalised training data."""
+    """Value of the label's feature: the maximum of the normalised training data."""
 
 
 def overlay(data: Labelled, *, classes: int, out: Tensor) -> Tensor:
-    """The images (rows, features) with their first `classes` features 0 and the label's at the amplitude."""
+    """Return the images (rows, features) with the first `classes` features 0, but the label's at the amplitude."""
     out.copy_(data.images)
     out[:, :classes] = 0
     return out.scatter_(1, data.labels.unsqueeze(1), data.amplitude)

@@ -1,4 +1,4 @@
-"""One layer: its parameters, an Adam state for each phase, and the updates that it takes on one batch."""
+"""One layer: its parameters, an optimiser state for each phase, and the updates of one hour."""
 
 from __future__ import annotations
 
@@ -8,39 +8,44 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ffcli.config import BETA1, BETA2, Cure
-from ffcli.engine.cures import Memory, bring_in, make_memory
-from ffcli.engine.goodness import LayerInput, loss_gradient
+from ffcli.config import Cure
+from ffcli.engine.cures import Memory, OtherGradient, combine_gradients, make_memory
+from ffcli.engine.goodness import LayerInput, Rows, loss_gradient
+from ffcli.engine.optimisers import Hyperparameters, Optimiser, State
 from ffcli.engine.parameters import views
 from ffcli.schedule import Phase
 
-ADAM_EPSILON = 1e-8
-
 
 @dataclass(frozen=True, slots=True)
-class Adam:
-    """Moments and step count of one phase, over a layer's parameters as one flat vector."""
+class Hour:
+    """How a network trains on one batch."""
 
-    exp_avg: Tensor
-    exp_avg_sq: Tensor
-    step: Tensor
+    phase: Phase
+    lr: float
+    threshold: float
+    """Theta in the loss."""
+    updates: int
+    """Optimiser steps of each layer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Weights and bias are views into one flat vector, so that an optimiser step is one call."""
+    """The tensors of one layer. Weight and bias are views of `parameters`, and likewise for the gradient."""
 
-    parameters: Tensor  # (units * inputs + units,)
+    parameters: Tensor  # (P,), where P = units * inputs + units
     weight: Tensor  # (units, inputs)
     bias: Tensor  # (units,)
-    gradient: Tensor
-    weight_gradient: Tensor
-    bias_gradient: Tensor
-    adam: dict[Phase, Adam]
-    betas: tuple[float, float]
-    """Decay rates of Adam's first and second moment."""
+    gradient: Tensor  # (P,)
+    weight_gradient: Tensor  # (units, inputs)
+    bias_gradient: Tensor  # (units,)
+    divisor: int
+    """Divisor of |h|^2 in the goodness."""
+    optimiser: Optimiser
+    hyper: Hyperparameters
+    states: dict[Phase, State]
+    """The optimiser's state in each phase."""
     memory: Memory | None
-    """What a cure keeps of the phases; None without one."""
+    """What the cure keeps; None without a cure."""
 
 
 def make_layer(
@@ -48,60 +53,95 @@ def make_layer(
     units: int,
     phases: Iterable[Phase],
     *,
+    divisor: int,
+    optimiser: Optimiser,
+    hyper: Hyperparameters,
     cure: Cure,
-    products: torch.dtype,
-    betas: tuple[float, float] = (BETA1, BETA2),
 ) -> Layer:
-    """A layer around its flat parameters (weights row by row, then biases), its Adam states at rest, its memory empty.
+    """Return a layer before its first update.
 
-    Its inputs come in type `products`.
+    Args:
+        parameters: weights row by row, then biases (P,); they are trained in place.
+        units: number of units.
+        phases: the phases that occur.
+        divisor: divisor of |h|^2 in the goodness.
+        optimiser: makes the steps.
+        hyper: settings of the optimiser.
+        cure: what to keep across phases.
     """
     gradient = torch.zeros_like(parameters)
     weight, bias = views(parameters, units)
-    adam = {phase: _adam_at_rest(parameters) for phase in phases}
-    memory = make_memory(cure, parameters, weight.shape[1], products) if cure else None
-    return Layer(parameters, weight, bias, gradient, *views(gradient, units), adam, betas, memory)
+    return Layer(
+        parameters,
+        weight,
+        bias,
+        gradient,
+        *views(gradient, units),
+        divisor=divisor,
+        optimiser=optimiser,
+        hyper=hyper,
+        states={phase: optimiser.initial_state(parameters) for phase in phases},
+        memory=make_memory(cure, parameters, weight.shape[1]),
+    )
 
 
-def update(
-    layer: Layer,
-    inputs: LayerInput,
-    sign: Tensor,
-    *,
-    phase: Phase,
-    lr: float,
-    threshold: float,
-    updates: int,
-    h: Tensor,
-) -> Tensor:
-    """Take `updates` Adam steps on one batch, with the Adam state of `phase`.
+def update(layer: Layer, inputs: LayerInput, sign: Tensor, hour: Hour, *, h: Tensor) -> Tensor:
+    """Take all optimiser steps of an hour on one batch.
 
-    With a memory each step is along the mean of the batch's gradient and that which the other phase left; there is none
-    before the other phase. `sign` (rows,) is +1 for positive and -1 for negative rows; `h` (rows, units) is scratch.
-    Returns the losses (rows,) summed over the updates, each taken before its update.
+    With a cure, each step uses the mean of the batch's gradient and the gradient that the cure estimates for the other
+    phase. As long as the other phase has not been seen, no steps are taken.
+
+    Args:
+        layer: changed in place.
+        inputs: the batch, normalised.
+        sign: 1 or -1 for each row (rows,).
+        hour: how to train.
+        h: buffer (rows, units); its content is lost.
+
+    Returns:
+        The loss of each row (rows,), summed over the updates; each is the loss before its update.
     """
     total = torch.zeros_like(sign)
-    for _ in range(updates):
+    state = layer.states[hour.phase]
+    for _ in range(hour.updates):
         total += loss_gradient(
-            inputs, layer.weight, layer.bias, sign, threshold, h, layer.weight_gradient, layer.bias_gradient
+            inputs,
+            layer.weight,
+            layer.bias,
+            sign,
+            threshold=hour.threshold,
+            divisor=layer.divisor,
+            h=h,
+            weight_gradient=layer.weight_gradient,
+            bias_gradient=layer.bias_gradient,
         )
         if layer.memory:
-            bring_in(layer.memory, inputs, layer.gradient, layer.parameters, sign, threshold)
+            assert isinstance(inputs, Rows)  # only unseparated hours share images, and they have no cure
+            other = _other_gradient(layer, -sign[0], hour.threshold, inputs.x.dtype)
+            combine_gradients(layer.memory, inputs.x, layer.gradient, other)
         if layer.memory is None or layer.memory.complete:
-            _step(layer, phase, lr)
+            layer.optimiser.step(layer.parameters, layer.gradient, state, hour.lr, layer.hyper)
     return total
 
 
-def _step(layer: Layer, phase: Phase, lr: float) -> None:
-    state = layer.adam[phase]
-    state.step.add_(1)
-    beta1, beta2 = layer.betas
-    torch._fused_adam_(
-        [layer.parameters], [layer.gradient], [state.exp_avg], [state.exp_avg_sq], [], [state.step],
-        lr=lr, beta1=beta1, beta2=beta2, eps=ADAM_EPSILON, weight_decay=0.0, amsgrad=False, maximize=False,
-    )  # fmt: skip
+def _other_gradient(layer: Layer, sign: Tensor, threshold: float, products: torch.dtype) -> OtherGradient:
+    """Return the function that gives the gradient for inputs of the other phase, all of which have this sign ()."""
 
+    def gradient_for(inputs: Tensor) -> Tensor:
+        rows, units = len(inputs), len(layer.bias)
+        gradient = torch.empty_like(layer.parameters)
+        weight_gradient, bias_gradient = views(gradient, units)
+        loss_gradient(
+            Rows(inputs.to(products)),
+            layer.weight,
+            layer.bias,
+            sign.expand(rows),
+            threshold=threshold,
+            divisor=layer.divisor,
+            h=gradient.new_empty(rows, units),
+            weight_gradient=weight_gradient,
+            bias_gradient=bias_gradient,
+        )
+        return gradient
 
-def _adam_at_rest(parameters: Tensor) -> Adam:
-    step = parameters.new_zeros((), dtype=torch.float32)
-    return Adam(torch.zeros_like(parameters), torch.zeros_like(parameters), step)
+    return gradient_for

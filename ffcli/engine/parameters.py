@@ -1,5 +1,7 @@
-"""A layer's parameters as one flat vector (weights row by row, then biases), so that whatever treats all alike, an
-optimiser's step say, is one call."""
+"""A layer's parameters as one flat vector: the weights row by row, then the biases.
+
+An operation on all parameters, such as a step of the optimiser, is then one call.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,12 @@ from torch import Tensor
 
 
 def views(flat: Tensor, units: int) -> tuple[Tensor, Tensor]:
-    """Weights (units, inputs) and biases (units,) in `flat` (units * inputs + units,)."""
+    """Return the weights (units, inputs) and the biases (units,) as views of `flat` (units * inputs + units,)."""
     return flat[:-units].view(units, -1), flat[-units:]
 
 
 def initial_parameters(inputs: int, units: int, *, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
-    """`torch.nn.Linear`'s default: weights and biases uniform within 1/sqrt(inputs)."""
+    """Return random parameters as `torch.nn.Linear` draws them: uniform between -1/sqrt(inputs) and 1/sqrt(inputs)."""
     bound = inputs**-0.5
     flat = torch.empty(units * inputs + units, dtype=dtype)
     for part in views(flat, units):

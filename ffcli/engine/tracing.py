@@ -1,16 +1,16 @@
-"""The trace of a phase: after each of its hours, what has become of the network, on one fixed batch (the probe).
+"""Traces: what happens to the network within a phase, measured after each of its hours on one fixed batch (the probe).
 
-The probe is the first batch of training images under their true labels, and negatives drawn for it once. Of each layer
-with parameters w, as they were when the phase began w0, and with the gradients g+ = dL+/dw of the positive probe's loss
-and g- = dL-/dw of the negative one's (each kind through the layers below as they are now):
+The positive probe is the first batch of training images with their true labels; the negative probe is drawn for it
+once. Notation for a layer: w are its parameters, w0 those at the beginning of the phase, g+ and g- the gradients of the
+loss on the positive and on the negative probe. Each probe passes through the current layers below. A trace measures
 
-    goodness    of both kinds, mean over the probe
+    goodness    mean over the positive and over the negative probe
     drift       |w - w0|
-    cosine      <g+, g-> / (|g+| |g-|)            -1: what one phase learns is what the other unlearns
-    dead units  share of units with no activity on the positive probe
+    cosine      <g+, g-> / (|g+| |g-|); at -1, an update of one phase undoes one of the other
+    dead units  share of units with no activity on any image of the positive probe
 
-A trace only looks: it has its own random stream and buffers, so that a traced run has the bits of an untraced one. Its
-numbers stay on the device until `taken` reads them.
+Tracing does not change training: it has its own random stream and buffers, so a traced run has the same bits. Its
+numbers stay on the device until `drain` reads them.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ from ffcli.schedule import Schedule, phase_hours, phase_number
 
 @dataclass(slots=True)
 class Tracer:
-    """What is traced, and where it stands."""
+    """The phases to trace, the probe, and what has been measured."""
 
     schedule: Schedule
     phases: frozenset[int]
-    """Counted from 1."""
+    """Numbers of the traced phases, from 1."""
     positive: Rows
     negative: Rows
     _: KW_ONLY
     threshold: float
     began: tuple[Tensor, ...] | None
-    """Each layer's flat parameters when the phase under way began; None where that is not traced."""
+    """Each layer's flat parameters (P,) at the beginning of the current phase; None if it is not traced."""
     measured: list[tuple[int, Tensor]] = field(default_factory=list)
-    """Hours trained, and (layers, 5) in the order of HourTrace."""
+    """Hours trained so far and values (layers, 5), in the order of the fields of HourTrace."""
 
 
 def make_tracer(
@@ -59,9 +59,15 @@ def make_tracer(
     phases: Collection[int],
     saved: Mapping[str, NDArray[Any]] | None = None,
 ) -> Tracer:
-    """A tracer of these phases of a separated run, from where `state` stands.
+    """Return a tracer of a run with separated phases.
 
-    A phase that is under way is traced on only where `saved` knows its beginning (see `tracer_arrays`).
+    Args:
+        config: settings of the run.
+        data: the dataset.
+        state: the position where tracing starts.
+        phases: numbers of the phases to trace, from 1.
+        saved: a saved state. If it contains what `tracer_arrays` returned, a phase that has begun is traced further;
+            otherwise tracing starts with the next phase.
     """
     images, labels = data.images[: config.batch_size], data.labels[: config.batch_size]
     drawing = stream(config.seed, "trace", 0, images.device)
@@ -69,7 +75,7 @@ def make_tracer(
     negative = Labelled(*data.negatives(images, labels, generator=drawing), data.amplitude)
     probe = (_first_input(state.network, kind) for kind in (positive, negative))
     tracer = Tracer(config.schedule, frozenset(phases), *probe, threshold=config.threshold, began=None)
-    names = [_began(number) for number in range(len(state.network.layers))]
+    names = [_array_name(number) for number in range(len(state.network.layers))]
     if phase_number(config.schedule, state.hour) in tracer.phases and saved and all(name in saved for name in names):
         tracer.began = tuple(torch.from_numpy(saved[name]).to(images.device, copy=True) for name in names)
     _begin_phase(tracer, state)
@@ -77,14 +83,14 @@ def make_tracer(
 
 
 def observe(tracer: Tracer, state: TrainingState) -> None:
-    """After an hour of training: measure it where it is of a traced phase, and see whether one comes next."""
+    """Measure the network after an hour of a traced phase. To be called after each hour of training."""
     if tracer.began is not None:
         tracer.measured.append((state.hour, _measure(tracer, state.network, tracer.began)))
     _begin_phase(tracer, state)
 
 
-def taken(tracer: Tracer) -> list[HourTrace]:
-    """What was measured since the last call; waits for the device."""
+def drain(tracer: Tracer) -> list[HourTrace]:
+    """Return what was measured since the last call. Waits for the device."""
     if not tracer.measured:
         return []
     hours = [hour for hour, _ in tracer.measured]
@@ -98,15 +104,16 @@ def taken(tracer: Tracer) -> list[HourTrace]:
 
 
 def tracer_arrays(tracer: Tracer) -> Arrays:
-    """What a saved state needs beside the run's own arrays for the phase under way to be traced on."""
-    return {_began(number): began.cpu().numpy() for number, began in enumerate(tracer.began or ())}
+    """Return the arrays that a saved state needs so that the current phase can be traced further."""
+    return {_array_name(number): began.cpu().numpy() for number, began in enumerate(tracer.began or ())}
 
 
-def _began(layer: int) -> str:
+def _array_name(layer: int) -> str:
     return f"trace.{layer}.began"
 
 
 def _begin_phase(tracer: Tracer, state: TrainingState) -> None:
+    """If the next hour is the first one of a phase, copy the parameters if the phase is traced."""
     number = phase_number(tracer.schedule, state.hour)
     if state.hour == phase_hours(tracer.schedule, number).start:
         chosen = number in tracer.phases
@@ -119,33 +126,44 @@ def _first_input(network: Network, data: Labelled) -> Rows:
 
 
 def _measure(tracer: Tracer, network: Network, began: tuple[Tensor, ...]) -> Tensor:
-    """(layers, 5), float64."""
+    """Return the measured values (layers, 5), float64."""
     positive, negative = tracer.positive, tracer.negative
     found = []
     for layer, before in zip(network.layers, began, strict=True):
-        gradient, h = _look(layer, positive, 1, tracer.threshold)
-        other_gradient, other_h = _look(layer, negative, -1, tracer.threshold)
+        gradient, h = _gradient_and_activity(layer, positive, network.polarity, tracer.threshold)
+        negative_gradient, negative_h = _gradient_and_activity(layer, negative, -network.polarity, tracer.threshold)
         values = (
-            goodness(h).mean(),
-            goodness(other_h).mean(),
+            goodness(h, layer.divisor).mean(),
+            goodness(negative_h, layer.divisor).mean(),
             torch.linalg.vector_norm(layer.parameters - before),
-            _cosine(gradient.double(), other_gradient.double()),
+            _cosine(gradient.double(), negative_gradient.double()),
             (h == 0).all(0).double().mean(),
         )
         found.append(torch.stack([value.double() for value in values]))
-        positive, negative = (Rows(normalise(v, out=v).to(network.products)) for v in (h, other_h))
+        positive, negative = (Rows(normalise(v, out=v).to(network.products)) for v in (h, negative_h))
     return torch.stack(found)
 
 
-def _look(layer: Layer, inputs: Rows, sign: int, threshold: float) -> tuple[Tensor, Tensor]:
-    """The flat gradient of one kind's loss, and the activity (rows, units)."""
+def _gradient_and_activity(layer: Layer, inputs: Rows, sign: int, threshold: float) -> tuple[Tensor, Tensor]:
+    """Return the gradient (P,) of the loss on inputs of one kind, and the activity (rows, units)."""
     rows, units = len(inputs.x), len(layer.bias)
     gradient = torch.empty_like(layer.parameters)
+    weight_gradient, bias_gradient = views(gradient, units)
     h, signs = gradient.new_empty(rows, units), gradient.new_full((rows,), sign)
-    loss_gradient(inputs, layer.weight, layer.bias, signs, threshold, h, *views(gradient, units))
+    loss_gradient(
+        inputs,
+        layer.weight,
+        layer.bias,
+        signs,
+        threshold=threshold,
+        divisor=layer.divisor,
+        h=h,
+        weight_gradient=weight_gradient,
+        bias_gradient=bias_gradient,
+    )
     return gradient, activity(inputs, layer.weight, layer.bias, out=h)
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Not a number where one of them is 0."""
+    """Return the cosine of the angle between two vectors, (); NaN if one of them is 0."""
     return torch.dot(a, b).div_(torch.linalg.vector_norm(a) * torch.linalg.vector_norm(b))

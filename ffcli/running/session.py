@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ffcli.config import RunConfig
 from ffcli.data import datasets
 from ffcli.data.tensors import TrainingTensors, training_tensors
-from ffcli.engine.tracing import Tracer, make_tracer, observe, taken, tracer_arrays
+from ffcli.engine.tracing import Tracer, drain, make_tracer, observe, tracer_arrays
 from ffcli.engine.training import TrainingState, initial_state, restored_state, state_arrays, train
 from ffcli.errors import DamagedState
 from ffcli.machine import check_precision, provenance, set_numerics, torch_device
@@ -47,7 +47,7 @@ class Stretch:
 
     def trace(self) -> list[HourTrace]:
         """What was traced since the last call."""
-        return taken(self.tracer) if self.tracer else []
+        return drain(self.tracer) if self.tracer else []
 
 
 def load_data(config: RunConfig, *, device: str, threads: int | None, data_folder: Path) -> TrainingTensors:

@@ -1,4 +1,4 @@
-"""Random images that the engine can be trained on within a test, and what tests of it have in common."""
+"""Random images to train on, and helpers that the tests of the engine share."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from torch import Tensor
 from ffcli.config import DataRef, Device, RunConfig
 from ffcli.data.datasets import Arrays
 from ffcli.data.negatives import wrong_labels
-from ffcli.engine.labels import Labelled
 from ffcli.engine.training import TrainingState, state_arrays
 from ffcli.planning import resolve
-from ffcli.schedule import Phase
 from ffcli.settings import Settings
 
 CLASSES, FEATURES, ROWS, BATCH = 3, 12, 50, 8
@@ -23,7 +21,7 @@ CLASSES, FEATURES, ROWS, BATCH = 3, 12, 50, 8
 
 @dataclass(frozen=True)
 class Data:
-    """Random images as the engine takes them."""
+    """A dataset of random images, as `ffcli.engine.training.TrainingData` defines it."""
 
     images: Tensor
     labels: Tensor
@@ -57,7 +55,7 @@ def random_data(dtype: torch.dtype = torch.float64) -> Data:
     return Data(images.to(dtype), torch.randint(0, CLASSES, (ROWS,), generator=random))
 
 
-def make_config(*, device: Device = "cpu", uses_masks: bool = False, **options: Any) -> RunConfig:
+def make_config(*, device: Device = "cpu", **options: Any) -> RunConfig:
     ref = DataRef(
         name="random", source="file", fingerprint="f", features=FEATURES, classes=CLASSES, train=ROWS, test=ROWS,
         largest_class=40.0,
@@ -67,17 +65,12 @@ def make_config(*, device: Device = "cpu", uses_masks: bool = False, **options: 
 
 
 def random_arrays(images: int) -> Arrays:
-    """A data set of images of 3 x 4 pixels as it is loaded."""
+    """Return a dataset of images of 3 x 4 pixels as it is loaded from disk."""
     pixels = np.random.default_rng(0).integers(0, 256, (images, FEATURES), dtype=np.uint8)
     labels = np.arange(images) % CLASSES
     return Arrays(pixels, labels, pixels[:8], labels[:8], (0.5,), (0.25,), (1, 3, 4))
 
 
-def seen(phase: Phase, awake: Labelled, asleep: Labelled) -> tuple[Labelled | None, Labelled | None]:
-    """What an hour of `phase` is given of a positive and a negative batch."""
-    return (awake if phase != "negative" else None), (asleep if phase != "positive" else None)
-
-
 def bits(state: TrainingState) -> dict[str, bytes]:
-    """All that continues a run, to be compared bit by bit."""
+    """Return everything that a saved state contains, to be compared bit by bit."""
     return {name: array.tobytes() for name, array in state_arrays(state).items()}

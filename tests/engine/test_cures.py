@@ -1,4 +1,4 @@
-"""Cures against plain autograd, hour by hour, and through a saved state."""
+"""Cures give the gradients of plain autograd, and continue from a saved state."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_data import CLASSES, make_config, random_data
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from ffcli.config import Cure
 from ffcli.engine.autograd import AutogradLayer, AutogradNetwork
 from ffcli.engine.goodness import EPSILON
 from ffcli.engine.labels import Labelled, overlay
+from ffcli.engine.layer import Hour
 from ffcli.engine.network import begin_phase, initial_network, train_hour
+from ffcli.engine.objectives import OBJECTIVES
 from ffcli.engine.training import initial_state, restored_state, state_arrays, train
 from ffcli.schedule import Schedule, phase_of
 
@@ -28,7 +29,7 @@ CURES = [Cure.model_validate("gradient-memory"), Cure.model_validate("replay:4")
 
 @dataclass
 class PlainMemory:
-    """What the definitions in `ffcli.engine.cures` say, with nothing saved."""
+    """The definitions of `ffcli.engine.cures` in plain autograd: keeps every gradient instead of a sum."""
 
     gradients: list[list[Tensor]] = field(default_factory=list)
     inputs: Tensor | None = None
@@ -60,8 +61,7 @@ class PlainMemory:
 
 
 def gradient(layer: AutogradLayer, x: Tensor, sign: float) -> list[Tensor]:
-    goodness = torch.relu(layer.linear(x)).square().mean(1)
-    loss = softplus(sign * (THRESHOLD - goodness), threshold=50).mean()
+    loss = layer.loss(torch.relu(layer.linear(x)), torch.full((len(x),), sign, dtype=x.dtype))
     return list(torch.autograd.grad(loss, list(layer.parameters())))
 
 
@@ -71,19 +71,23 @@ def gradient(layer: AutogradLayer, x: Tensor, sign: float) -> list[Tensor]:
     widths=st.lists(st.integers(4, 8), min_size=2, max_size=4),
     schedule=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     updates=st.integers(1, 2),
+    objective=st.sampled_from(sorted(OBJECTIVES)),
     seed=st.integers(0, 2**31),
 )
 @settings(deadline=None, max_examples=25)
 def test_cured_hours_equal_autograd(
-    cure: Cure, rows: list[int], widths: list[int], schedule: tuple[int, int], updates: int, seed: int
+    cure: Cure, rows: list[int], widths: list[int], schedule: tuple[int, int], updates: int, objective: str, seed: int
 ) -> None:
     random = torch.Generator().manual_seed(seed)
     phases = Schedule(positive=schedule[0], negative=schedule[1])
     network = initial_network(
         widths[0], widths[1:], ("positive", "negative"), classes=CLASSES, dtype=torch.float64, device=CPU,
-        generator=random, cure=cure,
+        generator=random, cure=cure, objective=OBJECTIVES[objective],
     )  # fmt: skip
-    plain = AutogradNetwork(widths, {"positive": RATE, "negative": RATE}, threshold=THRESHOLD, updates=updates).double()
+    plain = AutogradNetwork(
+        widths, {"positive": RATE, "negative": RATE}, threshold=THRESHOLD, updates=updates,
+        objective=OBJECTIVES[objective],
+    ).double()  # fmt: skip
     plain.load((layer.weight, layer.bias) for layer in network.layers)
     memories = [PlainMemory() for _ in network.layers]
     at_first = [layer.parameters.clone() for layer in network.layers]
@@ -95,8 +99,7 @@ def test_cured_hours_equal_autograd(
                 memory.begin_phase()
         images = torch.randn(rows[hour], widths[0], generator=random, dtype=torch.float64)
         data = Labelled(images, torch.randint(0, CLASSES, (rows[hour],), generator=random), 2.5)
-        kinds = (data, None) if phase == "positive" else (None, data)
-        train_hour(network, *kinds, phase=phase, lr=RATE, threshold=THRESHOLD, updates=updates)
+        train_hour(network, Hour(phase, RATE, THRESHOLD, updates), data, data)
 
         v = overlay(data, classes=CLASSES, out=torch.empty_like(images))
         for memory, module in zip(memories, plain.layers, strict=True):

@@ -1,46 +1,56 @@
-"""What only a CUDA device shows: the mathematics there, recorded hours, and that no hour waits for the host."""
+"""What only a CUDA device shows: its results, recorded hours, and that training does not wait for the device."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from random_data import BATCH, CLASSES, Data, bits, make_config, random_arrays, random_data, seen
+from random_data import BATCH, CLASSES, Data, bits, make_config, random_arrays, random_data
 from torch import Tensor
 
+from ffcli.config import Cure
 from ffcli.data import datasets
 from ffcli.data.negatives import STRATEGIES
 from ffcli.data.tensors import training_tensors
 from ffcli.engine import training
 from ffcli.engine.graphs import Graphs, play_hour
 from ffcli.engine.labels import Labelled
-from ffcli.engine.network import evaluate, initial_network, train_hour
-from ffcli.engine.training import initial_state, restored_state, state_arrays, train, train_epoch
+from ffcli.engine.layer import Hour
+from ffcli.engine.network import begin_phase, evaluate, initial_network, train_hour
+from ffcli.engine.training import TrainingState, initial_state, restored_state, state_arrays, train, train_epoch
 from ffcli.machine import set_numerics
 from ffcli.planning import resolve
 from ffcli.running.session import load_data
+from ffcli.schedule import Phase
 from ffcli.settings import Settings
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(torch.cuda.device_count() == 0, reason="no CUDA device")]
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-HOW: dict[str, Any] = {"lr": 0.01, "threshold": 1.5, "updates": 3}
+
+
+@pytest.fixture
+def _sync_debug_mode() -> Iterator[None]:
+    """Reset what a test sets: in mode `error`, every operation that waits for the device raises."""
+    yield
+    torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize("phases", [("positive", "negative"), ("joint",)])
-def test_a_gpu_computes_what_the_cpu_does(phases: tuple[Any, ...]) -> None:
+def test_a_gpu_computes_what_the_cpu_does(phases: tuple[Phase, ...]) -> None:
     found = []
     for device in (CPU, CUDA):
         network = initial_network(
             12, [9, 6], phases, classes=CLASSES, dtype=torch.float64, device=device,
             generator=torch.Generator().manual_seed(0),
         )  # fmt: skip
-        awake, asleep = _batch(device)
+        positive, negative = _batch(device)
         for phase in phases * 3:
-            train_hour(network, *seen(phase, awake, asleep), phase=phase, **HOW)
-        result = evaluate(network, awake, asleep.labels)
+            train_hour(network, Hour(phase, 0.01, 1.5, 3), positive, negative)
+        result = evaluate(network, positive, negative.labels)
         found.append([layer.parameters.cpu() for layer in network.layers] + [result.goodness_true.cpu()])
     for on_cpu, on_gpu in zip(*found, strict=True):
         torch.testing.assert_close(on_gpu, on_cpu, rtol=1e-9, atol=1e-12)
@@ -59,7 +69,7 @@ def test_a_gpu_computes_what_the_cpu_does(phases: tuple[Any, ...]) -> None:
     ],
     ids=["separated", "shared images", "bf16", "tf32", "float64", "cured"],
 )
-def test_recorded_hours_give_the_same_bits_also_where_a_run_is_resumed(
+def test_recorded_hours_give_the_same_bits_also_if_a_run_is_resumed(
     monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], device: str
 ) -> None:
     place = torch.device(device)
@@ -67,8 +77,8 @@ def test_recorded_hours_give_the_same_bits_also_where_a_run_is_resumed(
         pytest.skip(f"no {device}")
     config, shorter = (make_config(device="cuda", epochs=epochs, **options) for epochs in (4, 2))
     set_numerics(tf32=config.precision == "tf32")
-    here = random_data(torch.float64 if config.precision == "float64" else torch.float32)
-    data = Data(here.images.to(place), here.labels.to(place))
+    on_cpu = random_data(torch.float64 if config.precision == "float64" else torch.float32)
+    data = Data(on_cpu.images.to(place), on_cpu.labels.to(place))
 
     recorded = initial_state(config, place)
     losses = [(m.loss_positive, m.loss_negative) for m, _ in train(config, data, recorded)]
@@ -81,46 +91,60 @@ def test_recorded_hours_give_the_same_bits_also_where_a_run_is_resumed(
     for _ in train(config, data, resumed):
         pass
 
-    def as_it_is(graphs: Any, *given: Any, **how: Any) -> Tensor:
-        return train_hour(*given, **how)
+    def without_graphs(graphs: Graphs, *given: Any) -> Tensor:
+        return train_hour(*given)
 
-    monkeypatch.setattr(training, "play_hour", as_it_is)
+    monkeypatch.setattr(training, "play_hour", without_graphs)
     plain = initial_state(config, place)
     assert losses == [(m.loss_positive, m.loss_negative) for m, _ in train(config, data, plain)]
     assert bits(recorded) == bits(resumed) == bits(plain)
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
-@pytest.mark.parametrize("phases", [("positive", "negative"), ("joint",)])
-def test_an_hour_never_waits_for_a_gpu(phases: tuple[Any, ...]) -> None:
+@pytest.mark.usefixtures("_sync_debug_mode")
+@pytest.mark.parametrize("cure", ["none", "gradient-memory", "replay:4"])
+@pytest.mark.parametrize("products", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kinds", ["separated", "shared images", "other images"])
+def test_an_hour_and_an_evaluation_do_not_wait_for_a_gpu(kinds: str, products: torch.dtype, cure: str) -> None:
+    if kinds != "separated" and cure != "none":
+        pytest.skip("cures need separated phases")
+    phases: tuple[Phase, ...] = ("positive", "negative") if kinds == "separated" else ("joint",)
     network = initial_network(
         12, [9, 6], phases, classes=CLASSES, dtype=torch.float32, device=CUDA,
-        generator=torch.Generator().manual_seed(0),
+        generator=torch.Generator().manual_seed(0), products=products, cure=Cure.model_validate(cure),
     )  # fmt: skip
-    awake, asleep = _batch(CUDA, torch.float32)
+    positive, negative = _batch(CUDA, torch.float32)
+    if kinds == "other images":
+        negative = negative._replace(images=negative.images.clone())
     graphs: Graphs = {}
 
     def hours() -> None:
         for phase in phases:
-            train_hour(network, *seen(phase, awake, asleep), phase=phase, **HOW)
-            play_hour(graphs, network, *seen(phase, awake, asleep), phase=phase, **HOW)
-        evaluate(network, awake, asleep.labels)
+            hour = Hour(phase, 0.01, 1.5, 3)
+            train_hour(network, hour, positive, negative)
+            play_hour(graphs, network, hour, positive, negative)
+            begin_phase(network)
+        evaluate(network, positive, negative.labels)
 
-    for _ in range(2):  # recording waits, once
+    for _ in range(2):  # recording waits once
         hours()
-    try:
-        torch.cuda.set_sync_debug_mode("error")  # what waits for the device raises
-        hours()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    torch.cuda.set_sync_debug_mode("error")
+    hours()
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+@pytest.mark.usefixtures("_sync_debug_mode")
 @pytest.mark.parametrize("negatives", sorted(STRATEGIES))
-def test_negatives_are_made_on_a_gpu(negatives: str) -> None:
-    config = make_config(neg=negatives)
-    state = initial_state(config, CUDA)
-    train_epoch(config, training_tensors(random_arrays(6 * BATCH), config, CUDA), state, 1)
-    assert state.hour == 6
+def test_an_epoch_waits_for_a_gpu_only_at_its_end(negatives: str) -> None:
+    config = make_config(neg=negatives, precision="float32", pos_phase=1, neg_phase=1)
+    state, hours = initial_state(config, CUDA), 8
+
+    def forbid_waiting(state: TrainingState) -> None:
+        """From the hour after both phases were recorded to the last one, including batches and negatives."""
+        torch.cuda.set_sync_debug_mode("error" if 4 <= state.hour < hours else "default")
+
+    train_epoch(config, training_tensors(random_arrays(hours * BATCH), config, CUDA), state, 1, observe=forbid_waiting)
+    assert state.hour == hours
 
 
 def test_a_run_in_tf32_rounds_products_and_one_in_float32_does_not(data_folder: Path) -> None:
@@ -139,5 +163,5 @@ def test_a_run_in_tf32_rounds_products_and_one_in_float32_does_not(data_folder: 
 
 def _batch(device: torch.device, dtype: torch.dtype = torch.float64) -> tuple[Labelled, Labelled]:
     data = random_data(dtype)
-    awake = Labelled(data.images[:BATCH].to(device), data.labels[:BATCH].to(device), data.amplitude)
-    return awake, awake._replace(labels=(awake.labels + 1) % CLASSES)
+    positive = Labelled(data.images[:BATCH].to(device), data.labels[:BATCH].to(device), data.amplitude)
+    return positive, positive._replace(labels=(positive.labels + 1) % CLASSES)

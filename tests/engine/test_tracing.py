@@ -1,4 +1,4 @@
-"""A trace only looks, is what plain autograd finds, and goes on where a run does."""
+"""Tracing leaves a run unchanged, measures what plain autograd finds, and continues from a saved state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ffcli.config import RunConfig
 from ffcli.data.negatives import wrong_labels
 from ffcli.engine.goodness import EPSILON
 from ffcli.engine.labels import Labelled, overlay
-from ffcli.engine.tracing import make_tracer, observe, taken, tracer_arrays
+from ffcli.engine.tracing import drain, make_tracer, observe, tracer_arrays
 from ffcli.engine.training import TrainingState, initial_state, restored_state, state_arrays, stream, train
 from ffcli.records import HourTrace
 from ffcli.schedule import phase_hours, phase_number, phase_of
@@ -29,11 +29,11 @@ def data() -> Data:
 
 
 def run(config: RunConfig, data: Data, state: TrainingState, phases: Collection[int]) -> list[HourTrace]:
-    """Train to the end, traced; the trace."""
+    """Train to the end. Returns the trace."""
     tracer = make_tracer(config, data, state, phases)
     for _ in train(config, data, state, observe=partial(observe, tracer)):
         pass
-    return taken(tracer)
+    return drain(tracer)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_trace_is_what_autograd_finds(data: Data) -> None:
 
     for _ in train(config, data, state, observe=look):
         pass
-    trace = taken(tracer)
+    trace = drain(tracer)
     assert len(trace) == len(found) == 16
     names = ("goodness_positive", "goodness_negative", "drift", "cosine", "dead_units")
     for row, expected in zip(trace, found, strict=True):
@@ -81,7 +81,7 @@ def test_a_trace_is_what_autograd_finds(data: Data) -> None:
 
 
 def by_autograd(config: RunConfig, data: Data, state: TrainingState, began: list[Tensor]) -> list[tuple[float, ...]]:
-    """The same, by layer, in plain torch."""
+    """Return the values of a trace for each layer, computed by plain torch."""
     images, labels = data.images[:BATCH], data.labels[:BATCH]
     wrong = wrong_labels(labels, CLASSES, generator=stream(config.seed, "trace", 0, CPU))
     kinds = [
@@ -119,7 +119,7 @@ def test_a_phase_that_is_under_way_is_traced_on_only_from_its_beginning(data: Da
     tracer = make_tracer(first, data, state, {2, 3})
     for _ in train(first, data, state, observe=partial(observe, tracer)):
         pass
-    parts, saved = taken(tracer), state_arrays(state) | tracer_arrays(tracer)
+    parts, saved = drain(tracer), state_arrays(state) | tracer_arrays(tracer)
     saved = {name: array.copy() for name, array in saved.items()}
     assert [row.hour for row in parts[::2]] == [6, 7]
 
@@ -128,7 +128,7 @@ def test_a_phase_that_is_under_way_is_traced_on_only_from_its_beginning(data: Da
         tracer = make_tracer(config, data, again, {2, 3}, known)
         for _ in train(config, data, again, observe=partial(observe, tracer)):
             pass
-        assert taken(tracer) == rest
+        assert drain(tracer) == rest
 
 
 def test_a_dead_layer_has_no_cosine(data: Data) -> None:
