@@ -10,7 +10,7 @@ from ffcli.choices import Status
 from ffcli.config import RunConfig
 from ffcli.schedule import Phase
 
-LAST = 5
+LAST_EPOCHS = 5
 """`last5`: the mean over this many last epochs."""
 
 
@@ -78,7 +78,7 @@ class Provenance:
     """Git revision of the program, where it runs from a checkout."""
 
 
-SHORT = 7
+ID_DIGITS = 7
 """Hex digits that a run's id is shown with, at least."""
 
 

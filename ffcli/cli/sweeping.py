@@ -24,8 +24,11 @@ from ffcli.machine import choose_device, cores, cuda_devices, device_kind, requi
 from ffcli.options import TrainOptions, parse_options, resolve
 from ffcli.published import tables as published_tables
 from ffcli.records import config_json
-from ffcli.running.run import Request, is_answered, stored_answer
-from ffcli.running.sweep import Cell, Sweep, ended, longest_first, make_cells, sweep
+from ffcli.running.run import Request
+from ffcli.running.run import is_stored as is_answered
+from ffcli.running.run import stored_result as stored_answer
+from ffcli.running.sweep import Cell, Sweep, longest_first, make_cells, sweep
+from ffcli.running.sweep import count_status as ended
 from ffcli.running.workers import ProcessWorkers
 from ffcli.store import runs
 from ffcli.store.database import Store, open_store

@@ -16,7 +16,9 @@ from ffcli.estimate import seconds_left
 from ffcli.machine import choose_device, device_kind
 from ffcli.options import options_of, parse_options, read_toml, resolve
 from ffcli.records import config_json, epoch_json, run_json
-from ffcli.running.run import Answer, Request, is_answered, run
+from ffcli.running.run import Request, run
+from ffcli.running.run import RunResult as Answer
+from ffcli.running.run import is_stored as is_answered
 from ffcli.schedule import phase_number
 from ffcli.store import runs
 from ffcli.store.database import Store, open_store

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ffcli.config import RunConfig
 from ffcli.errors import ClaimLost, DamagedState, Diverged, FFError, Interrupted
-from ffcli.records import SHORT, EpochMetrics, HourTrace
+from ffcli.records import ID_DIGITS, EpochMetrics, HourTrace
 from ffcli.schedule import phase_hours
 from ffcli.store import claims, runs, states
 from ffcli.store.claims import Claim
@@ -76,8 +76,8 @@ def finish(recording: Recording, arrays: Arrays, *, keep_state: bool, notice: Ca
     claims.finish(store, claim, untraced=halves)
     if halves:
         notice(
-            f"run {claim.run_id[:SHORT]} was traced in part only in its {named('phase', halves)}, which is not kept:"
-            " --force with --trace trains it anew"
+            f"run {claim.run_id[:ID_DIGITS]}: {named('phase', halves)} traced only in part, which is not kept;"
+            " use --force with --trace to train it again"
         )
 
 
@@ -101,7 +101,7 @@ def ending(recording: Recording) -> Iterator[None]:
     except BaseException as error:
         give_up(recording, error)
         if isinstance(error, KeyboardInterrupt):
-            run = recording.claim.run_id[:SHORT]
+            run = recording.claim.run_id[:ID_DIGITS]
             raise Interrupted(f"interrupted: run {run} is saved, and the same command continues it") from error
         raise
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ffcli.config import RunConfig
 from ffcli.errors import Diverged
-from ffcli.records import SHORT, EpochMetrics, RunRecord, best_accuracy
+from ffcli.records import ID_DIGITS, EpochMetrics, RunRecord, best_accuracy
 from ffcli.running import recording as record
 from ffcli.running.recording import Recording
 from ffcli.schedule import phase_hours
@@ -42,7 +42,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RunResult:
     """A run, read at the epochs that were asked for."""
 
     run: RunRecord
@@ -67,8 +67,8 @@ class Watcher(Protocol):
     def notice(self, text: str) -> None: ...
 
 
-def run(config: RunConfig, request: Request, store: Store, data_folder: Path, watcher: Watcher) -> Answer:
-    """Answer from the store, or train what is missing and record it.
+def run(config: RunConfig, request: Request, store: Store, data_folder: Path, watcher: Watcher) -> RunResult:
+    """RunResult from the store, or train what is missing and record it.
 
     Raises Diverged (also where the stored run did), RunBusy, ClaimLost, Interrupted, and what data and store raise.
     """
@@ -114,8 +114,8 @@ def _tell_untraced(
     ]
     if missed:
         watcher.notice(
-            f"run {run_id[:SHORT]} was trained without a trace of its {named('phase', missed)}: --force trains it anew,"
-            " with a trace"
+            f"run {run_id[:ID_DIGITS]} was trained without a trace of its {named('phase', missed)}:"
+            " use --force to train it again, with a trace"
         )
 
 
@@ -128,7 +128,7 @@ def claim(config: RunConfig, request: Request, store: Store) -> Recording:
     return Recording(store, claimed, config)
 
 
-def look_up(store: Store, config: RunConfig) -> Answer | None:
+def look_up(store: Store, config: RunConfig) -> RunResult | None:
     """The stored run of this config where it is long enough and was evaluated at the epoch asked for. One whose
     process died after its last epoch, before it was finished, is no answer yet.
 
@@ -138,14 +138,14 @@ def look_up(store: Store, config: RunConfig) -> Answer | None:
     if found is None:
         return None
     if found.diverged:
-        raise Diverged(f"run {found.id[:SHORT]}: {found.failure}")
+        raise Diverged(f"run {found.id[:ID_DIGITS]}: {found.failure}")
     answer = _read(store, found, config)
     reached = answer.epochs and answer.epochs[-1].epoch == config.epochs and answer.final_accuracy is not None
     unfinished = found.status in ("interrupted", "stale") and found.epochs_done >= found.config.epochs
     return answer if reached and not unfinished else None
 
 
-def is_answered(store: Store, config: RunConfig) -> bool:
+def is_stored(store: Store, config: RunConfig) -> bool:
     """Whether the store answers this config as it is, be it with a divergence."""
     try:
         return look_up(store, config) is not None
@@ -153,12 +153,12 @@ def is_answered(store: Store, config: RunConfig) -> bool:
         return True
 
 
-def stored_answer(store: Store, config: RunConfig) -> Answer | None:
+def stored_result(store: Store, config: RunConfig) -> RunResult | None:
     """What the store has of this config up to the epochs asked for, however far that is."""
     found = runs.find(store, config.key)
     return _read(store, found, config) if found else None
 
 
-def _read(store: Store, found: RunRecord, config: RunConfig) -> Answer:
+def _read(store: Store, found: RunRecord, config: RunConfig) -> RunResult:
     epochs = [e for e in runs.epochs(store, found.id) if e.epoch <= config.epochs]
-    return Answer(found, epochs, cached=True)
+    return RunResult(found, epochs, cached=True)

@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 from ffcli.config import RunConfig
 from ffcli.errors import ClaimLost, Diverged, FFError, RunBusy
 from ffcli.estimate import epoch_operations
-from ffcli.records import SHORT, EpochMetrics
+from ffcli.records import ID_DIGITS, EpochMetrics
 from ffcli.running import recording as record
 from ffcli.running.messages import Began, EpochDone, Failed, Finished, Message, Task
 from ffcli.running.recording import Recording
@@ -180,7 +180,7 @@ def _answer(sweep: Sweep, workers: Workers, name: str, message: Message | Lost) 
         match message:
             case Began(provenance, notice):
                 if notice:
-                    sweep.watcher.notice(f"run {cell.recording.claim.run_id[:SHORT]}: {notice}")
+                    sweep.watcher.notice(f"run {cell.recording.claim.run_id[:ID_DIGITS]}: {notice}")
                 claims.add_provenance(sweep.store, cell.recording.claim, provenance)
             case EpochDone(metrics, arrays):
                 record.record_epoch(cell.recording, metrics, arrays)
@@ -202,7 +202,7 @@ def _answer(sweep: Sweep, workers: Workers, name: str, message: Message | Lost) 
                 _retry_or_fail(sweep, cell, FFError(reason))
     except ClaimLost:
         workers.stop(name)
-        sweep.watcher.notice(f"run {cell.recording.claim.run_id[:SHORT]} was taken over by another process")
+        sweep.watcher.notice(f"run {cell.recording.claim.run_id[:ID_DIGITS]} was taken over by another process")
         _set(sweep, cell, "elsewhere")
 
 
@@ -241,6 +241,6 @@ def _set(sweep: Sweep, cell: Cell, status: CellStatus, reason: str | None = None
     sweep.watcher.changed(cell)
 
 
-def ended(cells: Sequence[Cell], status: CellStatus) -> int:
+def count_status(cells: Sequence[Cell], status: CellStatus) -> int:
     """How many cells ended so."""
     return sum(cell.status == status for cell in cells)

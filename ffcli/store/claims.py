@@ -17,7 +17,7 @@ from sqlalchemy import Connection, CursorResult, func, insert, select, update
 
 from ffcli.config import RunConfig
 from ffcli.errors import ClaimLost, RunBusy
-from ffcli.records import SHORT, EpochMetrics, HourTrace, Provenance, RunRecord
+from ffcli.records import ID_DIGITS, EpochMetrics, HourTrace, Provenance, RunRecord
 from ffcli.store.database import Store, writing
 from ffcli.store.liveness import Owner, abandoned, utc_now
 from ffcli.store.mapping import RUN_COLUMNS, config_columns, run_record, write_epoch
@@ -144,7 +144,7 @@ def _update(connection: Connection, claim: Claim, **values: Any) -> None:
     assert isinstance(result, CursorResult)
     if result.rowcount == 0:
         raise ClaimLost(
-            f"run {claim.run_id[:SHORT]} was given up while this process slept, and is no longer its to write"
+            f"run {claim.run_id[:ID_DIGITS]} was given up while this process slept, and is no longer its to write"
         )
 
 
@@ -198,6 +198,6 @@ def _new_run(config: RunConfig, now: datetime) -> dict[str, Any]:
 def _busy(run: RunRecord, pid: int, host: str) -> str:
     since = run.started.astimezone().strftime("%Y-%m-%d %H:%M")
     return (
-        f"run {run.id[:SHORT]} is being trained by process {pid} on {host} (since {since}, now at epoch"
+        f"run {run.id[:ID_DIGITS]} is being trained by process {pid} on {host} (since {since}, now at epoch"
         f" {run.epochs_done} of {run.config.epochs}): wait for it, or stop that process"
     )

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from ffcli.config import RunConfig
 from ffcli.errors import DamagedRun
-from ffcli.records import SHORT, EpochMetrics, RunRecord, RunSummary
+from ffcli.records import ID_DIGITS, EpochMetrics, RunRecord, RunSummary
 from ffcli.store.liveness import Owner, abandoned
 from ffcli.store.tables import EPOCH, RUN, AsJson, Unreadable
 
@@ -47,7 +47,7 @@ def readable(record: Record) -> Record:
     """The record itself. Raises DamagedRun, naming the run, where a column does not hold what it should."""
     for name in _JSON:
         if isinstance(getattr(record, name, None), Unreadable):
-            short = record.id[:SHORT]
+            short = record.id[:ID_DIGITS]
             raise DamagedRun(f"run {short} is damaged: its {name} cannot be read; `ff delete {short}` forgets the run")
     return record
 

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from ffcli.choices import Status
 from ffcli.errors import BadDatabase, DamagedState
-from ffcli.records import SHORT, EpochMetrics, RunRecord
+from ffcli.records import ID_DIGITS, EpochMetrics, RunRecord
 from ffcli.store import states
 from ffcli.store.claims import aggregate
 from ffcli.store.database import Store, open_store, reading, writing
@@ -102,11 +102,13 @@ def _take_runs(connection: Connection, source: Connection, counts: Counter[str])
     for run in map(_not_running, _records(source)):
         mine, rival = here.get(run.id), current.get(run.key)
         if mine is not None and mine.key != run.key:
-            raise BadDatabase(f"run {run.id[:SHORT]} is another run here than there: the databases do not go together")
+            raise BadDatabase(
+                f"run {run.id[:ID_DIGITS]} is another run here than there: the databases do not go together"
+            )
         if rival is not None and rival.status == "running":
             counts["left_out"] += 1
             notices.append(
-                f"run {run.id[:SHORT]} is left out: {rival.id[:SHORT]} of the same key is being trained here"
+                f"run {run.id[:ID_DIGITS]} is left out: {rival.id[:ID_DIGITS]} of the same key is being trained here"
             )
             continue
         status = _status_here(run, mine, rival)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, case, func, literal, select
 
 from ffcli.config import PRESETS
-from ffcli.records import LAST, Outcome, RunSummary
+from ffcli.records import LAST_EPOCHS, Outcome, RunSummary
 from ffcli.store.database import Store, reading
 from ffcli.store.liveness import utc_now
 from ffcli.store.mapping import RUN_COLUMNS, SUMMARY_COLUMNS, collector_paused, readable, run_record
@@ -65,7 +65,7 @@ def statement(horizon: int | None) -> Select[Any]:
             case((RUN.c.epochs_done <= at, RUN.c.best_accuracy), else_=best.correlate(RUN).scalar_subquery()),
             func.avg(EPOCH.c.accuracy),
         )
-        .outerjoin(EPOCH, and_(mine, EPOCH.c.epoch > at - LAST))
+        .outerjoin(EPOCH, and_(mine, EPOCH.c.epoch > at - LAST_EPOCHS))
         .where(IS_CURRENT)
         .group_by(RUN.c.id)
     )

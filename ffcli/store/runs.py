@@ -18,7 +18,7 @@ from sqlalchemy import delete as delete_rows
 
 from ffcli.choices import Status
 from ffcli.errors import BadOption, DamagedRun, NoSuchRun, RunBusy
-from ffcli.records import SHORT, EpochMetrics, RunRecord
+from ffcli.records import ID_DIGITS, EpochMetrics, RunRecord
 from ffcli.store import states
 from ffcli.store.database import Store, reading, writing
 from ffcli.store.liveness import utc_now
@@ -26,7 +26,7 @@ from ffcli.store.mapping import RUN_COLUMNS, collector_paused, epochs_by_run, ru
 from ffcli.store.tables import IS_CURRENT, RUN
 from ffcli.text import unknown
 
-AT_ONCE = 500
+BATCH_ROWS = 500
 """Rows, or ids in a condition, that one statement reads."""
 
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -98,13 +98,13 @@ def list_runs(store: Store, filters: Filters | None = None) -> list[RunRecord]:
 
 
 def short_ids(store: Store, ids: Iterable[str]) -> dict[str, str]:
-    """For each id its shortest prefix, of at least SHORT digits, that no other run in the store shares."""
-    short = {id: id[:SHORT] for id in ids}
+    """For each id its shortest prefix, of at least ID_DIGITS digits, that no other run in the store shares."""
+    short = {id: id[:ID_DIGITS] for id in ids}
     with reading(store) as connection:
         for some in chunks(short):
             for id, *neighbours in connection.execute(neighbours_of(some)):
                 shared = max(_shared(id, other or "") for other in neighbours)
-                short[id] = id[: max(SHORT, shared + 1)]
+                short[id] = id[: max(ID_DIGITS, shared + 1)]
     return short
 
 
@@ -117,16 +117,16 @@ def delete(store: Store, prefix: str) -> str:
         id = _whole_id(connection, prefix)
         with suppress(DamagedRun):
             if _record(connection, id).status == "running":
-                raise RunBusy(f"run {id[:SHORT]} is being trained: stop that first")
+                raise RunBusy(f"run {id[:ID_DIGITS]} is being trained: stop that first")
         connection.execute(delete_rows(RUN).where(RUN.c.id == id))
         states.remove(states.files_of(store, id))
         return id
 
 
 def chunks(ids: Iterable[str]) -> Iterator[list[str]]:
-    """`ids`, AT_ONCE at a time."""
+    """`ids`, BATCH_ROWS at a time."""
     left = iter(ids)
-    while some := list(islice(left, AT_ONCE)):
+    while some := list(islice(left, BATCH_ROWS)):
         yield some
 
 
@@ -155,7 +155,7 @@ def _whole_id(connection: Connection, prefix: str) -> str:
     # 'g' follows every hex digit: a range, which an index serves, where LIKE would be a scan.
     ids = connection.scalars(select(id).where(id >= wanted, id < wanted + "g").order_by(id)).all()
     if len(ids) > 1:
-        shown = ", ".join(one[: max(len(wanted) + 3, SHORT)] for one in ids[:5])
+        shown = ", ".join(one[: max(len(wanted) + 3, ID_DIGITS)] for one in ids[:5])
         raise NoSuchRun(
             f"'{prefix}' begins the ids of {len(ids)} runs ({shown}{', ...' if ids[5:] else ''}): give more"
         )
@@ -172,7 +172,7 @@ def _matching(connection: Connection, filters: Filters) -> Iterator[RunRecord]:
     """Records that pass, in order. Status and tag are looked at here: the first depends on which processes live, the
     second is one of a list. Rows come as they are asked for, so that whoever has enough ends the reading."""
     now = utc_now()
-    for row in connection.execute(statement(filters), execution_options={"yield_per": AT_ONCE}):
+    for row in connection.execute(statement(filters), execution_options={"yield_per": BATCH_ROWS}):
         record = run_record(row, now)
         if filters.status in (None, record.status) and (filters.tag is None or filters.tag in record.tags):
             yield record

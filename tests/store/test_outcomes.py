@@ -12,7 +12,7 @@ from sqlalchemy import delete
 from store_helpers import make_config, make_epoch
 
 from ffcli.config import RunConfig
-from ffcli.records import LAST, EpochMetrics, best_accuracy
+from ffcli.records import LAST_EPOCHS, EpochMetrics, best_accuracy
 from ffcli.store import claims, outcomes, runs
 from ffcli.store.database import Store, writing
 from ffcli.store.liveness import this_process
@@ -37,7 +37,7 @@ def test_as_plainly_computed(
         claims.record_epoch(store, claim, epoch)
     [outcome] = outcomes.outcomes(store, horizon)
     seen = [m for m in metrics if 0 < m.epoch <= horizon]
-    last = [m.accuracy for m in seen if m.epoch > horizon - LAST and m.accuracy is not None]
+    last = [m.accuracy for m in seen if m.epoch > horizon - LAST_EPOCHS and m.accuracy is not None]
     record = asdict(runs.get(store, claim.run_id))
     assert asdict(outcome.run) == {name: record[name] for name in asdict(outcome.run)}
     assert (outcome.horizon, outcome.reached) == (horizon, max((m.epoch for m in seen), default=0))
