@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Select, and_, case, func, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, select
 
 from ffcli.records import LAST_EPOCHS, Outcome, RunSummary
 from ffcli.store.database import Store, reading
@@ -51,11 +51,14 @@ def _statement(horizon: int) -> Select[Any]:
     Each run's last epochs are one range of a covering index. The best accuracy of a run that is no longer than the
     horizon is in the run's row.
     """
-    within = and_(EPOCH.c.run_id == RUN.c.id, EPOCH.c.epoch >= 1, EPOCH.c.epoch <= horizon)
+
+    def epochs_from(first: int) -> ColumnElement[bool]:
+        return and_(EPOCH.c.run_id == RUN.c.id, EPOCH.c.epoch >= first, EPOCH.c.epoch <= horizon)
+
     choice = func.coalesce(EPOCH.c.validation_accuracy, EPOCH.c.accuracy)
     best = (
         select(EPOCH.c.accuracy)
-        .where(within, EPOCH.c.accuracy.is_not(None))
+        .where(epochs_from(1), EPOCH.c.accuracy.is_not(None))
         .order_by(choice.desc(), EPOCH.c.epoch)
         .limit(1)
     )
@@ -67,7 +70,7 @@ def _statement(horizon: int) -> Select[Any]:
             case((RUN.c.epochs_done <= horizon, RUN.c.best_accuracy), else_=best.correlate(RUN).scalar_subquery()),
             func.avg(EPOCH.c.accuracy),
         )
-        .outerjoin(EPOCH, and_(within, EPOCH.c.epoch > horizon - LAST_EPOCHS))
+        .outerjoin(EPOCH, epochs_from(max(1, horizon - LAST_EPOCHS + 1)))
         .where(IS_CURRENT)
         .group_by(RUN.c.id)
     )
