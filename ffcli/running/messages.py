@@ -82,7 +82,7 @@ def pack(message: Message) -> bytes:
             fields = {}
         case _:
             arrays, fields = None, asdict(message)
-    header = json.dumps({"kind": type(message).__name__, "state": arrays is not None, **fields}).encode()
+    header = json.dumps({"type": type(message).__name__, "state": arrays is not None, **fields}).encode()
     body = save(dict(arrays)) if arrays is not None else b""
     return len(header).to_bytes(8, "big") + header + body
 
@@ -95,16 +95,16 @@ def unpack(data: bytes) -> Message:
     """
     size = int.from_bytes(data[:8], "big")
     fields = json.loads(data[8 : 8 + size])
-    kind, has_state = fields.pop("kind"), fields.pop("state")
+    type_, has_state = fields.pop("type"), fields.pop("state")
     arrays = load(data[8 + size :]) if has_state else None
-    if kind == "Task":
+    if type_ == "Task":
         return Task(RunConfig.model_validate(fields.pop("config")), arrays, **fields)
-    if kind == "EpochDone" and arrays is not None:
+    if type_ == "EpochDone" and arrays is not None:
         return EpochDone(_METRICS.validate_python(fields["metrics"]), arrays)
-    if kind == "Finished" and arrays is not None:
+    if type_ == "Finished" and arrays is not None:
         return Finished(arrays)
-    if kind == "Began":
+    if type_ == "Began":
         return Began(_PROVENANCE.validate_python(fields["provenance"]), fields["notice"])
-    if kind == "Failed":
+    if type_ == "Failed":
         return Failed(**fields)
-    raise ValueError(f"unknown message: {kind}")
+    raise ValueError(f"unknown message: {type_}")
