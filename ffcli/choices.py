@@ -1,10 +1,13 @@
-"""Names out of a fixed few that records, reports and the command line share. Loads nothing: `ff --help` lists them."""
+"""Fixed sets of names that records, reports and the command line share. Imports nothing: `ff --help` lists them."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 Status = Literal["running", "completed", "interrupted", "failed", "stale", "superseded"]
+
+FailureKind = Literal["diverged", "out of memory", "worker lost", "disk full", "bad input", "error"]
+"""Why a run failed; `error` is every other reason."""
 
 Metric = Literal["final", "best", "last5"]
 """Accuracy at the last epoch, the best one, or the mean of the last five."""

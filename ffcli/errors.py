@@ -1,36 +1,44 @@
-"""Every error that a user can meet, each with the exit code of the command that meets it.
+"""Every error that a user can meet, with the exit code of the command that meets it.
 
-    FFError                       1   what was asked failed
-    ├── BadInput                  2   wrong use or bad input: the message says what would be right
-    │   ├── BadOption             2   an option, a config file, a device that is not there
-    │   ├── BadData               2   a data set that is missing, damaged or not what it says
+    FFError                       1   the requested work failed
+    ├── BadInput                  2   wrong usage or bad input; the message says what would be right
+    │   ├── BadOption             2   an option, a config file, a device that does not exist
+    │   ├── BadData               2   a dataset that is missing, damaged or inconsistent
     │   ├── BadDatabase           2   no database, a missing folder, read-only, newer than this program
-    │   │   ├── DamagedDatabase   2   a file whose content is no longer what SQLite wrote
-    │   │   └── DamagedRun        2   a run's row that cannot be read
-    │   └── NoSuchRun             2   no run, or more than one, under that id
-    ├── StoreBusy                 1   the database is locked by another process
-    ├── StorageFull               1   no space left where something had to be written
-    ├── RunBusy                   1   another process is training this very run
-    ├── ClaimLost                 1   this process slept and another one took its run over
-    ├── DownloadFailed            1   the network or the server did not give the data
-    ├── DamagedState              1   a saved state does not read back as it was written
-    ├── Diverged                  1   a number was not finite any more
-    └── Interrupted             130   Ctrl-C or SIGTERM; the run is marked and continues when asked again
+    │   │   ├── DamagedDatabase   2   SQLite reports that the file is corrupt
+    │   │   └── DamagedRun        2   a run's row cannot be read
+    │   └── NoSuchRun             2   no run, or more than one, has this id
+    ├── StoreBusy                 1   another process holds the lock of the database
+    ├── StorageFull               1   no space left on the disk
+    ├── RunBusy                   1   another process is training this run
+    ├── ClaimLost                 1   another process took this run over while this one slept
+    ├── DownloadFailed            1   the network or the server did not deliver the data
+    ├── DamagedState              1   a saved state differs from what was written
+    ├── Diverged                  1   a number became infinite or not a number
+    ├── OutOfMemory               1   the run needs more memory than there is
+    ├── WorkerLost                1   the worker process of a sweep's run exited
+    └── Interrupted             130   Ctrl-C or SIGTERM; the run is saved and can be continued
 
-Foreign errors (SQLAlchemy's, OSError, pydantic's) become one of these at one boundary each, with `raise ... from`.
+Foreign errors (of SQLAlchemy, pydantic, torch, the operating system) become one of these at one boundary each, with
+`raise ... from`. Each class names the kind of failure that the database stores for a run that it ended.
 """
 
 from __future__ import annotations
 
+from ffcli.choices import FailureKind
+
 
 class FFError(Exception):
-    """What was asked failed. The message is one line for the user."""
+    """The requested work failed. The message is one line for the user."""
 
     exit_code = 1
+    kind: FailureKind = "error"
+    """Stored with a run that failed with this error."""
 
 
 class BadInput(FFError):
     exit_code = 2
+    kind = "bad input"
 
 
 class BadOption(BadInput):
@@ -62,7 +70,7 @@ class StoreBusy(FFError):
 
 
 class StorageFull(FFError):
-    pass
+    kind = "disk full"
 
 
 class RunBusy(FFError):
@@ -82,8 +90,31 @@ class DamagedState(FFError):
 
 
 class Diverged(FFError):
-    """Its message begins with "diverged", by which a stored failure is known as one that would come again."""
+    """The same config always diverges: such a run is never trained again, unless the user forces it."""
+
+    kind = "diverged"
+
+
+class OutOfMemory(FFError):
+    kind = "out of memory"
+
+
+class WorkerLost(FFError):
+    kind = "worker lost"
 
 
 class Interrupted(FFError):
     exit_code = 130
+
+
+def kind_of(error: BaseException) -> FailureKind:
+    """Return the kind of failure to store for an error."""
+    return error.kind if isinstance(error, FFError) else "error"
+
+
+def error_of_kind(kind: FailureKind, message: str) -> FFError:
+    """Return an error of this kind: the inverse of `kind_of`, for a failure that another process reports."""
+    for error in (BadInput, StorageFull, Diverged, OutOfMemory, WorkerLost):
+        if error.kind == kind:
+            return error(message)
+    return FFError(message)

@@ -1,10 +1,10 @@
-"""How long a run will take, from the arithmetic of the protocol and what this machine measured before.
+"""Estimate the time and the memory that a run needs, from the arithmetic of the protocol.
 
-A matrix product of n x m by m x k costs 2 n m k operations. With layers w_0 -> w_1 -> ... -> w_L, B rows an hour and
-U updates, layer i costs (2 U + 1) products of 2 B w_(i-1) w_i an hour (forward and weight gradient U times, and the
-output once; the last layer hands nothing on, so 2 U). With a cure that replays K inputs, its 2 U products have B + K
-rows. An evaluation of M images under K labels costs one product of
-layer 1 and K of each deeper layer.
+A matrix product of n x m by m x k takes 2 n m k operations. With layers of w_0, w_1, ..., w_L units, B rows per hour
+and U updates per batch, layer i takes 2 U + 1 products of 2 B w_(i-1) w_i operations per hour: U forward, U for the
+weight gradient, and one for the output, which the last layer does not need. With a cure that replays K inputs, the
+2 U products have B + K rows. An evaluation of M images with C labels takes one product of layer 1 and C products of
+each deeper layer.
 """
 
 from __future__ import annotations
@@ -17,16 +17,14 @@ from ffcli.config import RunConfig
 from ffcli.records import RunRecord
 
 ROUGH_RATE = 3e10
-"""Operations a second where this machine has measured nothing yet."""
-
+"""Operations per second, if no run was measured on this machine yet."""
 
 EPOCH_SECONDS = 0.04
-"""What an epoch costs beside its matrix products, as measured with layers of four units; it is nearly all of a tiny
-run's time."""
+"""Time of an epoch without its matrix products, measured with layers of four units."""
 
 
 def hour_operations(config: RunConfig) -> float:
-    """Arithmetic of one full hour's matrix products."""
+    """Return the number of operations of one full hour's matrix products."""
     rows = config.batch_size * (1 if config.schedule.separated else 2)
     weights = [inputs * units for inputs, units in pairwise((config.data.features, *config.hidden))]
     repeated = (rows + (config.cure.samples or 0)) * 2 * config.updates_per_batch * sum(weights)
@@ -34,23 +32,48 @@ def hour_operations(config: RunConfig) -> float:
 
 
 def evaluation_operations(config: RunConfig) -> float:
-    """Arithmetic of evaluating the test and the held-out images under every label."""
+    """Return the number of operations of an evaluation: test and held-out images with every label."""
     first, *deeper = (inputs * units for inputs, units in pairwise((config.data.features, *config.hidden)))
     return 2.0 * (config.data.test + config.holdout) * (first + config.data.classes * sum(deeper))
 
 
 def epoch_operations(config: RunConfig) -> float:
+    """Return the number of operations of an epoch with an evaluation."""
     return config.batches * hour_operations(config) + evaluation_operations(config)
 
 
 def seconds_left(config: RunConfig, epochs_done: int, measured: Iterable[RunRecord]) -> tuple[float, bool]:
-    """Estimated seconds for the epochs still to train, and whether runs measured on this machine say so."""
+    """Estimate the time of the remaining epochs.
+
+    Args:
+        config: the run.
+        epochs_done: number of epochs that are trained already.
+        measured: runs of this machine, from which its speed is taken.
+
+    Returns:
+        Seconds, and whether the speed was measured.
+    """
     rates = [_rate(run) for run in measured if run.seconds > 0]
     epoch = EPOCH_SECONDS + epoch_operations(config) / (statistics.median(rates) if rates else ROUGH_RATE)
     return max(0, config.epochs - epochs_done) * epoch, bool(rates)
 
 
+def memory_bytes(config: RunConfig) -> int:
+    """Return a lower bound of the memory that training on the CPU needs, in bytes.
+
+    Counts the images, and per parameter its value, its gradient, and two moments for each phase; a joint phase has one
+    state, separated phases two. Counts the activities of one batch. Cures and temporary values are not counted.
+    """
+    number = 8 if config.precision == "float64" else 4
+    widths = (config.data.features, *config.hidden)
+    parameters = sum((inputs + 1) * units for inputs, units in pairwise(widths))
+    states = 2 if config.schedule.separated else 1
+    images = (config.data.train + config.data.test) * config.data.features
+    activities = config.batch_size * sum(widths)
+    return number * (parameters * (2 + 2 * states) + images + activities)
+
+
 def _rate(run: RunRecord) -> float:
-    """Operations a second. Of a run that was nearly all fixed cost a tenth is taken for arithmetic."""
+    """Operations per second of a stored run; at least a tenth of its time counts as matrix products."""
     arithmetic = max(run.seconds - EPOCH_SECONDS * run.epochs_done, run.seconds / 10)
     return epoch_operations(run.config) * run.epochs_done / arithmetic

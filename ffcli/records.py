@@ -1,4 +1,4 @@
-"""What crosses the boundaries between engine, store, report and command line: plain frozen records."""
+"""Frozen records that engine, store, report and command line exchange, and their JSON forms."""
 
 from __future__ import annotations
 
@@ -6,66 +6,72 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from ffcli.choices import Status
+from ffcli.choices import FailureKind, Status
 from ffcli.config import RunConfig
 from ffcli.schedule import Phase
 
-LAST = 5
-"""`last5`: the mean over this many last epochs."""
+LAST_EPOCHS = 5
+"""Number of epochs whose mean accuracy is `last5`."""
+
+ID_DIGITS = 7
+"""Number of digits of a run's id that are shown, unless more are needed to tell runs apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class EpochMetrics:
-    """One epoch of a run, with what explains a collapse. Accuracies in percent; None where nothing was measured."""
+    """Measurements of one epoch. Accuracies are in percent; None means not measured."""
 
     epoch: int
     """0 is the untrained network."""
     hour: int
-    """Hours (batches) trained when the epoch ended."""
+    """Hours trained since the beginning of the run."""
     phase: Phase | None
     """Phase of the epoch's last hour; None before the first."""
     accuracy: float | None
-    """On the test images; None in an epoch that was not evaluated."""
+    """On the test images; None if the epoch was not evaluated."""
     validation_accuracy: float | None
-    """On the held-out training images; None without any."""
+    """On the held-out training images; None if there are none."""
     loss_positive: float | None
-    """Mean over the epoch's positive hours, layers and updates; None where there was no such hour. Unseparated:
-    the mean loss of the positive half."""
+    """Mean over the epoch's positive hours, layers and updates; None if there was no positive hour. In an unseparated
+    run, the mean over the positive half of every batch."""
     loss_negative: float | None
+    """The same for the negative hours."""
     goodness_positive: tuple[float, ...] | None
-    """By layer: mean goodness of the test images under their true label."""
+    """By layer: mean goodness of the test images with their true label."""
     goodness_negative: tuple[float, ...] | None
-    """By layer: under a fixed wrong label."""
+    """By layer: mean goodness of the test images with a fixed wrong label."""
     dead_units: tuple[float, ...] | None
-    """By layer: share (0 to 1) of units with no activity on any test image under its true label."""
+    """By layer: share (0 to 1) of the units that are 0 on every test image with its true label."""
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class HourTrace:
-    """One layer after one hour of a traced phase, seen on a fixed batch of both kinds of data (`engine.tracing`). None
-    where there is no finite number."""
+    """Measurements of one layer after one hour of a traced phase, on a fixed batch (see `engine.tracing`).
+
+    None means that the value is not finite.
+    """
 
     hour: int
-    """Hours trained: the first hour of a run ends at 1."""
+    """Hours trained since the beginning of the run: 1 after the first hour."""
     phase: int
-    """Counted from 1 across the run; the odd ones are awake."""
+    """Counted from 1 across the run; odd phases are positive."""
     layer: int
     """Counted from 1."""
     goodness_positive: float | None
     goodness_negative: float | None
     drift: float | None
-    """Norm of what the phase has changed of the layer's parameters so far."""
+    """Euclidean norm of the change of the layer's parameters since the phase began."""
     cosine: float | None
-    """Between the gradients of the positive and of the negative loss; None where one of them is 0, as in a dead
-    layer."""
+    """Cosine of the angle between the gradients of the positive and the negative loss; None if one of them is 0, as in
+    a dead layer."""
     dead_units: float | None
-    """Share (0 to 1) of units with no activity on the positive batch."""
+    """Share (0 to 1) of the units that are 0 on the whole positive batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a stretch of a run was trained."""
+    """Where and with what a stretch of a run was trained."""
 
     from_epoch: int
     ffcli: str
@@ -75,16 +81,12 @@ class Provenance:
     threads: int
     host: str
     revision: str | None
-    """Git revision of the program, where it runs from a checkout."""
-
-
-SHORT = 7
-"""Hex digits that a run's id is shown with, at least."""
+    """Git revision of the program; None if it does not run from a checkout."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What a report over thousands of runs needs of each."""
+    """The part of a run that a report over thousands of runs needs."""
 
     id: str
     key: str
@@ -101,51 +103,58 @@ class RunRecord(RunSummary):
     name: str | None
     note: str | None
     failure: str | None
-    """Why it failed or was interrupted."""
+    """Why it failed or was interrupted, as one line."""
+    failure_kind: FailureKind | None
+    """None unless it failed."""
     started: datetime
     ended: datetime | None
     heartbeat: datetime | None
     best_accuracy: float | None
-    """Percent, over the epochs after 0: best on the test images, or test accuracy of the epoch that the held-out
-    images chose."""
+    """In percent, over the epochs after 0: see `best_accuracy`."""
     final_accuracy: float | None
+    """In percent, at the last epoch; None if it was not evaluated."""
     seconds: float
-    """Training time over all its stretches."""
+    """Training time of all stretches."""
     provenance: tuple[Provenance, ...]
 
     @property
     def diverged(self) -> bool:
-        """Whether it failed in a way that the same config always will (see `errors.Diverged`)."""
-        return self.status == "failed" and (self.failure or "").startswith("diverged")
+        """Whether it failed because a number became infinite or NaN, which the same config always does."""
+        return self.status == "failed" and self.failure_kind == "diverged"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one run had reached at a horizon of epochs. Accuracies in percent."""
+    """What one run had reached at a horizon. Accuracies are in percent; None means not measured."""
 
     run: RunSummary
     horizon: int
+    """Number of epochs at which the run is read."""
     reached: int
     """Epochs done, at most the horizon."""
     final: float | None
-    """At exactly the horizon; None where the run is shorter."""
+    """At the horizon; None if the run is shorter."""
     best: float | None
+    """Up to the horizon: see `best_accuracy`."""
     last5: float | None
-    """Mean accuracy of the epochs horizon - 4 to horizon that were evaluated."""
+    """Mean over the evaluated epochs from horizon - 4 to horizon."""
 
     @property
     def learned(self) -> bool | None:
-        """Whether the best accuracy ever left chance by more than 1.5 points; None before the first epoch."""
+        """Whether the best accuracy is more than 1.5 points above chance; None before the first epoch."""
         return None if self.best is None else self.best > self.run.config.chance + 1.5
 
 
 def epoch_json(metrics: EpochMetrics) -> dict[str, Any]:
-    """An epoch with the stable names of `--json`."""
+    """Return an epoch with the stable names of `--json`."""
     return {name: getattr(metrics, name) for name in EpochMetrics.__slots__}
 
 
 def best_accuracy(epochs: list[EpochMetrics]) -> float | None:
-    """Best accuracy after epoch 0, chosen on the held-out images where there are any."""
+    """Return the best test accuracy after epoch 0, in percent; None if no such epoch was evaluated.
+
+    With held-out images, it is the test accuracy of the epoch with the best accuracy on them.
+    """
     scored = [e for e in epochs if e.epoch > 0 and e.accuracy is not None]
     if not scored:
         return None
@@ -154,7 +163,7 @@ def best_accuracy(epochs: list[EpochMetrics]) -> float | None:
 
 
 def config_json(config: RunConfig) -> dict[str, Any]:
-    """A config with the stable names of `--json`: those of `ff train`'s options, and what they resolved to."""
+    """Return a config with the stable names of `--json`: option names and resolved values."""
     return {
         "dataset": config.data.name,
         "data": config.data.model_dump(mode="json"),
@@ -167,7 +176,7 @@ def config_json(config: RunConfig) -> dict[str, Any]:
 
 
 def run_json(run: RunRecord) -> dict[str, Any]:
-    """A run, without its epochs, with the stable names of `--json`. Accuracies in percent."""
+    """Return a run without its epochs, with the stable names of `--json`. Accuracies are in percent."""
     return {
         "id": run.id,
         "key": run.key,
@@ -183,5 +192,6 @@ def run_json(run: RunRecord) -> dict[str, Any]:
         "started": run.started.isoformat(),
         "ended": run.ended.isoformat() if run.ended else None,
         "failure": run.failure,
+        "failure_kind": run.failure_kind,
         "provenance": [asdict(stretch) for stretch in run.provenance],
     }

@@ -94,7 +94,8 @@ def synthetic_run(number: int, config: RunConfig, random: Random) -> tuple[dict[
     ended = started + timedelta(seconds=seconds)
     run = {
         "id": f"{random.getrandbits(128):032x}", "key": config.key, "status": status, "name": None, "note": None,
-        "tags": ("synthetic",), "failure": "Ctrl-C" if status == "interrupted" else None, **config_columns(config),
+        "tags": ("synthetic",), "failure": "Ctrl-C" if status == "interrupted" else None, "failure_kind": None,
+        **config_columns(config),
         "provenance": (PROVENANCE,), "started": started, "ended": ended, "heartbeat": ended, "token": None,
         "host": PROVENANCE.host, "pid": 1, "pid_started": 0.0, "epochs_done": done, "seconds": seconds,
         "best_accuracy": best_accuracy(epochs), "final_accuracy": epochs[-1].accuracy,

@@ -16,7 +16,7 @@ from rich.text import Text
 from ffcli.cli.console import err, is_animated, message
 from ffcli.cli.words import describe, duration
 from ffcli.estimate import epoch_operations
-from ffcli.running.sweep import Cell, Sweep, ended
+from ffcli.running.sweep import Cell, Sweep, count_status
 from ffcli.schedule import Schedule
 from ffcli.text import counted
 
@@ -78,13 +78,16 @@ class Board(Quiet):
 
     def _counts(self) -> Text:
         cells = self.sweep.cells
-        done = ended(cells, "done") + ended(cells, "cached")
-        parts = [(f"{done}/{counted(len(cells), 'cell')}", "bold"), (f"  {ended(cells, 'running')} running", "cyan")]
-        if elsewhere := ended(cells, "elsewhere"):
+        done = count_status(cells, "done") + count_status(cells, "cached")
+        parts = [
+            (f"{done}/{counted(len(cells), 'cell')}", "bold"),
+            (f"  {count_status(cells, 'running')} running", "cyan"),
+        ]
+        if elsewhere := count_status(cells, "elsewhere"):
             parts.append((f"  {elsewhere} trained by another sweep", ""))
-        if failed := ended(cells, "failed"):
+        if failed := count_status(cells, "failed"):
             parts.append((f"  {failed} failed", "red"))
-        parts.append((f"  {ended(cells, 'queued')} queued", ""))
+        parts.append((f"  {count_status(cells, 'queued')} queued", ""))
         if self.sweep.stopping:
             parts.append(("  stopping", "yellow"))
         elif left := self._time_left():

@@ -20,7 +20,7 @@ def delete(
     from ffcli.cli.console import message, print_json
     from ffcli.cli.words import describe
     from ffcli.errors import DamagedRun
-    from ffcli.records import SHORT
+    from ffcli.records import ID_DIGITS
     from ffcli.store import runs
     from ffcli.store.database import open_store
     from ffcli.store.location import existing
@@ -28,9 +28,9 @@ def delete(
     with open_store(existing(db)) as store:
         id = runs.whole_id(store, run)
         try:
-            named = f"run {id[:SHORT]} ({describe(runs.get(store, id).config)})"
+            named = f"run {id[:ID_DIGITS]} ({describe(runs.get(store, id).config)})"
         except DamagedRun:
-            named = f"run {id[:SHORT]}, which is damaged"
+            named = f"run {id[:ID_DIGITS]}, which is damaged"
         if not yes and not _confirmed(f"Delete {named}?"):
             message("nothing is deleted")
             raise typer.Exit(1)

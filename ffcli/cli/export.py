@@ -47,7 +47,7 @@ def export(
         if output is None:
             sys.stdout.writelines(pieces)
         else:
-            write_beside(_new_file(output, store.path), pieces)
+            _write(_new_file(output, store.path), pieces)
             message(f"written: {output}")
 
 
@@ -64,25 +64,13 @@ def _new_file(output: Path, database: Path) -> Path:
     return output.resolve()
 
 
-def write_beside(path: Path, pieces: Iterable[str]) -> None:
-    """Write a text file under another name and rename it: `path` is the whole of it, or what it was before.
+def _write(path: Path, pieces: Iterable[str]) -> None:
+    """Write a text file atomically. Raises StorageFull, and BadOption where the folder cannot be written."""
+    from ffcli.errors import BadOption
+    from ffcli.files import replacing
 
-    Raises StorageFull, and BadOption where the folder cannot be written.
-    """
-    import errno
-    import os
-    from uuid import uuid4
-
-    from ffcli.errors import BadOption, StorageFull
-
-    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
     try:
-        with part.open("x", encoding="utf-8", newline="") as file:
+        with replacing(path) as part, part.open("x", encoding="utf-8", newline="") as file:
             file.writelines(pieces)
-        os.replace(part, path)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(f"no space left to write {path}: free some, then ask again") from error
         raise BadOption(f"--output {path}: {(error.strerror or str(error)).lower()}") from error
-    finally:
-        part.unlink(missing_ok=True)

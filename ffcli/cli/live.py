@@ -16,7 +16,7 @@ from rich.text import Text
 from ffcli.cli.console import err, is_animated, message
 from ffcli.cli.words import PHASE_WORDS, describe, duration, sparkline
 from ffcli.config import RunConfig
-from ffcli.records import SHORT, EpochMetrics
+from ffcli.records import ID_DIGITS, EpochMetrics
 from ffcli.schedule import Phase
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Lines(Quiet):
     def begins(self, config: RunConfig, run_id: str, state: TrainingState) -> None:
         self.epochs = config.epochs
         going_on = f", continued after epoch {state.epoch}" if state.epoch else ""
-        message(f"{describe(config)}: run {run_id[:SHORT]}{going_on}")
+        message(f"{describe(config)}: run {run_id[:ID_DIGITS]}{going_on}")
 
     def epoch_ended(self, metrics: EpochMetrics) -> None:
         message(epoch_line(metrics, self.epochs))
@@ -91,7 +91,7 @@ class Display(Quiet):
         if self.config is None:
             yield Text("loading torch and the data ...", style="dim")
             return
-        yield Text.assemble((describe(self.config), "bold"), (f"   run {self.run_id[:SHORT]}", "dim"))
+        yield Text.assemble((describe(self.config), "bold"), (f"   run {self.run_id[:ID_DIGITS]}", "dim"))
         yield self._progress(narrow=options.max_width < WIDE)
         yield from self._measures()
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ffcli.errors import BadOption
+from ffcli.files import disk_full, is_disk_full
 
 PICTURES = (".svg", ".png", ".pdf")
 
@@ -24,10 +24,10 @@ def check_picture(option: str, file: Path) -> None:
 
 @contextmanager
 def drawing(option: str, file: Path) -> Iterator[None]:
-    """Draw into the file that `option` names. Raises BadOption where it cannot be written, OSError on a full disk."""
+    """Draw into the file that `option` names. Raises BadOption where it cannot be written, and StorageFull."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
+        if is_disk_full(error):
+            raise disk_full(file) from error
         raise BadOption(f"{option} {file} cannot be written: {(error.strerror or str(error)).lower()}") from error

@@ -18,8 +18,8 @@ from ffcli.estimate import seconds_left
 from ffcli.machine import cores, cuda_devices, require_device
 from ffcli.planning import SweepPlan, TrainPlan
 from ffcli.records import RunRecord, config_json, epoch_json, run_json
-from ffcli.running.run import Answer, is_answered, stored_answer
-from ffcli.running.sweep import Cell, Sweep, ended, longest_first, make_cells
+from ffcli.running.run import RunResult, is_stored, stored_result
+from ffcli.running.sweep import Cell, Sweep, count_status, longest_first, make_cells
 from ffcli.store import runs
 from ffcli.store.database import Store
 from ffcli.store.traces import traced
@@ -29,47 +29,47 @@ LOCK_TIMEOUT = 60.0
 """Seconds that training waits for another process's lock before it gives up the commit of an epoch."""
 
 
-def show_answer(store: Store, answer: Answer, config: RunConfig, *, json: bool) -> None:
+def show_result(store: Store, result: RunResult, config: RunConfig, *, json: bool) -> None:
     """Print the result of a run, the published value of its cell, and the run's id."""
     if json:
-        print_json(answer_json(answer, config))
+        print_json(result_json(result, config))
         return
     console = out()
-    short = runs.short_ids(store, [answer.run.id])[answer.run.id]
-    best = max((e for e in answer.epochs if e.accuracy == answer.best_accuracy), key=lambda e: e.epoch, default=None)
+    short = runs.short_ids(store, [result.run.id])[result.run.id]
+    best = max((e for e in result.epochs if e.accuracy == result.best_accuracy), key=lambda e: e.epoch, default=None)
     chosen = "by held-out images" if config.holdout else "best on the test set"
     console.print(describe(config), style="bold", markup=False)
     console.print(
-        f"accuracy [bold]{_percent(answer.final_accuracy)}[/] after {counted(config.epochs, 'epoch')}"
-        + (f", {_percent(answer.best_accuracy)} in epoch {best.epoch} ({chosen})" if best else "")
+        f"accuracy [bold]{_percent(result.final_accuracy)}[/] after {counted(config.epochs, 'epoch')}"
+        + (f", {_percent(result.best_accuracy)} in epoch {best.epoch} ({chosen})" if best else "")
     )
-    if line := published_line(config, answer.final_accuracy):
+    if line := published_line(config, result.final_accuracy):
         console.print(line)
-    if answer.cached:
-        console.print(f"run {short}, from the database: trained {answer.run.started.astimezone():%Y-%m-%d %H:%M}")
+    if result.cached:
+        console.print(f"run {short}, from the database: trained {result.run.started.astimezone():%Y-%m-%d %H:%M}")
     else:
-        console.print(f"run {short}, {duration(sum(e.seconds for e in answer.epochs))} of training: `ff show {short}`")
-    if phases := set(traced(store, answer.run.id).values()):
+        console.print(f"run {short}, {duration(sum(e.seconds for e in result.epochs))} of training: `ff show {short}`")
+    if phases := set(traced(store, result.run.id).values()):
         console.print(f"trace of {named('phase', phases)}: `ff plot trace {short}`")
-    if answer.run.status not in ("completed", "running"):
-        console.print(f"(the stored run has more epochs and is {status_text(answer.run.status)})")
+    if result.run.status not in ("completed", "running"):
+        console.print(f"(the stored run has more epochs and is {status_text(result.run.status)})")
 
 
 def print_failed_run(store: Store, config: RunConfig) -> None:
     """Print the JSON of a stored run that diverged."""
     if failed := runs.find(store, config.key):
-        print_json(answer_json(Answer(failed, runs.epochs(store, failed.id), cached=True), config))
+        print_json(result_json(RunResult(failed, runs.epochs(store, failed.id), cached=True), config))
 
 
-def answer_json(answer: Answer, config: RunConfig) -> dict[str, Any]:
+def result_json(result: RunResult, config: RunConfig) -> dict[str, Any]:
     """Return the JSON of `ff train`: the run, read at the epochs that were asked for."""
-    return run_json(answer.run) | {
-        "cached": answer.cached,
+    return run_json(result.run) | {
+        "cached": result.cached,
         "config": config_json(config),
-        "epochs": [epoch_json(e) for e in answer.epochs],
-        "best_accuracy": answer.best_accuracy,
-        "final_accuracy": answer.final_accuracy,
-        "seconds": sum(e.seconds for e in answer.epochs),
+        "epochs": [epoch_json(e) for e in result.epochs],
+        "best_accuracy": result.best_accuracy,
+        "final_accuracy": result.final_accuracy,
+        "seconds": sum(e.seconds for e in result.epochs),
     }
 
 
@@ -77,7 +77,7 @@ def show_training_plan(store: Store, plan: TrainPlan, *, json: bool) -> None:
     """Print the resolved run, its key, whether it is stored, and the time that it would take."""
     config = plan.config
     found = runs.find(store, config.key)
-    cached = not plan.request.force and found is not None and is_answered(store, config)
+    cached = not plan.request.force and found is not None and is_stored(store, config)
     done = found.epochs_done if found and found.status in ("interrupted", "stale") else 0
     seconds, measured = seconds_left(config, done, measured_here(store))
     if json:
@@ -113,7 +113,7 @@ def show_sweep_plan(store: Store, plan: SweepPlan, *, workers: int, json: bool) 
     rows = []
     for cell in longest_first(make_cells(plan.configs)):
         found = runs.find(store, cell.config.key)
-        cached = is_answered(store, cell.config)
+        cached = is_stored(store, cell.config)
         done = found.epochs_done if found else 0
         seconds, known = seconds_left(cell.config, 0 if cached else done, measured)
         rows.append((cell.config, cached, done, 0.0 if cached else seconds, known))
@@ -155,8 +155,8 @@ def show_sweep_result(store: Store, cells: Sequence[Cell], *, json: bool) -> Non
     if json:
         print_json(sweep_json(store, cells))
         return
-    counts = f"{ended(cells, 'done')} trained, {ended(cells, 'cached')} stored before, {ended(cells, 'failed')} failed"
-    left = len(cells) - sum(ended(cells, status) for status in ("done", "cached", "failed"))
+    done, cached, failed = (count_status(cells, status) for status in ("done", "cached", "failed"))
+    counts, left = f"{done} trained, {cached} stored before, {failed} failed", len(cells) - done - cached - failed
     out().print(
         f"{counted(len(cells), 'cell')}: {counts}" + (f", {left} left" if left else "; `ff report` shows the tables")
     )
@@ -166,20 +166,23 @@ def sweep_json(store: Store, cells: Sequence[Cell]) -> dict[str, Any]:
     """Return the JSON of `ff sweep`: every cell with its run's id and its accuracies at the epochs asked for."""
     rows = []
     for cell in cells:
-        answer = stored_answer(store, cell.config)
+        result = stored_result(store, cell.config)
         rows.append(
             {
-                "id": answer.run.id if answer else None,
+                "id": result.run.id if result else None,
                 "key": cell.config.key,
                 "status": cell.status,
                 "reason": cell.reason,
                 "config": config_json(cell.config),
-                "epochs_done": answer.epochs[-1].epoch if answer and answer.epochs else 0,
-                "final_accuracy": answer.final_accuracy if answer else None,
-                "best_accuracy": answer.best_accuracy if answer else None,
+                "epochs_done": result.epochs[-1].epoch if result and result.epochs else 0,
+                "final_accuracy": result.final_accuracy if result else None,
+                "best_accuracy": result.best_accuracy if result else None,
             }
         )
-    return {"cells": rows, **{status: ended(cells, status) for status in ("done", "cached", "failed", "stopped")}}
+    return {
+        "cells": rows,
+        **{status: count_status(cells, status) for status in ("done", "cached", "failed", "stopped")},
+    }
 
 
 def raise_unless_complete(cells: Sequence[Cell]) -> None:
@@ -191,7 +194,7 @@ def raise_unless_complete(cells: Sequence[Cell]) -> None:
     """
     if any(cell.status in ("stopped", "queued", "running", "elsewhere") for cell in cells):
         raise Interrupted("stopped: everything that was trained is saved, and the same command continues")
-    if ended(cells, "failed"):
+    if count_status(cells, "failed"):
         raise typer.Exit(1)
 
 

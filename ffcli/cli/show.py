@@ -29,7 +29,7 @@ def show(
 
     from ffcli.cli.console import out, print_json
     from ffcli.planning import to_toml
-    from ffcli.records import SHORT, epoch_json, run_json
+    from ffcli.records import ID_DIGITS, epoch_json, run_json
     from ffcli.store import runs, traces
     from ffcli.store.database import open_to_read
     from ffcli.text import named
@@ -54,7 +54,7 @@ def show(
             console.print(line)
         if trace:
             phases = named("phase", {hour.phase for hour in trace})
-            console.print(f"trace of {phases}: `ff plot trace {found.id[:SHORT]}`")
+            console.print(f"trace of {phases}: `ff plot trace {found.id[:ID_DIGITS]}`")
 
 
 def summary(run: RunRecord) -> list[str]:

@@ -48,9 +48,9 @@ def train(
     with open_store(db, timeout=results.LOCK_TIMEOUT) as store:
         try:
             with watching(plan.config, quiet=quiet) as watcher:
-                answer = run(plan.config, plan.request, store, plan.data_folder, watcher)
+                result = run(plan.config, plan.request, store, plan.data_folder, watcher)
         except Diverged:
             if json:
                 results.print_failed_run(store, plan.config)
             raise
-        results.show_answer(store, answer, plan.config, json=json)
+        results.show_result(store, result, plan.config, json=json)

@@ -6,12 +6,9 @@ A copy lies in `FOLDER/prepared/NAME-SOURCE-FINGERPRINT.safetensors`. Its header
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
 import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,13 +21,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
 from ffcli.config import DataRef, DataSource
-from ffcli.errors import BadData, StorageFull
+from ffcli.errors import BadData
+from ffcli.files import disk_full, is_disk_full, replacing
 
 LAYOUT = 1
 """Raised when copies written by an earlier version no longer serve."""
-
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-"""The disk, a quota or `ulimit -f` gives no more space."""
 
 DAMAGED = (SafetensorError, OSError, ValueError, KeyError, TypeError)
 """What reading a damaged copy can raise."""
@@ -126,14 +121,10 @@ def write(
         "test_labels": arrays.test_labels,
     }
     file = copy_of(folder, ref)
-    beside = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     with writing(folder):
         file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            beside.write_bytes(save(tensors, metadata={"ffcli": f"{_sha256(text)} {text}"}))
-            os.replace(beside, file)
-        finally:
-            beside.unlink(missing_ok=True)
+        with replacing(file) as part:
+            part.write_bytes(save(tensors, metadata={"ffcli": f"{_sha256(text)} {text}"}))
     return ref
 
 
@@ -204,8 +195,6 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in FULL:
-            raise StorageFull(
-                f"no space left in {folder}: {error.strerror}; free some, or name another --data-dir"
-            ) from error
+        if is_disk_full(error):
+            raise disk_full(folder) from error
         raise BadData(f"cannot write in {folder}: {error.strerror}; name another folder with --data-dir") from error

@@ -19,8 +19,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ffcli.data.formats import Images, read_cifar_archive, read_idx_set, read_npz
-from ffcli.data.prepared import FULL, writing
-from ffcli.errors import BadData, DownloadFailed, StorageFull
+from ffcli.data.prepared import writing
+from ffcli.errors import BadData, DownloadFailed
+from ffcli.files import disk_full, is_disk_full
 
 SHIPPED = "shipped with ffcli"
 SAMPLE_TRAIN, SAMPLE_TEST = 10_000, 2_000
@@ -225,8 +226,8 @@ def _first_that_works(name: str, urls: Sequence[str], get: Callable[[str], None]
         try:
             return get(url)
         except (OSError, RuntimeError, ValueError, HTTPException) as error:
-            if isinstance(error, OSError) and error.errno in FULL:
-                raise StorageFull(f"no space left for the download of {name}: {error.strerror}") from error
+            if isinstance(error, OSError) and is_disk_full(error):
+                raise disk_full(f"the download of {name}") from error
             reasons.append(f"{url}: {error}")
     raise DownloadFailed(f"the download failed ({'; '.join(reasons)})")
 

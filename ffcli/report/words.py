@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ffcli.choices import Metric
-from ffcli.records import LAST
+from ffcli.records import LAST_EPOCHS
 from ffcli.report.agreement import agreement
 from ffcli.report.cells import Cell
 from ffcli.report.tables import Table
@@ -64,7 +64,7 @@ def metric_words(metric: Metric, horizon: int, *, shortest: int | None = None, h
     if metric == "final":
         return f"final test accuracy in % after {epochs}"
     if metric == "last5":
-        return f"mean test accuracy in % of the last {LAST} evaluations within {epochs}"
+        return f"mean test accuracy in % of the last {LAST_EPOCHS} evaluations within {epochs}"
     if held_out:
         return f"test accuracy in % at the best epoch by held-out images within {epochs}"
     return f"best accuracy in % on the test set itself within {epochs}"

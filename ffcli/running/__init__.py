@@ -1,1 +1,1 @@
-"""From a resolved configuration to a recorded run: one run, or many in a sweep."""
+"""Train and record runs: one run, or the many runs of a sweep."""

@@ -1,7 +1,4 @@
-"""What a sweep's driver and its workers say to each other: arrays and a little text, as safetensors bytes.
-
-A message is never unpickled: whatever arrives is arrays by name and strings by name, or it is refused.
-"""
+"""Messages between a sweep's driver and its workers, as JSON and safetensors bytes. Nothing is ever unpickled."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from safetensors.numpy import load, save
 
+from ffcli.choices import FailureKind
 from ffcli.config import RunConfig
 from ffcli.records import EpochMetrics, Provenance
 
@@ -22,29 +20,29 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A cell to train from `arrays` (a saved state) or from the beginning."""
+    """A run to train from `arrays` (a saved state), or from epoch 0 if that is None."""
 
     config: RunConfig
     arrays: Arrays | None
     data_folder: str
     device: str
-    """As torch names it; a worker with a device of its own takes that."""
+    """As torch names it; a worker with a device of its own uses that device."""
     eval_every: int = 1
     threads: int | None = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """A worker has its data and its state."""
+    """A worker has loaded the data and the state."""
 
     provenance: Provenance
     notice: str | None = None
-    """Why the task begins anew where it has a saved state."""
+    """Why the run begins at epoch 0 although the task has a saved state."""
 
 
 @dataclass(frozen=True, slots=True)
 class EpochDone:
-    """An epoch ended, with the state it ended in."""
+    """An epoch ended; `arrays` is the state after it."""
 
     metrics: EpochMetrics
     arrays: Arrays
@@ -52,17 +50,17 @@ class EpochDone:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The task is trained to its end; `arrays` is its final state."""
+    """The run is trained to its last epoch; `arrays` is its final state."""
 
     arrays: Arrays
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The task raised; `diverged` where training met a number that is not finite."""
+    """Training raised an error."""
 
     reason: str
-    diverged: bool
+    kind: FailureKind
 
 
 Message = Task | Began | EpochDone | Finished | Failed
@@ -72,7 +70,7 @@ _METRICS = TypeAdapter(EpochMetrics)
 
 
 def pack(message: Message) -> bytes:
-    """A message as bytes."""
+    """Return a message as bytes."""
     fields: dict[str, Any]
     match message:
         case Task(config, arrays):
@@ -84,25 +82,29 @@ def pack(message: Message) -> bytes:
             fields = {}
         case _:
             arrays, fields = None, asdict(message)
-    header = json.dumps({"kind": type(message).__name__, "state": arrays is not None, **fields}).encode()
+    header = json.dumps({"type": type(message).__name__, "state": arrays is not None, **fields}).encode()
     body = save(dict(arrays)) if arrays is not None else b""
     return len(header).to_bytes(8, "big") + header + body
 
 
 def unpack(data: bytes) -> Message:
-    """The message in `data`. Raises ValueError where there is none."""
+    """Return the message in `data`.
+
+    Raises:
+        ValueError: if it is not a message.
+    """
     size = int.from_bytes(data[:8], "big")
     fields = json.loads(data[8 : 8 + size])
-    kind, has_state = fields.pop("kind"), fields.pop("state")
+    type_, has_state = fields.pop("type"), fields.pop("state")
     arrays = load(data[8 + size :]) if has_state else None
-    if kind == "Task":
+    if type_ == "Task":
         return Task(RunConfig.model_validate(fields.pop("config")), arrays, **fields)
-    if kind == "EpochDone" and arrays is not None:
+    if type_ == "EpochDone" and arrays is not None:
         return EpochDone(_METRICS.validate_python(fields["metrics"]), arrays)
-    if kind == "Finished" and arrays is not None:
+    if type_ == "Finished" and arrays is not None:
         return Finished(arrays)
-    if kind == "Began":
+    if type_ == "Began":
         return Began(_PROVENANCE.validate_python(fields["provenance"]), fields["notice"])
-    if kind == "Failed":
+    if type_ == "Failed":
         return Failed(**fields)
-    raise ValueError(f"no message: {kind}")
+    raise ValueError(f"unknown message: {type_}")

@@ -1,12 +1,12 @@
-"""What the driver writes of a run: each epoch with its state, and the end. Only drivers call this; trainers never do.
+"""What the driver writes of a run: each epoch with its state, and how the run ended. Trainers never call this.
 
-Nothing here imports torch: states are numpy arrays by name, as the engine hands them over.
+Imports no torch: states are numpy arrays by name.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +14,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ffcli.config import RunConfig
-from ffcli.errors import ClaimLost, DamagedState, Diverged, FFError, Interrupted
-from ffcli.records import SHORT, EpochMetrics, HourTrace
+from ffcli.errors import ClaimLost, DamagedState, Diverged, FFError, Interrupted, OutOfMemory, kind_of
+from ffcli.records import ID_DIGITS, EpochMetrics, HourTrace
 from ffcli.schedule import phase_hours
 from ffcli.store import claims, runs, states
 from ffcli.store.claims import Claim
@@ -25,100 +25,132 @@ from ffcli.text import named
 
 HEARTBEAT_SECONDS = 15.0
 
+PERMANENT = (Diverged, OutOfMemory)
+"""Errors that another attempt would meet again."""
+
 Arrays = Mapping[str, NDArray[Any]]
+Notice = Callable[[str], None]
+"""Shows a line to the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One claimed run and where it is written."""
+    """A claimed run, and the database that it is recorded in."""
 
     store: Store
     claim: Claim
     config: RunConfig
 
+    @property
+    def short_id(self) -> str:
+        return self.claim.run_id[:ID_DIGITS]
 
-def saved_arrays(recording: Recording, notice: Callable[[str], None]) -> Arrays | None:
-    """The state that an earlier stretch left; None where there is none to continue.
 
-    A damaged one is kept aside, with a notice: the run starts again from the beginning, to the same bits.
+def saved_arrays(recording: Recording, notice: Notice) -> Arrays | None:
+    """Return the saved state from which the run continues; None to begin at epoch 0.
+
+    A damaged state is set aside with a notice; the run then begins again and gets the same bits.
     """
     path = states.state_path(recording.store, recording.claim.run_id)
     if not path.exists():
         return None
     try:
-        arrays, metadata = states.load(path, key=recording.config.key)
+        arrays, epoch = states.load(path, key=recording.config.key)
     except DamagedState as error:
         aside = states.set_aside(path)
         notice(f"{error}: kept aside as {aside.name}; starting again from the beginning")
         return None
-    epoch, wanted = int(metadata["epoch"]), recording.config.epochs
-    return arrays if epoch < wanted or (epoch == wanted and _is_measured(recording, epoch)) else None
+    last = recording.config.epochs
+    # A state of the last epoch is of use only if that epoch was evaluated: there is nothing left to train.
+    return arrays if epoch < last or (epoch == last and _is_evaluated(recording, epoch)) else None
 
 
 def record_epoch(recording: Recording, metrics: EpochMetrics, arrays: Arrays, trace: Sequence[HourTrace] = ()) -> None:
-    """Commit the epoch, with what was traced in it, under the claim, then save the state: whoever lost the claim
-    writes neither."""
+    """Commit an epoch, then save its state.
+
+    Args:
+        recording: the run.
+        metrics: the epoch.
+        arrays: the state after the epoch.
+        trace: the hours that were traced in this epoch.
+
+    Raises:
+        ClaimLost: if another process took the run over; neither is written then.
+        StorageFull: if no space is left.
+    """
     store, claim = recording.store, recording.claim
     claims.record_epoch(store, claim, metrics, trace)
-    path = states.state_path(store, claim.run_id)
-    states.save(path, dict(arrays), {}, key=recording.config.key, epoch=metrics.epoch)
+    states.save(states.state_path(store, claim.run_id), dict(arrays), key=recording.config.key, epoch=metrics.epoch)
 
 
-def finish(recording: Recording, arrays: Arrays, *, keep_state: bool, notice: Callable[[str], None]) -> None:
-    """A finished run keeps its weights; the full state only where that was asked for; and of its trace the phases
-    that were traced to their end, with a notice of the others: a later stretch went on without tracing them."""
+def finish(recording: Recording, arrays: Arrays, *, keep_state: bool, notice: Notice) -> None:
+    """Save the weights of a run, and mark it as completed.
+
+    The trace of a phase is deleted, with a notice, if a later stretch continued the phase without tracing it.
+
+    Args:
+        recording: the run.
+        arrays: its final state.
+        keep_state: whether to keep the saved state beside the weights.
+        notice: shows a line to the user.
+
+    Raises:
+        ClaimLost: if another process took the run over.
+        StorageFull: if no space is left.
+    """
     store, claim, config = recording.store, recording.claim, recording.config
     path = states.weights_path(store, claim.run_id)
-    states.save(path, weights(arrays, config.hidden), {}, key=config.key, epoch=config.epochs)
+    states.save(path, weights(arrays, config.hidden), key=config.key, epoch=config.epochs)
     if not keep_state:
         states.state_path(store, claim.run_id).unlink(missing_ok=True)
-    halves = _traced_in_part(recording)
-    claims.finish(store, claim, untraced=halves)
-    if halves:
+    incomplete = _incompletely_traced_phases(recording)
+    claims.finish(store, claim, untraced=incomplete)
+    if incomplete:
         notice(
-            f"run {claim.run_id[:SHORT]} was traced in part only in its {named('phase', halves)}, which is not kept:"
-            " --force with --trace trains it anew"
+            f"run {recording.short_id}: the trace of {named('phase', incomplete)} is incomplete and was deleted;"
+            " use --force with --trace to train it again"
         )
 
 
 def weights(arrays: Arrays, hidden: Sequence[int]) -> dict[str, NDArray[Any]]:
-    """The network of a full state, named and shaped as `torch.nn.Linear` has it."""
-    named = {}
+    """Return the weights (units, inputs) and biases (units,) of a state, named as in `torch.nn.Linear`."""
+    by_name = {}
     for number, units in enumerate(hidden):
         flat = arrays[f"layers.{number}.parameters"]
-        named[f"layers.{number}.weight"] = flat[:-units].reshape(units, -1)
-        named[f"layers.{number}.bias"] = flat[-units:]
-    return named
+        by_name[f"layers.{number}.weight"] = flat[:-units].reshape(units, -1)
+        by_name[f"layers.{number}.bias"] = flat[-units:]
+    return by_name
 
 
 @contextmanager
-def ending(recording: Recording) -> Iterator[None]:
-    """Whatever ends a run early is written into its row, so that the next call knows where it stands."""
+def recorded_errors(recording: Recording) -> Iterator[None]:
+    """Record an error that ends the run, and raise it again; KeyboardInterrupt becomes Interrupted."""
     try:
         yield
     except ClaimLost:
         raise
     except BaseException as error:
-        give_up(recording, error)
+        record_error(recording, error)
         if isinstance(error, KeyboardInterrupt):
-            run = recording.claim.run_id[:SHORT]
-            raise Interrupted(f"interrupted: run {run} is saved, and the same command continues it") from error
+            raise Interrupted(
+                f"interrupted: run {recording.short_id} is saved, and the same command continues it"
+            ) from error
         raise
 
 
-def give_up(recording: Recording, error: BaseException) -> None:
-    """Divergence fails a run; anything else leaves it to be continued."""
+def record_error(recording: Recording, error: BaseException) -> None:
+    """Mark the run as failed if another attempt would fail again, otherwise as interrupted. Never raises."""
     reason = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
     with suppress(FFError):
-        if isinstance(error, Diverged):
-            claims.fail(recording.store, recording.claim, reason)
+        if isinstance(error, PERMANENT):
+            claims.fail(recording.store, recording.claim, reason, kind_of(error))
         else:
             claims.interrupt(recording.store, recording.claim, reason)
 
 
 @contextmanager
 def heartbeats(held: Callable[[], Sequence[Recording]]) -> Iterator[None]:
-    """A sign of life for every run held, from a thread of its own; one that fails never ends a training."""
+    """Send heartbeats for all runs that `held` returns, from a thread; an error of a heartbeat is ignored."""
     ended = threading.Event()
 
     def beat() -> None:
@@ -136,8 +168,27 @@ def heartbeats(held: Callable[[], Sequence[Recording]]) -> Iterator[None]:
         thread.join()
 
 
-def _traced_in_part(recording: Recording) -> list[int]:
-    """The phases whose trace ends before they do, or before the run does."""
+def notify_untraced(
+    store: Store, run_id: str, config: RunConfig, phases: Collection[int], hours: int, notice: Notice
+) -> None:
+    """Show which of the phases to trace were trained without a trace in the run's first `hours` hours."""
+    if not phases:
+        return
+    known = traced(store, run_id)
+    untraced = []
+    for phase in phases:
+        of_phase = phase_hours(config.schedule, phase)
+        if any(hour + 1 not in known for hour in range(of_phase.start, min(of_phase.stop, hours))):
+            untraced.append(phase)
+    if untraced:
+        notice(
+            f"run {run_id[:ID_DIGITS]} was trained without a trace of its {named('phase', untraced)}:"
+            " use --force to train it again, with a trace"
+        )
+
+
+def _incompletely_traced_phases(recording: Recording) -> list[int]:
+    """The phases whose trace ends before the phase, and before the run."""
     last: dict[int, int] = {}
     for hour, phase in traced(recording.store, recording.claim.run_id).items():
         last[phase] = max(hour, last.get(phase, 0))
@@ -145,8 +196,7 @@ def _traced_in_part(recording: Recording) -> list[int]:
     return [phase for phase, hour in last.items() if hour < min(phase_hours(config.schedule, phase).stop, config.hours)]
 
 
-def _is_measured(recording: Recording, epoch: int) -> bool:
-    """Whether the store has the accuracy of this epoch: a state that ended there has nothing left to train."""
+def _is_evaluated(recording: Recording, epoch: int) -> bool:
     return any(
         e.epoch == epoch and e.accuracy is not None for e in runs.epochs(recording.store, recording.claim.run_id)
     )

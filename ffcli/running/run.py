@@ -1,6 +1,6 @@
 """The life of one run: look up, claim, train, record and save each epoch, finish.
 
-torch is imported only once a run must train; an answer from the store costs a database look-up.
+torch is imported only if the run must be trained; a stored result costs a database look-up.
 """
 
 from __future__ import annotations
@@ -11,14 +11,19 @@ from typing import TYPE_CHECKING, Protocol
 
 from ffcli.config import RunConfig
 from ffcli.errors import Diverged
-from ffcli.records import SHORT, EpochMetrics, RunRecord, best_accuracy
-from ffcli.running import recording as record
-from ffcli.running.recording import Recording
-from ffcli.schedule import phase_hours
-from ffcli.store import claims, runs, traces
+from ffcli.records import ID_DIGITS, EpochMetrics, RunRecord, best_accuracy
+from ffcli.running.recording import (
+    Recording,
+    finish,
+    heartbeats,
+    notify_untraced,
+    record_epoch,
+    recorded_errors,
+    saved_arrays,
+)
+from ffcli.store import claims, runs
 from ffcli.store.database import Store
 from ffcli.store.liveness import this_process
-from ffcli.text import named
 
 if TYPE_CHECKING:
     from ffcli.engine.training import TrainingState
@@ -26,29 +31,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for beside the config: nothing here decides the trajectory."""
+    """What is asked for beside the config. Nothing here decides the trajectory."""
 
     eval_every: int = 1
+    """Evaluate the epochs that this number divides, and the last one."""
     device: str = "cpu"
     """As torch names it: `cpu`, `cuda`, `cuda:1`."""
     threads: int | None = None
+    """For matrix products; None keeps torch's default."""
     name: str | None = None
     tags: tuple[str, ...] = ()
     note: str | None = None
     trace: tuple[int, ...] = ()
-    """Phases, counted from 1, to trace hour by hour."""
+    """Phases (counted from 1) to trace hour by hour."""
     keep_state: bool = False
+    """Keep the full training state of the finished run."""
     force: bool = False
+    """Train again even if the run is stored."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RunResult:
     """A run, read at the epochs that were asked for."""
 
     run: RunRecord
     epochs: list[EpochMetrics]
     cached: bool
-    """Whether the store had it already."""
+    """Whether it was stored already."""
 
     @property
     def final_accuracy(self) -> float | None:
@@ -60,67 +69,93 @@ class Answer:
 
 
 class Watcher(Protocol):
-    """What the runner tells whoever watches."""
+    """Shows the progress of a run."""
 
     def begins(self, config: RunConfig, run_id: str, state: TrainingState) -> None: ...
     def epoch_ended(self, metrics: EpochMetrics) -> None: ...
     def notice(self, text: str) -> None: ...
 
 
-def run(config: RunConfig, request: Request, store: Store, data_folder: Path, watcher: Watcher) -> Answer:
-    """Answer from the store, or train what is missing and record it.
+def run(config: RunConfig, request: Request, store: Store, data_folder: Path, watcher: Watcher) -> RunResult:
+    """Return the stored run of a config, or train what is missing of it and record that.
 
-    Raises Diverged (also where the stored run did), RunBusy, ClaimLost, Interrupted, and what data and store raise.
+    Args:
+        config: the run.
+        request: how to train and label it.
+        store: the database.
+        data_folder: where prepared datasets are.
+        watcher: shows the progress.
+
+    Raises:
+        Diverged: if a number becomes infinite or NaN, or did so in the stored run.
+        OutOfMemory: if the run needs more memory than there is.
+        RunBusy: if another process is training the run.
+        ClaimLost: if another process took the run over.
+        Interrupted: on Ctrl-C; the run is saved and can be continued.
+        BadOption, BadData, BadDatabase, StoreBusy, StorageFull: as data and store do.
     """
-    if not request.force and (known := look_up(store, config)):
-        _tell_untraced(store, known.run.id, config, request, known.epochs[-1].hour, watcher)
-        return replace(known, run=label(store, known.run, request))
+    if not request.force and (stored := look_up(store, config)):
+        notify_untraced(store, stored.run.id, config, request.trace, stored.epochs[-1].hour, watcher.notice)
+        return replace(stored, run=apply_labels(store, stored.run, request))
 
     from ffcli.running.session import load_data, make_stretch
 
     data = load_data(config, device=request.device, threads=request.threads, data_folder=data_folder)
-    recording = claim(config, request, store)
-    with record.ending(recording), record.heartbeats(lambda: [recording]):
-        stretch = make_stretch(config, data, record.saved_arrays(recording, watcher.notice), request.trace)
+    recording = claim_run(config, request, store)
+    run_id = recording.claim.run_id
+    with recorded_errors(recording), heartbeats(lambda: [recording]):
+        stretch = make_stretch(config, data, saved_arrays(recording, watcher.notice), request.trace)
         if stretch.notice:
             watcher.notice(stretch.notice)
-        _tell_untraced(store, recording.claim.run_id, config, request, stretch.state.hour, watcher)
+        notify_untraced(store, run_id, config, request.trace, stretch.state.hour, watcher.notice)
         claims.add_provenance(store, recording.claim, stretch.provenance)
-        watcher.begins(config, recording.claim.run_id, stretch.state)
+        watcher.begins(config, run_id, stretch.state)
         for metrics in stretch.epochs(eval_every=request.eval_every):
-            record.record_epoch(recording, metrics, stretch.arrays(), stretch.trace())
+            record_epoch(recording, metrics, stretch.arrays(), stretch.trace())
             watcher.epoch_ended(metrics)
-        record.finish(recording, stretch.arrays(), keep_state=request.keep_state, notice=watcher.notice)
-    return replace(_read(store, runs.get(store, recording.claim.run_id), config), cached=False)
+        finish(recording, stretch.arrays(), keep_state=request.keep_state, notice=watcher.notice)
+    return _result(store, runs.get(store, run_id), config, cached=False)
 
 
-def label(store: Store, stored: RunRecord, request: Request) -> RunRecord:
-    """Name, tags and note are no part of the key: a run that is stored already takes those that were given."""
-    return claims.relabel(store, stored, name=request.name, tags=request.tags, note=request.note)
+def look_up(store: Store, config: RunConfig) -> RunResult | None:
+    """Return the stored run of a config if it has the last epoch asked for, with an evaluation; None otherwise.
+
+    A run whose process was killed between its last epoch and its end counts as missing: its weights are not saved.
+
+    Raises:
+        Diverged: if that run diverged, because the same config always does.
+    """
+    found = runs.find(store, config.key)
+    if found is None:
+        return None
+    if found.diverged:
+        raise Diverged(f"run {found.id[:ID_DIGITS]}: {found.failure}")
+    result = _result(store, found, config, cached=True)
+    complete = result.epochs and result.epochs[-1].epoch == config.epochs and result.final_accuracy is not None
+    unfinished = found.status in ("interrupted", "stale") and found.epochs_done >= found.config.epochs
+    return result if complete and not unfinished else None
 
 
-def _tell_untraced(
-    store: Store, run_id: str, config: RunConfig, request: Request, hours: int, watcher: Watcher
-) -> None:
-    """Say which of the phases to trace the run's first `hours` hours went through without being traced."""
-    if not request.trace:
-        return
-    known = traces.traced(store, run_id)
-    wanted = {phase: phase_hours(config.schedule, phase) for phase in request.trace}
-    missed = [
-        phase
-        for phase, of in wanted.items()
-        if any(hour + 1 not in known for hour in range(of.start, min(of.stop, hours)))
-    ]
-    if missed:
-        watcher.notice(
-            f"run {run_id[:SHORT]} was trained without a trace of its {named('phase', missed)}: --force trains it anew,"
-            " with a trace"
-        )
+def is_stored(store: Store, config: RunConfig) -> bool:
+    """Return whether nothing has to be trained for this config: the run is stored, or is known to diverge."""
+    try:
+        return look_up(store, config) is not None
+    except Diverged:
+        return True
 
 
-def claim(config: RunConfig, request: Request, store: Store) -> Recording:
-    """Claim the run for this process. Raises RunBusy."""
+def stored_result(store: Store, config: RunConfig) -> RunResult | None:
+    """Return the stored run of a config up to the epochs asked for, also if it is shorter; None if there is none."""
+    found = runs.find(store, config.key)
+    return _result(store, found, config, cached=True) if found else None
+
+
+def claim_run(config: RunConfig, request: Request, store: Store) -> Recording:
+    """Claim the run for this process.
+
+    Raises:
+        RunBusy: if another process is training it.
+    """
     claimed = claims.claim(
         store, config, owner=this_process(), name=request.name, tags=request.tags, note=request.note,
         force=request.force,
@@ -128,37 +163,10 @@ def claim(config: RunConfig, request: Request, store: Store) -> Recording:
     return Recording(store, claimed, config)
 
 
-def look_up(store: Store, config: RunConfig) -> Answer | None:
-    """The stored run of this config where it is long enough and was evaluated at the epoch asked for. One whose
-    process died after its last epoch, before it was finished, is no answer yet.
-
-    Raises Diverged where that run did: the same config does so again.
-    """
-    found = runs.find(store, config.key)
-    if found is None:
-        return None
-    if found.diverged:
-        raise Diverged(f"run {found.id[:SHORT]}: {found.failure}")
-    answer = _read(store, found, config)
-    reached = answer.epochs and answer.epochs[-1].epoch == config.epochs and answer.final_accuracy is not None
-    unfinished = found.status in ("interrupted", "stale") and found.epochs_done >= found.config.epochs
-    return answer if reached and not unfinished else None
+def apply_labels(store: Store, stored: RunRecord, request: Request) -> RunRecord:
+    """Replace name, tags and note of a stored run by those that the request gives."""
+    return claims.relabel(store, stored, name=request.name, tags=request.tags, note=request.note)
 
 
-def is_answered(store: Store, config: RunConfig) -> bool:
-    """Whether the store answers this config as it is, be it with a divergence."""
-    try:
-        return look_up(store, config) is not None
-    except Diverged:
-        return True
-
-
-def stored_answer(store: Store, config: RunConfig) -> Answer | None:
-    """What the store has of this config up to the epochs asked for, however far that is."""
-    found = runs.find(store, config.key)
-    return _read(store, found, config) if found else None
-
-
-def _read(store: Store, found: RunRecord, config: RunConfig) -> Answer:
-    epochs = [e for e in runs.epochs(store, found.id) if e.epoch <= config.epochs]
-    return Answer(found, epochs, cached=True)
+def _result(store: Store, found: RunRecord, config: RunConfig, *, cached: bool) -> RunResult:
+    return RunResult(found, [e for e in runs.epochs(store, found.id) if e.epoch <= config.epochs], cached)

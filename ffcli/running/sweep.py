@@ -1,8 +1,8 @@
-"""Many cells: look up what is missing, have workers train it, and record what they hand back.
+"""Many runs: look up what is missing, let workers train it, and record what they send back.
 
-Only this driver writes the database. A worker that dies, or a driver that is killed, loses at most the epoch under
-way: every cell continues from its last saved epoch. Sweeps of the same cells in two processes share the work: a cell
-that another one trains is left to it and looked at again later.
+Only this driver writes the database. If a worker or the driver is killed, at most the current epoch is lost: every run
+continues from its last saved epoch. Sweeps of the same runs in two processes share the work: a run that the other one
+trains is left to it and looked up again later.
 """
 
 from __future__ import annotations
@@ -15,33 +15,42 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from ffcli.config import RunConfig
-from ffcli.errors import ClaimLost, Diverged, FFError, RunBusy
+from ffcli.errors import ClaimLost, Diverged, FFError, RunBusy, WorkerLost, error_of_kind
 from ffcli.estimate import epoch_operations
-from ffcli.records import SHORT, EpochMetrics
-from ffcli.running import recording as record
+from ffcli.records import EpochMetrics
 from ffcli.running.messages import Began, EpochDone, Failed, Finished, Message, Task
-from ffcli.running.recording import Recording
-from ffcli.running.run import Request, claim, label, look_up
+from ffcli.running.recording import (
+    PERMANENT,
+    Recording,
+    finish,
+    heartbeats,
+    record_epoch,
+    record_error,
+    saved_arrays,
+)
+from ffcli.running.run import Request, apply_labels, claim_run, look_up
 from ffcli.running.workers import Lost, Workers
 from ffcli.store import claims
 from ffcli.store.database import Store
 
-TRIES = 2
-"""How often a cell may fail without finishing an epoch in between."""
+MAX_FAILURES = 2
+"""A run that fails this often without an epoch in between has failed."""
 
 CellStatus = Literal["queued", "running", "elsewhere", "done", "cached", "failed", "stopped"]
 
 
 @dataclass(slots=True)
 class Cell:
-    """One config of the sweep and where it stands."""
+    """One run of the sweep, and its progress."""
 
     config: RunConfig
     status: CellStatus = "queued"
     metrics: EpochMetrics | None = None
-    """The furthest epoch seen."""
+    """The latest epoch."""
     failures: int = 0
+    """Since the last epoch."""
     reason: str | None = None
+    """Why it failed."""
     recording: Recording | None = None
     worker: str | None = None
 
@@ -51,7 +60,7 @@ class Cell:
 
 
 class SweepWatcher(Protocol):
-    """What the driver tells whoever watches."""
+    """Shows the progress of a sweep."""
 
     def changed(self, cell: Cell) -> None: ...
     def notice(self, text: str) -> None: ...
@@ -59,7 +68,7 @@ class SweepWatcher(Protocol):
 
 @dataclass(slots=True)
 class Sweep:
-    """A sweep under way. `stopping`, set by whoever answers Ctrl-C, lets each worker end its epoch."""
+    """A sweep in progress."""
 
     cells: list[Cell]
     store: Store
@@ -67,6 +76,7 @@ class Sweep:
     request: Request
     watcher: SweepWatcher
     stopping: bool = False
+    """Set by the handler of Ctrl-C: workers finish their epoch, and no run is started."""
     queue: deque[Cell] = field(default_factory=deque)
 
     @property
@@ -83,33 +93,44 @@ def sweep(
     watcher: SweepWatcher,
     *,
     watch: Callable[[Sweep], None] = lambda _: None,
-    look_again: float = 2.0,
+    recheck_seconds: float = 2.0,
 ) -> list[Cell]:
-    """Train every cell that the store does not have; returns them all, with how each ended.
+    """Train every run that is not stored.
 
-    `watch` gets the sweep before it starts; `look_again`: seconds between looks at cells that others train.
+    Args:
+        configs: the runs; those with equal keys are one run.
+        request: how to train and label them.
+        store: the database.
+        data_folder: where prepared datasets are.
+        workers: train the runs; closed at the end.
+        watcher: shows the progress.
+        watch: called with the sweep before it starts.
+        recheck_seconds: time between look-ups of runs that other processes train.
+
+    Returns:
+        All cells, each with the status in which it ended.
     """
-    under_way = Sweep(make_cells(configs), store, data_folder, request, watcher)
-    watch(under_way)
-    _look_up_all(under_way)
-    under_way.queue.extend(longest_first(c for c in under_way.cells if c.status == "queued"))
+    current = Sweep(make_cells(configs), store, data_folder, request, watcher)
+    watch(current)
+    _look_up_all(current)
+    current.queue.extend(longest_first(c for c in current.cells if c.status == "queued"))
     try:
-        with record.heartbeats(lambda: [c.recording for c in under_way.running if c.recording]):
-            while under_way.running or (not under_way.stopping and _is_waiting(under_way)):
-                _start_cells(under_way, workers)
-                for name, message in workers.as_they_come(look_again):
-                    _answer(under_way, workers, name, message)
-                if workers.free and not under_way.queue:
-                    _look_at_others(under_way, look_again)
+        with heartbeats(lambda: [c.recording for c in current.running if c.recording]):
+            while current.running or (not current.stopping and _is_waiting(current)):
+                _start_cells(current, workers)
+                for name, message in workers.messages(recheck_seconds):
+                    _handle(current, workers, name, message)
+                if workers.free and not current.queue:
+                    _requeue_elsewhere(current, recheck_seconds)
     finally:
         workers.close()
-        for cell in under_way.running:
+        for cell in current.running:
             _stop(cell)
-    return under_way.cells
+    return current.cells
 
 
 def make_cells(configs: Iterable[RunConfig]) -> list[Cell]:
-    """A cell for each config that differs in what identifies a run; the longest where epochs differ."""
+    """Return one cell per key, with the most epochs that a config of this key asks for."""
     longest: dict[str, RunConfig] = {}
     for config in configs:
         known = longest.get(config.key)
@@ -119,7 +140,7 @@ def make_cells(configs: Iterable[RunConfig]) -> list[Cell]:
 
 
 def longest_first(cells: Iterable[Cell]) -> list[Cell]:
-    """So that no long cell is left for the end, when the other workers have nothing to do."""
+    """Sort cells by their amount of work, so that no long run is left for the end, when other workers are idle."""
     return sorted(cells, key=lambda cell: -cell.config.epochs * epoch_operations(cell.config))
 
 
@@ -134,15 +155,15 @@ def _look_up_all(sweep: Sweep) -> None:
 
 
 def _look_up(sweep: Sweep, cell: Cell) -> None:
-    """Mark the cell as cached, or as failed, if the store says so."""
+    """Mark the cell as cached if its run is stored, or as failed if it is known to diverge."""
     try:
-        answer = look_up(sweep.store, cell.config)
+        stored = look_up(sweep.store, cell.config)
     except Diverged as error:
         _set(sweep, cell, "failed", str(error))
         return
-    if answer:
-        label(sweep.store, answer.run, sweep.request)
-        cell.metrics = answer.epochs[-1]
+    if stored:
+        apply_labels(sweep.store, stored.run, sweep.request)
+        cell.metrics = stored.epochs[-1]
         _set(sweep, cell, "cached")
 
 
@@ -150,16 +171,16 @@ def _start_cells(sweep: Sweep, workers: Workers) -> None:
     while workers.free and sweep.queue and not sweep.stopping:
         cell = sweep.queue.popleft()
         try:
-            # Another sweep may have trained it since this one began.
+            # Another sweep may have trained it in the meantime.
             if cell.status == "elsewhere" or not sweep.request.force:
                 _look_up(sweep, cell)
             if cell.status in ("cached", "failed"):
                 continue
-            cell.recording = claim(cell.config, sweep.request, sweep.store)
+            cell.recording = claim_run(cell.config, sweep.request, sweep.store)
         except RunBusy:
             _set(sweep, cell, "elsewhere")
             continue
-        arrays = record.saved_arrays(cell.recording, sweep.watcher.notice)
+        arrays = saved_arrays(cell.recording, sweep.watcher.notice)
         task = Task(
             cell.config,
             arrays,
@@ -172,18 +193,18 @@ def _start_cells(sweep: Sweep, workers: Workers) -> None:
         _set(sweep, cell, "running")
 
 
-def _answer(sweep: Sweep, workers: Workers, name: str, message: Message | Lost) -> None:
-    """Record what a worker handed back."""
+def _handle(sweep: Sweep, workers: Workers, name: str, message: Message | Lost) -> None:
+    """Record what a worker sent."""
     cell = next(c for c in sweep.cells if c.name == name)
     assert cell.recording is not None
     try:
         match message:
             case Began(provenance, notice):
                 if notice:
-                    sweep.watcher.notice(f"run {cell.recording.claim.run_id[:SHORT]}: {notice}")
+                    sweep.watcher.notice(f"run {cell.recording.short_id}: {notice}")
                 claims.add_provenance(sweep.store, cell.recording.claim, provenance)
             case EpochDone(metrics, arrays):
-                record.record_epoch(cell.recording, metrics, arrays)
+                record_epoch(cell.recording, metrics, arrays)
                 if cell.metrics is None or metrics.epoch > cell.metrics.epoch:
                     cell.metrics, cell.failures = metrics, 0
                 _set(sweep, cell, "running")
@@ -192,44 +213,43 @@ def _answer(sweep: Sweep, workers: Workers, name: str, message: Message | Lost) 
                     _stop(cell)
             case Finished(arrays):
                 keep = sweep.request.keep_state
-                record.finish(cell.recording, arrays, keep_state=keep, notice=sweep.watcher.notice)
+                finish(cell.recording, arrays, keep_state=keep, notice=sweep.watcher.notice)
                 workers.finished(name)
                 _set(sweep, cell, "done")
-            case Failed(reason, diverged):
+            case Failed(reason, kind):
                 workers.finished(name)
-                _retry_or_fail(sweep, cell, Diverged(reason) if diverged else FFError(reason))
+                _retry_or_fail(sweep, cell, error_of_kind(kind, reason))
             case Lost(reason):
-                _retry_or_fail(sweep, cell, FFError(reason))
+                _retry_or_fail(sweep, cell, WorkerLost(reason))
     except ClaimLost:
         workers.stop(name)
-        sweep.watcher.notice(f"run {cell.recording.claim.run_id[:SHORT]} was taken over by another process")
+        sweep.watcher.notice(f"run {cell.recording.short_id} was taken over by another process")
         _set(sweep, cell, "elsewhere")
 
 
 def _retry_or_fail(sweep: Sweep, cell: Cell, error: FFError) -> None:
-    """Once more from the last saved epoch; a second failure in a row is recorded, and a divergence at once: it would
-    come again."""
+    """Queue the cell again, unless it failed before in the same epoch or would always fail."""
     assert cell.recording is not None
     cell.failures += 1
-    if cell.failures < TRIES and not sweep.stopping and not isinstance(error, Diverged):
+    if cell.failures < MAX_FAILURES and not sweep.stopping and not isinstance(error, PERMANENT):
         sweep.watcher.notice(f"{error}: trying again from the last saved epoch")
-        record.give_up(cell.recording, error)
+        record_error(cell.recording, error)
         _set(sweep, cell, "queued")
         sweep.queue.appendleft(cell)
     else:
-        claims.fail(sweep.store, cell.recording.claim, str(error))
+        claims.fail(sweep.store, cell.recording.claim, str(error), error.kind)
         _set(sweep, cell, "failed", str(error))
 
 
 def _stop(cell: Cell) -> None:
-    """Leave the cell to be continued."""
+    """Mark the run as interrupted, so that it can be continued."""
     assert cell.recording is not None
-    record.give_up(cell.recording, KeyboardInterrupt())
+    record_error(cell.recording, KeyboardInterrupt())
     cell.status = "stopped"
 
 
-def _look_at_others(sweep: Sweep, seconds: float) -> None:
-    """Queue the cells that other processes train: they may be done, or left by a process that died."""
+def _requeue_elsewhere(sweep: Sweep, seconds: float) -> None:
+    """Queue the cells that other processes train: they may be done, or their process may have exited."""
     others = [cell for cell in sweep.cells if cell.status == "elsewhere"]
     if others and not sweep.running:
         time.sleep(seconds)
@@ -241,6 +261,6 @@ def _set(sweep: Sweep, cell: Cell, status: CellStatus, reason: str | None = None
     sweep.watcher.changed(cell)
 
 
-def ended(cells: Sequence[Cell], status: CellStatus) -> int:
-    """How many cells ended so."""
+def count_status(cells: Sequence[Cell], status: CellStatus) -> int:
+    """Return the number of cells with this status."""
     return sum(cell.status == status for cell in cells)

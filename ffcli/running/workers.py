@@ -1,6 +1,6 @@
-"""The seam between a sweep and what trains its cells: `submit` a task, and take messages as they come.
+"""The interface between a sweep and its workers: submit a task, receive its messages.
 
-`ProcessWorkers` is one engine behind it: processes on this machine. Workers only train; they see no database.
+`ProcessWorkers` implements it with processes on this machine. Workers only train; they do not open the database.
 """
 
 from __future__ import annotations
@@ -18,50 +18,51 @@ from ffcli.running.messages import Message, Task, pack, unpack
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The worker of a task died; what it had not handed back is gone."""
+    """The worker of a task exited; epochs that it had not sent are lost."""
 
     reason: str
 
 
 class Workers(Protocol):
-    """What a sweep needs of an engine. Tasks are told apart by a name of the sweep's choosing."""
+    """What a sweep needs to train its tasks, which it identifies by name."""
 
     @property
     def free(self) -> int:
-        """How many more tasks would start at once."""
+        """Return how many more tasks can start now."""
 
     def submit(self, name: str, task: Task) -> str:
-        """Start a task; returns what to call the worker that has it."""
+        """Start a task, and return the name of its worker."""
 
-    def as_they_come(self, seconds: float) -> Iterator[tuple[str, Message | Lost]]:
-        """What arrives within `seconds`, and at least nothing."""
+    def messages(self, seconds: float) -> Iterator[tuple[str, Message | Lost]]:
+        """Yield messages that arrive within `seconds`, with the names of their tasks; may yield none."""
 
     def finished(self, name: str) -> None:
-        """The task came to its end: its worker is free for another."""
+        """Release the worker of a task that ended."""
 
     def stop(self, name: str) -> None:
-        """Drop a task; its worker may go with it."""
+        """Abandon a task; its worker may be killed."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Kill all workers."""
 
 
 @dataclass(slots=True)
 class _Worker:
     process: subprocess.Popen[bytes]
     tasks: Connection
-    answers: Connection
+    results: Connection
     device: str
     task: str | None = None
 
     def end(self) -> None:
         self.tasks.close()
-        self.answers.close()
+        self.results.close()
         self.process.kill()
         self.process.wait()
 
 
 class ProcessWorkers:
-    """A process for each of `devices`, started as it is needed; one that dies or is stopped is replaced."""
+    """One process per entry of `devices`, started when needed; one that exits or is stopped is replaced."""
 
     def __init__(self, devices: Sequence[str]) -> None:
         self._devices = list(devices)
@@ -80,12 +81,12 @@ class ProcessWorkers:
         try:
             idle.tasks.send_bytes(pack(replace(task, device=idle.device)))
         except OSError:
-            # It died while it was idle: its answers end, and the task is reported as lost.
+            # It exited while it was idle: `messages` reports the task as lost.
             idle.process.kill()
         return f"{idle.process.pid}"
 
-    def as_they_come(self, seconds: float) -> Iterator[tuple[str, Message | Lost]]:
-        by_connection = {worker.answers: worker for worker in self._workers}
+    def messages(self, seconds: float) -> Iterator[tuple[str, Message | Lost]]:
+        by_connection = {worker.results: worker for worker in self._workers}
         if not by_connection:
             return
         for ready in wait(list(by_connection), timeout=seconds):
@@ -96,7 +97,7 @@ class ProcessWorkers:
             try:
                 message: Message | Lost = unpack(ready.recv_bytes())
             except (EOFError, OSError):
-                message = Lost(_farewell(worker.process))
+                message = Lost(_exit_reason(worker.process))
                 self._drop(worker)
             if worker.task is not None:
                 yield worker.task, message
@@ -115,8 +116,8 @@ class ProcessWorkers:
             self._drop(worker)
 
     def _next_device(self) -> str:
-        taken = [worker.device for worker in self._workers]
-        return next(device for device in self._devices if taken.count(device) < self._devices.count(device))
+        used = [worker.device for worker in self._workers]
+        return next(device for device in self._devices if used.count(device) < self._devices.count(device))
 
     def _drop(self, worker: _Worker) -> None:
         self._workers.remove(worker)
@@ -125,19 +126,19 @@ class ProcessWorkers:
 
 def _start(device: str) -> _Worker:
     task_read, task_write = os.pipe()
-    answer_read, answer_write = os.pipe()
+    result_read, result_write = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-m", "ffcli.running.worker", str(task_read), str(answer_write)],
+        [sys.executable, "-m", "ffcli.running.worker", str(task_read), str(result_write)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        pass_fds=(task_read, answer_write),
+        pass_fds=(task_read, result_write),
     )
     os.close(task_read)
-    os.close(answer_write)
-    return _Worker(process, Connection(task_write, readable=False), Connection(answer_read, writable=False), device)
+    os.close(result_write)
+    return _Worker(process, Connection(task_write, readable=False), Connection(result_read, writable=False), device)
 
 
-def _farewell(process: subprocess.Popen[bytes]) -> str:
+def _exit_reason(process: subprocess.Popen[bytes]) -> str:
     process.kill()
     code = process.wait()
     return (

@@ -1,4 +1,4 @@
-"""What `ff bench --save` kept."""
+"""Benchmarks that `ff bench --save` stored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from ffcli.store.tables import BENCHMARK
 
 
 def keep(store: Store, record: BenchmarkRecord) -> None:
-    """Raises BadDatabase where the store is read-only."""
+    """Store a benchmark.
+
+    Raises:
+        BadDatabase: if the database is read-only.
+    """
     with writing(store) as connection:
         connection.execute(
             insert(BENCHMARK).values(
@@ -30,7 +34,7 @@ def keep(store: Store, record: BenchmarkRecord) -> None:
 
 
 def history(store: Store, host: str) -> list[BenchmarkRecord]:
-    """Everything that was measured on `host`, oldest first."""
+    """Return the benchmarks that were measured on `host`, oldest first."""
     with reading(store) as connection:
         found = connection.execute(select(BENCHMARK).where(BENCHMARK.c.host == host).order_by(BENCHMARK.c.measured))
         return [_record(row) for row in found]

@@ -1,8 +1,8 @@
 """One process trains a run: it claims the run, records epochs under its claim, and ends it.
 
-A claim is a token in the run's row. Whoever takes a run over writes another token, so that a process that slept, was
-given up and wakes again cannot write: each update asks for its own token and a running row, and finding none raises
-ClaimLost. Every function here is one transaction that begins IMMEDIATE.
+A claim is a token in the run's row. A process that takes a run over writes a new token, so that a process that slept
+too long cannot write when it wakes: every update requires the claim's own token and a running row, and raises
+ClaimLost otherwise. Each function here is one transaction that begins with BEGIN IMMEDIATE.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, CursorResult, func, insert, select, update
 
+from ffcli.choices import FailureKind, Status
 from ffcli.config import RunConfig
 from ffcli.errors import ClaimLost, RunBusy
-from ffcli.records import SHORT, EpochMetrics, HourTrace, Provenance, RunRecord
+from ffcli.records import ID_DIGITS, EpochMetrics, HourTrace, Provenance, RunRecord
 from ffcli.store.database import Store, writing
 from ffcli.store.liveness import Owner, abandoned, utc_now
 from ffcli.store.mapping import RUN_COLUMNS, config_columns, run_record, write_epoch
@@ -31,9 +32,8 @@ class Claim:
 
     run_id: str
     token: str
-    taken_over: bool
-    """Whether the run was there before: it may have epochs and a saved state."""
     epochs_done: int
+    """Epochs that the run had when it was claimed."""
 
 
 def claim(
@@ -46,40 +46,53 @@ def claim(
     note: str | None = None,
     force: bool = False,
 ) -> Claim:
-    """Claim the run under `config.key`: its current row, which is taken over, or a new one.
+    """Claim the current run of `config.key`, or a new one if there is none.
 
-    The epochs asked for become `config.epochs`, or what is there already; name, tags and note are replaced only where
-    given. `force` leaves the current row as superseded and begins anew. Raises RunBusy while another process trains
-    the run.
+    The run's requested epochs become `config.epochs`, but at least the number that it has already. Runs of processes
+    that no longer exist are marked first.
+
+    Args:
+        store: the database.
+        config: the run to train.
+        owner: the process that will train it.
+        name: replaces the run's name; None keeps it.
+        tags: replace the run's tags; an empty sequence keeps them.
+        note: replaces the run's note; None keeps it.
+        force: mark the current run as superseded and claim a new one.
+
+    Raises:
+        RunBusy: if another process is training the run.
+        DamagedRun: if the run's row cannot be read; `force` supersedes it.
     """
     with writing(store) as connection:
         now = utc_now()
-        _reap(connection, now)
-        here = connection.execute(select(*RUN_COLUMNS).where(RUN.c.key == config.key, IS_CURRENT)).one_or_none()
-        if here is not None and here.status == "running":
-            raise RunBusy(_busy(run_record(here, now), here.pid, here.host))
-        if here is not None and force:
-            connection.execute(update(RUN).where(RUN.c.id == here.id).values(status="superseded"))
-            here = None
-        if here is None:
+        _mark_abandoned(connection, now)
+        current = connection.execute(select(*RUN_COLUMNS).where(RUN.c.key == config.key, IS_CURRENT)).one_or_none()
+        if current is not None and current.status == "running":
+            raise RunBusy(_busy(run_record(current, now), current.pid, current.host))
+        if current is not None and force:
+            connection.execute(update(RUN).where(RUN.c.id == current.id).values(status="superseded"))
+            current = None
+        if current is None:
             id, done, stored = uuid4().hex, 0, config
         else:
-            id, done, stored = here.id, here.epochs_done, run_record(here, now).config
+            id, done, stored = current.id, current.epochs_done, run_record(current, now).config
         token, epochs = uuid4().hex, max(config.epochs, done)
         values = {
             **_labels(name, tags, note),
             "config": stored.model_copy(update={"epochs": epochs}), "epochs_requested": epochs,
-            "status": "running", "token": token, "heartbeat": now, "ended": None, "failure": None, **asdict(owner),
+            "status": "running", "token": token, "heartbeat": now, "ended": None, "failure": None,
+            "failure_kind": None, **asdict(owner),
         }  # fmt: skip
-        if here is None:
+        if current is None:
             connection.execute(insert(RUN).values(id=id, **(_new_run(config, now) | values)))
         else:
             connection.execute(update(RUN).where(RUN.c.id == id).values(**values))
-        return Claim(id, token, taken_over=here is not None, epochs_done=done)
+        return Claim(id, token, epochs_done=done)
 
 
 def relabel(store: Store, stored: RunRecord, *, name: str | None, tags: Sequence[str], note: str | None) -> RunRecord:
-    """Give a run that is stored the labels that are given; what is not given stays as it is. Returns the run so."""
+    """Replace the labels of a stored run that are given, and return the run with them."""
     if values := _labels(name, tags, note):
         with writing(store) as connection:
             connection.execute(update(RUN).where(RUN.c.id == stored.id).values(**values))
@@ -87,16 +100,28 @@ def relabel(store: Store, stored: RunRecord, *, name: str | None, tags: Sequence
 
 
 def heartbeat(store: Store, claim: Claim) -> None:
-    """Say that the run is still being trained. Raises ClaimLost."""
+    """Record that the run is still being trained.
+
+    Raises:
+        ClaimLost: if another process took the run over.
+    """
     with writing(store) as connection:
         _update(connection, claim)
 
 
 def record_epoch(store: Store, claim: Claim, metrics: EpochMetrics, trace: Sequence[HourTrace] = ()) -> None:
-    """Commit an epoch, and with it what was traced in it and the run's accuracies, seconds and heartbeat. An epoch or
-    a traced hour recorded before is replaced.
+    """Commit an epoch with its trace, and update the run's accuracies, seconds and heartbeat.
 
-    Raises ClaimLost, and then nothing is written.
+    An epoch or a traced hour that was recorded before is replaced.
+
+    Args:
+        store: the database.
+        claim: the claim of the run.
+        metrics: the epoch.
+        trace: the hours that were traced in this epoch.
+
+    Raises:
+        ClaimLost: if another process took the run over; nothing is written then.
     """
     with writing(store) as connection:
         _update(connection, claim)
@@ -106,54 +131,57 @@ def record_epoch(store: Store, claim: Claim, metrics: EpochMetrics, trace: Seque
 
 
 def add_provenance(store: Store, claim: Claim, provenance: Provenance) -> None:
-    """Note where a stretch is trained; it replaces those that began no earlier. Raises ClaimLost."""
+    """Record where a stretch of the run is trained. It replaces the stretches that began at its epoch or later.
+
+    Raises:
+        ClaimLost: if another process took the run over.
+    """
     with writing(store) as connection:
         _update(connection, claim)
-        mine = RUN.c.id == claim.run_id
-        before = connection.execute(select(RUN.c.provenance).where(mine)).scalar_one()
+        this_run = RUN.c.id == claim.run_id
+        before = connection.execute(select(RUN.c.provenance).where(this_run)).scalar_one()
         kept = (stretch for stretch in before if stretch.from_epoch < provenance.from_epoch)
-        connection.execute(update(RUN).where(mine).values(provenance=(*kept, provenance)))
+        connection.execute(update(RUN).where(this_run).values(provenance=(*kept, provenance)))
 
 
 def finish(store: Store, claim: Claim, *, untraced: Collection[int] = ()) -> None:
-    """Mark the run as completed, drop the trace of the phases `untraced`, and give the claim up. Raises ClaimLost, as
-    the next two do."""
-    _end(store, claim, "completed", None, untraced)
+    """Mark the run as completed and release the claim.
+
+    Args:
+        store: the database.
+        claim: the claim of the run.
+        untraced: phases (counted from 1) whose trace is deleted.
+
+    Raises:
+        ClaimLost: if another process took the run over.
+    """
+    _end(store, claim, "completed", None, None, untraced)
 
 
 def interrupt(store: Store, claim: Claim, reason: str) -> None:
-    """Mark the run as interrupted, for the next call to continue."""
-    _end(store, claim, "interrupted", reason)
+    """Mark the run as interrupted, so that the next request continues it, and release the claim.
+
+    Raises:
+        ClaimLost: if another process took the run over.
+    """
+    _end(store, claim, "interrupted", reason, None)
 
 
-def fail(store: Store, claim: Claim, reason: str) -> None:
-    """Mark the run as failed."""
-    _end(store, claim, "failed", reason)
+def fail(store: Store, claim: Claim, reason: str, kind: FailureKind) -> None:
+    """Mark the run as failed and release the claim.
 
-
-def _end(store: Store, claim: Claim, status: str, reason: str | None, untraced: Collection[int] = ()) -> None:
-    with writing(store) as connection:
-        _update(connection, claim, status=status, failure=reason, ended=utc_now(), token=None)
-        drop_phases(connection, claim.run_id, untraced)
-
-
-def _update(connection: Connection, claim: Claim, **values: Any) -> None:
-    """Renew the heartbeat, with `values`, if the claim still holds. Raises ClaimLost if it does not."""
-    held = (RUN.c.id == claim.run_id, RUN.c.token == claim.token, RUN.c.status == "running")
-    result = connection.execute(update(RUN).where(*held).values(heartbeat=utc_now(), **values))
-    assert isinstance(result, CursorResult)
-    if result.rowcount == 0:
-        raise ClaimLost(
-            f"run {claim.run_id[:SHORT]} was given up while this process slept, and is no longer its to write"
-        )
+    Raises:
+        ClaimLost: if another process took the run over.
+    """
+    _end(store, claim, "failed", reason, kind)
 
 
 def aggregate(connection: Connection, run_id: str) -> None:
-    """Renew what the run's row says of its epochs (as `records.best_accuracy` and its fields define it)."""
-    mine = EPOCH.c.run_id == run_id
-    trained = (mine, EPOCH.c.epoch > 0, EPOCH.c.accuracy.is_not(None))
+    """Update the columns of a run that summarise its epochs (see `records.best_accuracy` and `RunRecord`)."""
+    of_run = EPOCH.c.run_id == run_id
+    trained = (of_run, EPOCH.c.epoch > 0, EPOCH.c.accuracy.is_not(None))
     choice = func.coalesce(EPOCH.c.validation_accuracy, EPOCH.c.accuracy)
-    last = select(func.coalesce(func.max(EPOCH.c.epoch), 0)).where(mine).scalar_subquery()
+    last = select(func.coalesce(func.max(EPOCH.c.epoch), 0)).where(of_run).scalar_subquery()
     connection.execute(
         update(RUN)
         .where(RUN.c.id == run_id)
@@ -165,22 +193,48 @@ def aggregate(connection: Connection, run_id: str) -> None:
             .limit(1)
             .scalar_subquery(),
             final_accuracy=select(EPOCH.c.accuracy).where(*trained, EPOCH.c.epoch == last).scalar_subquery(),
-            seconds=select(func.coalesce(func.sum(EPOCH.c.seconds), 0.0)).where(mine).scalar_subquery(),
+            seconds=select(func.coalesce(func.sum(EPOCH.c.seconds), 0.0)).where(of_run).scalar_subquery(),
         )
     )
 
 
-def _reap(connection: Connection, now: datetime) -> None:
-    """Give up the running rows that nobody trains any more."""
+def _end(
+    store: Store,
+    claim: Claim,
+    status: Status,
+    reason: str | None,
+    kind: FailureKind | None,
+    untraced: Collection[int] = (),
+) -> None:
+    with writing(store) as connection:
+        _update(connection, claim, status=status, failure=reason, failure_kind=kind, ended=utc_now(), token=None)
+        drop_phases(connection, claim.run_id, untraced)
+
+
+def _update(connection: Connection, claim: Claim, **values: Any) -> None:
+    """Update the heartbeat and `values` of the claimed run. Raises ClaimLost."""
+    held = (RUN.c.id == claim.run_id, RUN.c.token == claim.token, RUN.c.status == "running")
+    result = connection.execute(update(RUN).where(*held).values(heartbeat=utc_now(), **values))
+    assert isinstance(result, CursorResult)
+    if result.rowcount == 0:
+        raise ClaimLost(
+            f"run {claim.run_id[:ID_DIGITS]} was given up because this process did not respond; another process may"
+            " have taken it over"
+        )
+
+
+def _mark_abandoned(connection: Connection, now: datetime) -> None:
+    """Mark running rows whose process no longer trains them as interrupted or stale."""
     columns = (RUN.c.id, RUN.c.token, RUN.c.heartbeat, RUN.c.host, RUN.c.pid, RUN.c.pid_started)
     for id, token, heartbeat, host, pid, started in connection.execute(
         select(*columns).where(RUN.c.status == "running")
     ).all():
         if end := abandoned(Owner(host, pid, started), heartbeat, now):
+            status, reason = end
             connection.execute(
                 update(RUN)
                 .where(RUN.c.id == id, RUN.c.token == token, RUN.c.status == "running")
-                .values(status=end[0], failure=end[1], ended=heartbeat, token=None)
+                .values(status=status, failure=reason, ended=heartbeat, token=None)
             )
 
 
@@ -198,6 +252,6 @@ def _new_run(config: RunConfig, now: datetime) -> dict[str, Any]:
 def _busy(run: RunRecord, pid: int, host: str) -> str:
     since = run.started.astimezone().strftime("%Y-%m-%d %H:%M")
     return (
-        f"run {run.id[:SHORT]} is being trained by process {pid} on {host} (since {since}, now at epoch"
+        f"run {run.id[:ID_DIGITS]} is being trained by process {pid} on {host} (since {since}, now at epoch"
         f" {run.epochs_done} of {run.config.epochs}): wait for it, or stop that process"
     )

@@ -1,9 +1,14 @@
-"""Opening the database, and the one context manager of connections: it owns commit, rollback, translation and close."""
+"""Open the database, read and write it.
+
+`reading` and `writing` are the only ways to a connection: they own commit, rollback, close and the translation of
+errors.
+"""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,22 +18,20 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
 
 from ffcli.errors import BadDatabase
-from ffcli.store.location import Location, database_path, existing, locate
-from ffcli.store.migrate import HEAD, Upgrade, look, run_migrations, upgrade
-from ffcli.store.sqlite import BEGIN, BUSY_TIMEOUT, IMMEDIATE, begin, engine_for, is_writable, translated
-
-__all__ = ["Store", "database_path", "open_store", "open_to_read", "reading", "writing"]
+from ffcli.store.location import Location, existing, locate
+from ffcli.store.migrate import HEAD, Upgrade, refuse_newer, revisions, run_migrations, stored_revision, upgrade
+from ffcli.store.sqlite import BEGIN, BUSY_TIMEOUT, IMMEDIATE, begin, connect, engine_for, is_writable, translated
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """An open database. Use it as a context manager, or close it."""
+    """An open database; a context manager that closes it."""
 
     engine: Engine
     path: Path
     read_only: bool = False
     upgraded: Upgrade | None = None
-    """What opening it did to the schema; None where that was at head."""
+    """What opening it changed in the schema; None if it was up to date."""
 
     def close(self) -> None:
         self.engine.dispose()
@@ -43,33 +46,50 @@ class Store:
 
 
 def open_store(db: str | Path | None = None, *, create: bool = True, timeout: float = BUSY_TIMEOUT) -> Store:
-    """Open the database that `db` names (see `locate`), upgrading its schema where that is behind.
+    """Open a database, and upgrade its schema if it is older than this program.
 
-    `create=False` is for plans and for reading: where there is no file, the store is empty and none is made; one that
-    is there stays byte for byte what it was, unless its schema is behind.
-    A database that nobody can write to opens read-only. `timeout`: seconds to wait for another process's lock.
+    A database that this process cannot write to is opened read-only. One that is only read is never changed: if its
+    schema is older, an upgraded copy in memory is read.
 
-    Raises BadOption (no SQLite path or URL), BadDatabase (no database, of another program, newer than this one,
-    a missing folder, read-only where it had to be created or upgraded), StoreBusy, StorageFull.
+    Args:
+        db: a path, a SQLite URL, or None for the default (see `locate`).
+        create: whether to create or upgrade the file. False is for plans and for reading: the store is empty if there
+            is no file.
+        timeout: seconds to wait for another process's lock.
+
+    Raises:
+        BadOption: if `db` is not a SQLite path or URL.
+        BadDatabase: if the file is not a database, belongs to another program, is newer than this program, is in a
+            missing folder, or is read-only and must be created or upgraded.
+        StoreBusy: if another process holds the lock for longer than `timeout`.
+        StorageFull: if no space is left.
     """
     location = locate(db)
     path = location.path
     with translated(path):
-        if not create and location.default and not path.exists():
-            return _empty_store(path)
-        _check_place(location)
-        if not create and not path.exists():
-            return _empty_store(path)
+        if create or path.exists() or not location.default:
+            _check_place(location)
         read_only = path.exists() and (location.mode_ro or not is_writable(path))
-        upgraded = _bring_to_head(path, read_only, timeout)
+        revision = stored_revision(path, read_only=read_only, timeout=timeout) if path.exists() else None
+        upgraded = None
+        if revision != HEAD and not create:
+            return _store_in_memory(path, revision, read_only=read_only, timeout=timeout)
+        if revision != HEAD:
+            if read_only:
+                found = revision or "none"
+                raise BadDatabase(f"{path} is read-only and at revision {found}, not {HEAD}: make it writable once")
+            upgraded = upgrade(path, timeout=timeout)
         engine = engine_for(path, read_only=read_only, timeout=timeout, write_ahead=create)
         return Store(engine, path, read_only, upgraded)
 
 
 def open_to_read(db: str | Path | None = None) -> Store:
-    """Open the database for a command that shows what is stored. The default one may not be there yet: it is empty.
+    """Open the database for a command that only reads. The default database is empty if it does not exist yet.
 
-    Raises as `open_store` does, and BadDatabase where one that was named is not there: a typo must not look like it.
+    Raises:
+        BadDatabase: if a named database does not exist (a mistyped path must not look like an empty database), and
+            as `open_store` does.
+        BadOption, StoreBusy, StorageFull: as `open_store` does.
     """
     location = locate(db)
     with translated(location.path):
@@ -81,14 +101,18 @@ def open_to_read(db: str | Path | None = None) -> Store:
 
 @contextmanager
 def reading(store: Store) -> Iterator[Connection]:
-    """A connection that sees one snapshot."""
+    """Yield a connection in a transaction that sees one snapshot of the database."""
     with translated(store.path), store.engine.begin() as connection:
         yield connection
 
 
 @contextmanager
 def writing(store: Store) -> Iterator[Connection]:
-    """A connection that holds the write lock from its start, commits at its end and undoes all on an error."""
+    """Yield a connection in a transaction that holds the write lock; it is rolled back on an error.
+
+    Raises:
+        BadDatabase: if the database is read-only.
+    """
     if store.read_only:
         raise BadDatabase(f"{store.path} is read-only: make it writable, or give another --db")
     engine = store.engine.execution_options(**{BEGIN: IMMEDIATE})
@@ -97,35 +121,29 @@ def writing(store: Store) -> Iterator[Connection]:
 
 
 def _check_place(location: Location) -> None:
-    """Raise BadDatabase where no database file can be. The default's folder is made; one that a user named is not."""
+    """Raise BadDatabase if there can be no database file. Only the folder of the default database is created."""
     path = location.path
     if location.default:
         path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
-        raise BadDatabase(f"{path} is a folder: give the file in it, such as {path / 'ffcli.db'}")
+        raise BadDatabase(f"{path} is a folder: give a file in it, such as {path / 'ffcli.db'}")
     if path.exists() and not path.is_file():
-        raise BadDatabase(f"{path} is no regular file: give the path of a database, or of a new file")
+        raise BadDatabase(f"{path} is not a regular file: give the path of a database or of a new file")
     if not path.parent.is_dir():
-        raise BadDatabase(f"{path.parent} is no folder: make it first, or give another --db")
+        raise BadDatabase(f"{path.parent} is not a folder: create it, or give another --db")
     if location.mode_ro and not path.exists():
-        raise BadDatabase(f"{path} does not exist, and mode=ro cannot create it")
+        raise BadDatabase(f"{path} does not exist, and mode=ro does not create it")
 
 
-def _bring_to_head(path: Path, read_only: bool, timeout: float) -> Upgrade | None:
-    revision = look(path, read_only=read_only, timeout=timeout) if path.exists() else None
-    if revision == HEAD:
-        return None
-    if read_only:
-        raise BadDatabase(
-            f"{path} is read-only and at revision {revision or 'none'}, not {HEAD}: make it writable once, to upgrade"
-        )
-    return upgrade(path, timeout=timeout)
-
-
-def _empty_store(path: Path) -> Store:
-    """A store with no runs that leaves no file: an in-memory database, at head."""
+def _store_in_memory(path: Path, revision: str | None, *, read_only: bool, timeout: float) -> Store:
+    """Return a store whose database is in memory: an upgraded copy of the file, or empty if there is none."""
     engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
     event.listen(engine, "begin", begin)
+    if revision is not None:
+        refuse_newer(path, revision, revisions())
+        with connect(path, read_only=read_only, timeout=timeout) as source, closing(engine.raw_connection()) as copy:
+            assert isinstance(copy.driver_connection, sqlite3.Connection)
+            source.backup(copy.driver_connection)
     with engine.begin() as connection:
         run_migrations(connection)
-    return Store(engine, path)
+    return Store(engine, path, read_only=revision is not None)

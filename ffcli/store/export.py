@@ -1,8 +1,8 @@
-"""Runs with all their epochs as text, piece by piece: ten thousand runs take no more memory than their records.
+"""Export runs with their epochs as CSV or JSON.
 
-CSV is tidy: one row an epoch, with what identifies its run in every row; a run without epochs has none. Numbers read
-back as they were; a field is empty where there is none. JSON has the names of `ff show --json`;
-traces, which have a row an hour and layer, are in JSON alone.
+CSV has one row per epoch, which repeats the settings of its run; a run without epochs has no row. Every number reads
+back as the same number; a missing value is an empty field. JSON has the names of `ff show --json`, and the traces.
+The text is produced piece by piece, so that the epochs of all runs are never in memory together.
 """
 
 from __future__ import annotations
@@ -26,13 +26,17 @@ _SETTINGS = (
     "mask_blur", "holdout", "precision", "device", "cure", "warmup", "beta1", "beta2",
     "algorithm_version",
 )  # fmt: skip
-"""Of the config, as they are."""
+"""Settings that have the same name in the config and in CSV."""
 
 _BY_LAYER = ("goodness_positive", "goodness_negative", "dead_units")
 
 
 def as_csv(store: Store, filters: Filters) -> Iterator[str]:
-    """The heading, then the rows of one run at a time, as `filters` order the runs."""
+    """Yield the header, then the rows of one run at a time, in the order of `filters`.
+
+    Raises:
+        BadOption, DamagedRun: as `list_runs` does.
+    """
     records = list_runs(store, filters)
     layers = max((len(run.config.hidden) for run in records), default=0)
     by_layer = [f"{name}_{layer}" for name in _BY_LAYER for layer in range(1, layers + 1)]
@@ -52,7 +56,11 @@ def as_csv(store: Store, filters: Filters) -> Iterator[str]:
 
 
 def as_json(store: Store, filters: Filters) -> Iterator[str]:
-    """A list of runs, each with its epochs and its trace, a run a line. Numbers that are not finite become null."""
+    """Yield a JSON list of runs with epochs and traces, one run per line. Infinities and NaN become null.
+
+    Raises:
+        BadOption, DamagedRun: as `list_runs` does.
+    """
     before = "[\n"
     for run, epochs, trace in _with(store, list_runs(store, filters), epochs_by_run, traces_by_run):
         epochs_json = [{name: _finite(value) for name, value in epoch_json(e).items()} for e in epochs]
@@ -62,8 +70,8 @@ def as_json(store: Store, filters: Filters) -> Iterator[str]:
 
 
 def _with(store: Store, records: list[RunRecord], *read: Callable[..., dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
-    """Each run with what each reader finds of it. A chunk is a transaction of its own: whoever reads slowly holds no
-    snapshot of the database."""
+    """Yield each run with the results of each reader. One transaction per chunk, so that a slow consumer does not keep
+    a snapshot of the database open."""
     by_id = {run.id: run for run in records}
     for ids in chunks(by_id):
         with reading(store) as connection:

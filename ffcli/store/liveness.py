@@ -9,15 +9,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 STALE_AFTER = timedelta(seconds=120)
-"""A running row whose heartbeat is older than this has been left."""
+"""Age of the last heartbeat after which a running row counts as abandoned."""
 
 _START_TOLERANCE = 2.0
-"""Seconds by which two readings of a process's start may differ (the clock is set, the kernel rounds)."""
+"""Seconds by which two readings of a process's start may differ (clock adjustments, rounding in the kernel)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A process. Its start time (seconds since 1970) tells it from a later one with the same pid."""
+    """A process. Its start time (seconds since 1970) distinguishes it from a later process with the same pid."""
 
     host: str
     pid: int
@@ -25,29 +25,37 @@ class Owner:
 
 
 def this_process() -> Owner:
+    """Return the calling process as an owner."""
     return Owner(socket.gethostname(), os.getpid(), _start(os.getpid())[0])
 
 
 def utc_now() -> datetime:
+    """Return the current time, aware, in UTC."""
     return datetime.now(UTC)
 
 
 def abandoned(
     owner: Owner, heartbeat: datetime | None, now: datetime
 ) -> tuple[Literal["interrupted", "stale"], str] | None:
-    """What has become of a running run: its status and why, or None while it is being trained.
+    """Return the status and the reason of a running row that nobody trains any more; None while it is trained.
 
-    It is interrupted once its process, on this host, is gone, and stale once its heartbeat is old.
+    Args:
+        owner: the process that claimed the run.
+        heartbeat: its last heartbeat.
+        now: the current time.
+
+    Returns:
+        `interrupted` if the process was on this host and no longer exists, `stale` if the heartbeat is too old.
     """
     if owner.host == socket.gethostname() and not _alive(owner):
-        return "interrupted", f"process {owner.pid} on {owner.host} ended without a word"
+        return "interrupted", f"process {owner.pid} on {owner.host} exited unexpectedly"
     if heartbeat is None or heartbeat < now - STALE_AFTER:
-        return "stale", f"no sign of life from process {owner.pid} on {owner.host}"
+        return "stale", f"process {owner.pid} on {owner.host} stopped sending heartbeats"
     return None
 
 
 def _alive(owner: Owner) -> bool:
-    """Whether this host still runs that very process; one that waits for its parent to collect it does not count."""
+    """Whether the process exists on this host. A zombie does not count."""
     try:
         started, zombie = _start(owner.pid)
     except ProcessLookupError:
@@ -56,7 +64,7 @@ def _alive(owner: Owner) -> bool:
 
 
 def _start(pid: int) -> tuple[float, bool]:
-    """When a process began (seconds since 1970), and whether it is a zombie. Raises ProcessLookupError."""
+    """Start time of a process (seconds since 1970), and whether it is a zombie. Raises ProcessLookupError."""
     import psutil
 
     try:

@@ -1,4 +1,4 @@
-"""Where the database lies: a path, a SQLite URL, or the user's data folder."""
+"""Where the database is: a path, a SQLite URL, or the default in the user's data folder."""
 
 from __future__ import annotations
 
@@ -13,17 +13,24 @@ from ffcli.errors import BadDatabase, BadOption
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A database file. `default`: nobody named it, so its folder may be created. `mode_ro`: asked for as read-only."""
+    """A database file, which need not exist."""
 
     path: Path
+    """Absolute."""
     default: bool = False
+    """Not named by the user, so that its folder may be created."""
     mode_ro: bool = False
+    """The user asked for read-only access."""
 
 
 def locate(db: str | Path | None = None) -> Location:
-    """The file that `db` names: a path, `sqlite:///PATH` (also `sqlite:///file:PATH?mode=ro&uri=true`), or the default.
+    """Return the location that `db` names.
 
-    Raises BadOption for other databases and for SQLite's in-memory ones.
+    Args:
+        db: a path, `sqlite:///PATH` (also `sqlite:///file:PATH?mode=ro&uri=true`), or None for the default.
+
+    Raises:
+        BadOption: for another database than SQLite, an in-memory database, or an unknown URL option.
     """
     if db is None:
         return Location(platformdirs.user_data_path("ffcli", appauthor=False) / "ffcli.db", default=True)
@@ -31,29 +38,33 @@ def locate(db: str | Path | None = None) -> Location:
     path, query = _parse_url(text) if "://" in text else (text, "")
     options = {name: values[-1] for name, values in parse_qs(query).items()}
     if unknown := options.keys() - {"mode", "uri"}:
-        raise BadOption(f"{text}: '{min(unknown)}' is no option here: a SQLite URL may have mode=ro and uri=true")
+        raise BadOption(f"{text}: unknown option '{min(unknown)}': a SQLite URL may have mode=ro and uri=true")
     if path in ("", ":memory:") or options.get("mode") == "memory":
-        raise BadOption("an in-memory database keeps nothing: give a path or sqlite:///PATH")
+        raise BadOption("an in-memory database stores nothing: give a path or sqlite:///PATH")
     return Location(Path(path).expanduser().absolute(), mode_ro=options.get("mode") == "ro")
 
 
 def database_path(db: str | Path | None = None) -> Path:
-    """The absolute path of the database file, which need not exist."""
+    """Return the absolute path of the database file, which need not exist."""
     return locate(db).path
 
 
 def existing(db: str | Path | None) -> Path:
-    """The path of a database file. Raises BadDatabase where there is none."""
+    """Return the path of an existing database file.
+
+    Raises:
+        BadDatabase: if there is no such file.
+    """
     path = database_path(db)
     if not path.is_file():
-        raise BadDatabase(f"there is no database {path} yet: is the path right? `ff train` makes one")
+        raise BadDatabase(f"there is no database {path}: check the path; `ff train` creates a database")
     return path
 
 
 def _parse_url(url: str) -> tuple[str, str]:
     scheme, _, rest = url.partition("://")
     if scheme not in ("sqlite", "sqlite+pysqlite"):
-        raise BadOption(f"{scheme}:// is not supported: give a path or sqlite:///PATH (PostgreSQL comes later)")
+        raise BadOption(f"{scheme}:// is not supported: give a path or sqlite:///PATH")
     if not rest.startswith("/"):
         raise BadOption(f"{url}: a SQLite URL has three slashes before its path: sqlite:///{rest}")
     path, _, query = rest[1:].partition("?")

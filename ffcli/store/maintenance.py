@@ -1,4 +1,4 @@
-"""Looking after a database: check, backup, prune."""
+"""Check, back up and prune a database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ffcli.store.database import Store, open_store, reading, writing
 from ffcli.store.liveness import utc_now
 from ffcli.store.location import existing
 from ffcli.store.mapping import RUN_COLUMNS, run_record
-from ffcli.store.migrate import HEAD, look
+from ffcli.store.migrate import HEAD, stored_revision
 from ffcli.store.sqlite import BUSY_TIMEOUT, connect, copy_database, is_writable, translated
 from ffcli.store.tables import RUN
 from ffcli.text import counted
@@ -21,7 +21,7 @@ from ffcli.text import counted
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a check found. `problems` is empty for a sound database."""
+    """The result of a check. `problems` is empty if the database is in order."""
 
     path: Path
     revision: str | None
@@ -34,7 +34,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Freed:
-    """What `prune` removed."""
+    """What `prune` deleted."""
 
     runs: int
     files: int
@@ -42,18 +42,27 @@ class Freed:
 
 
 def check(db: str | Path | None = None, *, timeout: float = BUSY_TIMEOUT) -> Health:
-    """Examine a database without changing or upgrading it. Raises BadDatabase where there is none of ours."""
+    """Check a database for damage, without changing or upgrading it.
+
+    Args:
+        db: a path, a SQLite URL, or None for the default.
+        timeout: seconds to wait for another process's lock.
+
+    Raises:
+        BadDatabase: if there is no database, or it belongs to another program.
+        StoreBusy: if another process holds the lock for longer than `timeout`.
+    """
     path = existing(db)
     try:
-        return _examined(path, timeout)
+        return _checked(path, timeout)
     except DamagedDatabase as error:
-        # So badly damaged that it cannot be examined to the end.
+        # Too damaged for the check to finish.
         return Health(path, None, HEAD, 0, 0, path.stat().st_size, (str(error.__cause__),))
 
 
-def _examined(path: Path, timeout: float) -> Health:
+def _checked(path: Path, timeout: float) -> Health:
     with translated(path):
-        revision = look(path, read_only=not is_writable(path), timeout=timeout)
+        revision = stored_revision(path, read_only=not is_writable(path), timeout=timeout)
         with connect(path, read_only=not is_writable(path), timeout=timeout) as connection:
             problems = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
             orphans = connection.execute("PRAGMA foreign_key_check").fetchall()
@@ -80,25 +89,46 @@ def _damaged_runs(path: Path, timeout: float) -> list[str]:
 
 
 def backup(db: str | Path | None = None, to: Path | None = None, *, timeout: float = BUSY_TIMEOUT) -> Path:
-    """Copy a database, also while a run writes to it, to `to` or `<name>.<time>.bak`; never over a file that is there.
+    """Copy a database, also while a run writes to it. States and weights are not copied.
 
-    States and weights are not in it: whatever lacks its state is trained again from the start.
+    Args:
+        db: a path, a SQLite URL, or None for the default.
+        to: the new file; None names it `<name>.<time>.bak` beside the database.
+        timeout: seconds to wait for another process's lock.
+
+    Returns:
+        The path of the copy.
+
+    Raises:
+        BadDatabase: if there is no database, `to` exists, or its folder does not exist.
+        StoreBusy: if another process holds the lock for longer than `timeout`.
+        StorageFull: if no space is left.
     """
     path = existing(db)
     target = (to or path.with_name(f"{path.name}.{utc_now():%Y%m%dT%H%M%SZ}.bak")).absolute()
     if target.exists():
-        raise BadDatabase(f"{target} is there already: give another name")
+        raise BadDatabase(f"{target} exists already: give another name")
     if not target.parent.is_dir():
-        raise BadDatabase(f"{target.parent} is no folder: make it first")
+        raise BadDatabase(f"{target.parent} is not a folder: create it first")
     with translated(path):
-        look(path, read_only=not is_writable(path), timeout=timeout)
+        stored_revision(path, read_only=not is_writable(path), timeout=timeout)
         copy_database(path, target, timeout=timeout)
     return target
 
 
 def prune(store: Store, *, superseded: bool = True) -> Freed:
-    """Free space: the full states of completed runs, what dead writers left, files of runs that are no more, and
-    (`superseded`) the superseded runs with all that is theirs. Finished weights stay, and damaged files set aside."""
+    """Free space, and return what was deleted.
+
+    Deletes the full states of completed runs, unfinished files of processes that were killed, and the files of deleted
+    runs. Keeps weights, and damaged files that were set aside.
+
+    Args:
+        store: the database.
+        superseded: whether superseded runs are deleted too, with their files.
+
+    Raises:
+        BadDatabase: if the database is read-only.
+    """
     now = utc_now()
     with writing(store) as connection:
         records = {row.id: run_record(row, now) for row in connection.execute(select(*RUN_COLUMNS))}
@@ -107,7 +137,7 @@ def prune(store: Store, *, superseded: bool = True) -> Freed:
         files = []
         for path in states.all_files(store):
             run = records.get(states.run_of(path))
-            ends = run is None or run.id in gone or (run.status == "completed" and states.is_full_state(path))
-            if ends or (states.is_temporary(path) and run is not None and run.status != "running"):
+            useless = run is None or run.id in gone or (run.status == "completed" and states.is_full_state(path))
+            if useless or (states.is_temporary(path) and run is not None and run.status != "running"):
                 files.append(path)
         return Freed(len(gone), len(files), states.remove(files))

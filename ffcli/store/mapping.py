@@ -1,4 +1,4 @@
-"""Rows and records: what goes into a row, what comes out of one."""
+"""Conversion between rows and records."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sqlalchemy.dialects.sqlite import insert
 
 from ffcli.config import RunConfig
 from ffcli.errors import DamagedRun
-from ffcli.records import SHORT, EpochMetrics, RunRecord, RunSummary
+from ffcli.records import ID_DIGITS, EpochMetrics, RunRecord, RunSummary
 from ffcli.store.liveness import Owner, abandoned
 from ffcli.store.tables import EPOCH, RUN, AsJson, Unreadable
 
 
 def config_columns(config: RunConfig) -> dict[str, Any]:
-    """The config, and its copies in the columns that one filters by."""
+    """Return the columns of a run that hold its config, and the copies of its settings that filters use."""
     return {
         "config": config,
         "dataset": config.data.name,
@@ -36,7 +36,7 @@ def config_columns(config: RunConfig) -> dict[str, Any]:
 
 SUMMARY_COLUMNS = tuple(RUN.c[field.name] for field in fields(RunSummary))
 RUN_COLUMNS = (*(RUN.c[field.name] for field in fields(RunRecord)), RUN.c.host, RUN.c.pid, RUN.c.pid_started)
-"""What `run_record` reads, in order."""
+"""The columns that `run_record` reads, in this order."""
 
 
 _JSON = tuple(c.name for c in RUN.c if isinstance(c.type, AsJson))
@@ -44,47 +44,55 @@ Record = TypeVar("Record", RunSummary, RunRecord)
 
 
 def readable(record: Record) -> Record:
-    """The record itself. Raises DamagedRun, naming the run, where a column does not hold what it should."""
+    """Return the record, after checking that every JSON column could be read.
+
+    Raises:
+        DamagedRun: if one could not; the message names the run.
+    """
     for name in _JSON:
         if isinstance(getattr(record, name, None), Unreadable):
-            short = record.id[:SHORT]
-            raise DamagedRun(f"run {short} is damaged: its {name} cannot be read; `ff delete {short}` forgets the run")
+            short = record.id[:ID_DIGITS]
+            raise DamagedRun(f"run {short} is damaged: its {name} cannot be read; `ff delete {short}` deletes the run")
     return record
 
 
 def run_record(row: Sequence[Any], now: datetime) -> RunRecord:
-    """A row of RUN_COLUMNS as it is to be seen at `now`: a run whose process is gone no longer shows as running.
+    """Return the record of a row of RUN_COLUMNS. A run whose process no longer exists at `now` is not running.
 
-    Raises DamagedRun, naming the run, where a column does not hold what it should.
+    Raises:
+        DamagedRun: if a column cannot be read; the message names the run.
     """
     record = readable(RunRecord(*row[:-3]))
     if record.status == "running" and (end := abandoned(Owner(*row[-3:]), record.heartbeat, now)):
-        return replace(record, status=end[0], failure=end[1], ended=record.heartbeat)
+        status, reason = end
+        return replace(record, status=status, failure=reason, ended=record.heartbeat)
     return record
 
 
 def write_epoch(connection: Connection, run_id: str, metrics: EpochMetrics) -> None:
-    """Write an epoch, over one that is there. What was not measured stays as it is, so that an epoch that is trained
-    again without being evaluated keeps what was measured the first time: the trajectory is the same."""
+    """Write an epoch; values that were measured replace those of an earlier recording of this epoch.
+
+    Values that were not measured stay, so that an epoch that is trained again without an evaluation keeps its first
+    evaluation: the trajectory is the same.
+    """
     measured = {name: value for name, value in asdict(metrics).items() if value is not None}
-    # "On conflict" has a dialect's own `insert`; PostgreSQL's is spelt the same.
     write = insert(EPOCH).values(run_id=run_id, **measured)
-    renewed = {name: write.excluded[name] for name in measured}
-    connection.execute(write.on_conflict_do_update(index_elements=EPOCH.primary_key, set_=renewed))
+    replaced = {name: write.excluded[name] for name in measured}
+    connection.execute(write.on_conflict_do_update(index_elements=EPOCH.primary_key, set_=replaced))
 
 
 EPOCH_COLUMNS = tuple(EPOCH.c[name] for name in EpochMetrics.__slots__)
-"""What `epoch_metrics` reads, in order."""
+"""The columns that `epoch_metrics` reads, in this order."""
 
 
 def epoch_metrics(row: Sequence[Any]) -> EpochMetrics:
-    """A row of EPOCH_COLUMNS."""
+    """Return the record of a row of EPOCH_COLUMNS."""
     values = [*row[:-4], *map(_floats, row[-4:-1]), row[-1]]
     return EpochMetrics(*values)
 
 
 def epochs_by_run(connection: Connection, ids: Collection[str]) -> dict[str, list[EpochMetrics]]:
-    """All epochs of some runs (at most some hundred), in order; an empty list where a run has none."""
+    """Return the epochs of runs (a few hundred at most) by id, in order; an empty list for a run without epochs."""
     epochs: dict[str, list[EpochMetrics]] = {id: [] for id in ids}
     found = (
         select(EPOCH.c.run_id, *EPOCH_COLUMNS).where(EPOCH.c.run_id.in_(ids)).order_by(EPOCH.c.run_id, EPOCH.c.epoch)
@@ -100,8 +108,10 @@ def _floats(values: list[float] | None) -> tuple[float, ...] | None:
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Build many records without the cycle collector, which would walk every object of the program again and again
-    (half of the time of 10,000 records) to find none: records hold no cycles."""
+    """Pause the garbage collector of cycles while many records are created.
+
+    Records hold no cycles, and repeated collections take half of the time to read 10,000 runs.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -1,8 +1,8 @@
-"""The schema's version, and its upgrade. The scripts in `migrations/` are the only author of the schema.
+"""Upgrade the schema of a database. Only the scripts in `migrations/` define the schema.
 
-Opening a database compares its revision with HEAD; Alembic is imported only where they differ. An upgrade is one
-transaction, begun IMMEDIATE, on one connection of its own with foreign keys off: Alembic alters a SQLite table by
-making it anew and dropping the old one, and with foreign keys on, dropping a parent deletes every child row.
+Opening a database compares its revision with HEAD; Alembic is imported only if they differ. An upgrade is one
+transaction that begins with BEGIN IMMEDIATE, on a connection of its own with foreign keys off: Alembic alters a SQLite
+table by copying it and dropping the original, and with foreign keys on, that would delete every child row.
 """
 
 from __future__ import annotations
@@ -19,30 +19,33 @@ from ffcli.store.sqlite import BEGIN, BUSY_TIMEOUT, IMMEDIATE, connect, copy_dat
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0004"
-"""The revision that this program reads and writes."""
+HEAD = "0005"
+"""The revision of the schema that this program reads and writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """What an upgrade did. `old`: the revision before, None for a new database; `backup`: the copy made first."""
+    """A finished upgrade."""
 
     old: str | None
+    """The revision before; None for a new database."""
     new: str
     backup: Path | None
+    """The copy that was made first; None for a new database."""
 
 
 def migrations_folder() -> Path:
-    """Where the scripts lie: inside the installed package, or beside it in a checkout."""
+    """Return the folder of the scripts: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent.parent
     inside = package / "migrations"
     return inside if inside.is_dir() else package.parent / "migrations"
 
 
-def look(path: Path, *, read_only: bool, timeout: float = BUSY_TIMEOUT) -> str | None:
-    """The revision of a database file, None for an empty one; the file is left as it is.
+def stored_revision(path: Path, *, read_only: bool, timeout: float = BUSY_TIMEOUT) -> str | None:
+    """Return the revision of a database file, None if it is empty. The file is not changed.
 
-    Raises BadDatabase where the tables in it are not ours.
+    Raises:
+        BadDatabase: if the tables belong to another program.
     """
     with connect(path, read_only=read_only, timeout=timeout) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -50,34 +53,48 @@ def look(path: Path, *, read_only: bool, timeout: float = BUSY_TIMEOUT) -> str |
             return None
         rows = connection.execute("SELECT * FROM alembic_version").fetchall() if "alembic_version" in tables else []
     if len(rows) != 1:
-        raise BadDatabase(f"{path} holds other tables ({', '.join(sorted(tables)[:3])}): it is no ffcli database")
+        raise BadDatabase(f"{path} holds other tables ({', '.join(sorted(tables)[:3])}): it is not a database of ffcli")
     return str(rows[0][0])
 
 
 def upgrade(path: Path, *, timeout: float = BUSY_TIMEOUT, folder: Path | None = None) -> Upgrade | None:
-    """Bring the database file `path` to the newest revision in `folder`; None where another process just did.
+    """Upgrade a database file to the newest revision. Of several processes one upgrades, while the others wait.
 
-    A file with tables is copied first, to `<name>.<old revision>.bak`. Of several processes one upgrades, the others
-    wait. Raises BadDatabase where the file is newer than `folder` or would lose references; nothing is changed then.
+    Args:
+        path: the file; one with tables is first copied to `<name>.<old revision>.bak`.
+        timeout: seconds to wait for another process's lock.
+        folder: the folder of the scripts; None for those of this program.
+
+    Returns:
+        The upgrade; None if another process did it in the meantime.
+
+    Raises:
+        BadDatabase: if the file is newer than the scripts, or rows would lose their parent; nothing is changed then.
     """
     folder = folder or migrations_folder()
     known = revisions(folder)
-    refuse_newer(path, look(path, read_only=False, timeout=timeout) if path.exists() else None, known)
+    refuse_newer(path, stored_revision(path, read_only=False, timeout=timeout) if path.exists() else None, known)
     engine = engine_for(path, timeout=timeout, foreign_keys=False, pooled=False).execution_options(**{BEGIN: IMMEDIATE})
     with engine.begin() as connection:
-        old = look(path, read_only=False, timeout=timeout)
+        old = stored_revision(path, read_only=False, timeout=timeout)
         if old == known[0]:
             return None
         refuse_newer(path, old, known)
         backup = _back_up(path, old, timeout) if old else None
         run_migrations(connection, folder)
         if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall():
-            raise BadDatabase(f"{path}: the upgrade would leave {len(broken)} rows without their parent; it is undone")
+            raise BadDatabase(f"{path}: not upgraded, because {len(broken)} rows would lose their parent")
     return Upgrade(old, known[0], backup)
 
 
 def run_migrations(connection: Connection, folder: Path | None = None, target: str = "head") -> None:
-    """Run the scripts in `folder` up (or down) to `target` on a connection whose transaction the caller owns."""
+    """Run the scripts up or down to a revision.
+
+    Args:
+        connection: a connection in a transaction of the caller, with foreign keys off.
+        folder: the folder of the scripts; None for those of this program.
+        target: a revision, `head`, `base`, or `-N` to go back N revisions.
+    """
     from alembic import command
 
     config = _alembic_config(folder or migrations_folder())
@@ -89,7 +106,7 @@ def run_migrations(connection: Connection, folder: Path | None = None, target: s
 
 
 def refuse_newer(path: Path, revision: str | None, known: list[str]) -> None:
-    """Raise BadDatabase for a revision that is not among the `known` (newest first)."""
+    """Raise BadDatabase if the revision is not one of `known` (newest first)."""
     if revision is not None and revision not in known:
         raise BadDatabase(
             f"{path} is newer than this program (its revision is {revision}, this one knows {known[0]}):"
@@ -98,7 +115,7 @@ def refuse_newer(path: Path, revision: str | None, known: list[str]) -> None:
 
 
 def revisions(folder: Path | None = None) -> list[str]:
-    """All revisions in `folder`, newest first."""
+    """Return all revisions of the scripts, newest first."""
     from alembic.script import ScriptDirectory
 
     scripts = ScriptDirectory.from_config(_alembic_config(folder or migrations_folder()))
@@ -114,7 +131,7 @@ def _alembic_config(folder: Path) -> Config:
 
 
 def _back_up(path: Path, revision: str, timeout: float) -> Path:
-    """Copy the database while this process holds its write lock, which shuts no reader out."""
+    """Copy the database while this process holds its write lock, which does not block readers."""
     target = path.with_name(f"{path.name}.{revision}.bak")
     count = 1
     while target.exists():

@@ -1,5 +1,8 @@
-"""Looking runs up, listing and deleting them. Reading changes nothing: a run whose process is gone is shown as
-interrupted or stale, and marked so by the next claim."""
+"""Look up, list and delete runs.
+
+Reading changes nothing: a run whose process no longer exists is returned as interrupted or stale, and the next claim
+marks it so in the database.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from sqlalchemy import delete as delete_rows
 
 from ffcli.choices import Status
 from ffcli.errors import BadOption, DamagedRun, NoSuchRun, RunBusy
-from ffcli.records import SHORT, EpochMetrics, RunRecord
+from ffcli.records import ID_DIGITS, EpochMetrics, RunRecord
 from ffcli.store import states
 from ffcli.store.database import Store, reading, writing
 from ffcli.store.liveness import utc_now
@@ -26,8 +29,8 @@ from ffcli.store.mapping import RUN_COLUMNS, collector_paused, epochs_by_run, ru
 from ffcli.store.tables import IS_CURRENT, RUN
 from ffcli.text import unknown
 
-AT_ONCE = 500
-"""Rows, or ids in a condition, that one statement reads."""
+BATCH_ROWS = 500
+"""Number of rows, or of ids in a condition, that one statement reads."""
 
 STATUSES: tuple[Status, ...] = get_args(Status)
 
@@ -46,92 +49,120 @@ SORTS = tuple(_ORDERS)
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which runs to list, and how. None asks for nothing; 0 hours of a phase are the unseparated runs."""
+    """Which runs to list, in which order. A filter that is None admits every run."""
 
     dataset: str | None = None
     negatives: str | None = None
     status: str | None = None
     pos_phase: int | None = None
-    neg_phase: int | None = None
+    """Length of the positive phase in hours; 0 for unseparated runs."""
     preset: str | None = None
     cure: str | None = None
-    """As `config.Cure` is written: `none`, `gradient-memory`, `replay:512`."""
+    """As in `config.Cure`: `none`, `gradient-memory`, `replay:512`."""
     tag: str | None = None
     since: datetime | None = None
-    """Started then or later; aware."""
+    """Only runs that started at this time (aware) or later."""
     include_superseded: bool = False
     sort: str = "started"
-    """One of SORTS; the newest first among equals."""
+    """One of SORTS; equal runs are sorted newest first."""
     limit: int | None = None
 
 
 def find(store: Store, key: str) -> RunRecord | None:
-    """The current run under a key, if there is one."""
+    """Return the run of a key that is not superseded; None if there is none.
+
+    Raises:
+        DamagedRun: if its row cannot be read.
+    """
     with reading(store) as connection:
         row = connection.execute(select(*RUN_COLUMNS).where(RUN.c.key == key, IS_CURRENT)).one_or_none()
         return None if row is None else run_record(row, utc_now())
 
 
 def get(store: Store, prefix: str) -> RunRecord:
-    """The run whose id begins with `prefix`. Raises NoSuchRun where none does, or more than one, and DamagedRun."""
+    """Return the run whose id begins with `prefix`.
+
+    Raises:
+        NoSuchRun: if there is none, or more than one.
+        DamagedRun: if its row cannot be read.
+    """
     with reading(store) as connection:
         return _record(connection, _whole_id(connection, prefix))
 
 
 def whole_id(store: Store, prefix: str) -> str:
-    """The id that begins with `prefix`, of a damaged run too. Raises NoSuchRun where none does, or more than one."""
+    """Return the id that begins with `prefix`, also of a damaged run.
+
+    Raises:
+        NoSuchRun: if there is none, or more than one.
+    """
     with reading(store) as connection:
         return _whole_id(connection, prefix)
 
 
 def epochs(store: Store, run_id: str) -> list[EpochMetrics]:
-    """All epochs of a run, in order. `run_id` is the whole id."""
+    """Return the epochs of a run, in order. `run_id` is the whole id."""
     with reading(store) as connection:
         return epochs_by_run(connection, [run_id])[run_id]
 
 
 def list_runs(store: Store, filters: Filters | None = None) -> list[RunRecord]:
-    """The runs that pass the filters. Raises BadOption for a status or sort key that does not exist."""
+    """Return the runs that the filters admit, in their order.
+
+    Raises:
+        BadOption: if the status or the sort key is unknown.
+        DamagedRun: if the row of one of these runs cannot be read.
+    """
     filters = filters or Filters()
     with collector_paused(), reading(store) as connection:
         return list(islice(_matching(connection, filters), filters.limit))
 
 
 def short_ids(store: Store, ids: Iterable[str]) -> dict[str, str]:
-    """For each id its shortest prefix, of at least SHORT digits, that no other run in the store shares."""
-    short = {id: id[:SHORT] for id in ids}
+    """Return the shortest prefix of each id, of at least ID_DIGITS digits, that no other stored run shares."""
+    short = {id: id[:ID_DIGITS] for id in ids}
     with reading(store) as connection:
         for some in chunks(short):
-            for id, *neighbours in connection.execute(neighbours_of(some)):
+            for id, *neighbours in connection.execute(_neighbours(some)):
                 shared = max(_shared(id, other or "") for other in neighbours)
-                short[id] = id[: max(SHORT, shared + 1)]
+                short[id] = id[: max(ID_DIGITS, shared + 1)]
     return short
 
 
 def delete(store: Store, prefix: str) -> str:
-    """Delete a run, be it damaged, with its epochs, state and weights. Returns its id.
+    """Delete a run, also a damaged one, with its epochs, trace, state and weights.
 
-    Raises NoSuchRun, and RunBusy where a process is training it.
+    Args:
+        store: the database.
+        prefix: the beginning of the run's id.
+
+    Returns:
+        The whole id.
+
+    Raises:
+        NoSuchRun: if there is no such run, or more than one.
+        RunBusy: if a process is training it.
+        BadDatabase: if the database is read-only.
     """
     with writing(store) as connection:
         id = _whole_id(connection, prefix)
         with suppress(DamagedRun):
             if _record(connection, id).status == "running":
-                raise RunBusy(f"run {id[:SHORT]} is being trained: stop that first")
+                raise RunBusy(f"run {id[:ID_DIGITS]} is being trained: stop it first")
         connection.execute(delete_rows(RUN).where(RUN.c.id == id))
         states.remove(states.files_of(store, id))
         return id
 
 
 def chunks(ids: Iterable[str]) -> Iterator[list[str]]:
-    """`ids`, AT_ONCE at a time."""
+    """Yield lists of at most BATCH_ROWS ids."""
     left = iter(ids)
-    while some := list(islice(left, AT_ONCE)):
+    while some := list(islice(left, BATCH_ROWS)):
         yield some
 
 
-def neighbours_of(ids: list[str]) -> Select[Any]:
-    """Each id with the one before and the one after it in the store: no other shares a longer prefix."""
+def _neighbours(ids: list[str]) -> Select[Any]:
+    """Select each id with the stored ids before and after it: no other id shares a longer prefix with it."""
     other = RUN.alias().c
     before = select(func.max(other.id)).where(other.id < RUN.c.id).scalar_subquery()
     after = select(func.min(other.id)).where(other.id > RUN.c.id).scalar_subquery()
@@ -139,7 +170,7 @@ def neighbours_of(ids: list[str]) -> Select[Any]:
 
 
 def _shared(one: str, other: str) -> int:
-    """How many digits two different ids begin with alike."""
+    """Length of the common prefix of two different ids."""
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
 
 
@@ -150,14 +181,14 @@ def _record(connection: Connection, id: str) -> RunRecord:
 def _whole_id(connection: Connection, prefix: str) -> str:
     wanted = prefix.strip().lower()
     if not re.fullmatch("[0-9a-f]{1,32}", wanted):
-        raise NoSuchRun(f"'{prefix}' is no run id: ids are hex digits, and `ff list-runs` shows them")
+        raise NoSuchRun(f"'{prefix}' is not a run id: ids are hexadecimal digits; `ff list-runs` shows them")
     id = RUN.c.id
-    # 'g' follows every hex digit: a range, which an index serves, where LIKE would be a scan.
+    # 'g' follows every hexadecimal digit: a range, for which SQLite uses an index, as it does not for LIKE.
     ids = connection.scalars(select(id).where(id >= wanted, id < wanted + "g").order_by(id)).all()
     if len(ids) > 1:
-        shown = ", ".join(one[: max(len(wanted) + 3, SHORT)] for one in ids[:5])
+        shown = ", ".join(one[: max(len(wanted) + 3, ID_DIGITS)] for one in ids[:5])
         raise NoSuchRun(
-            f"'{prefix}' begins the ids of {len(ids)} runs ({shown}{', ...' if ids[5:] else ''}): give more"
+            f"'{prefix}' begins the ids of {len(ids)} runs ({shown}{', ...' if ids[5:] else ''}): give more digits"
         )
     if not ids:
         known = [one[: len(wanted)] for one in connection.scalars(select(id))]
@@ -169,24 +200,26 @@ def _whole_id(connection: Connection, prefix: str) -> str:
 
 
 def _matching(connection: Connection, filters: Filters) -> Iterator[RunRecord]:
-    """Records that pass, in order. Status and tag are looked at here: the first depends on which processes live, the
-    second is one of a list. Rows come as they are asked for, so that whoever has enough ends the reading."""
+    """Yield the runs that the filters admit, in order; rows are read only as far as the caller iterates.
+
+    The status depends on which processes exist, so that it is compared here. The condition on tags in SQL compares
+    text, so that it is repeated here on the list.
+    """
     now = utc_now()
-    for row in connection.execute(statement(filters), execution_options={"yield_per": AT_ONCE}):
+    for row in connection.execute(_statement(filters), execution_options={"yield_per": BATCH_ROWS}):
         record = run_record(row, now)
         if filters.status in (None, record.status) and (filters.tag is None or filters.tag in record.tags):
             yield record
 
 
-def statement(filters: Filters) -> Select[Any]:
-    """The rows among which the runs that pass are, in order; no others, and no more than asked for, unless status or
-    tag is to be looked at."""
+def _statement(filters: Filters) -> Select[Any]:
+    """Select the rows that the filters admit, in order. With a status or a tag it may select more rows than those."""
     if filters.status is not None and filters.status not in STATUSES:
         raise BadOption(unknown("status", filters.status, STATUSES))
     if filters.sort not in _ORDERS:
         raise BadOption(unknown("sort key", filters.sort, SORTS))
     rows = select(*RUN_COLUMNS).order_by(*_ORDERS[filters.sort])
-    for column in ("dataset", "negatives", "pos_phase", "neg_phase", "preset"):
+    for column in ("dataset", "negatives", "pos_phase", "preset"):
         wanted = getattr(filters, column)
         if wanted is not None:
             rows = rows.where(RUN.c[column] == wanted)

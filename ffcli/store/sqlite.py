@@ -1,8 +1,7 @@
-"""SQLite: how a connection is made, and what its errors mean to a user. Nothing else here knows the driver."""
+"""Connect to SQLite and translate its errors. Nothing else in the package knows the driver."""
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import sqlite3
@@ -12,24 +11,22 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
-from uuid import uuid4
 
 from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from ffcli.errors import BadDatabase, DamagedDatabase, FFError, StorageFull, StoreBusy
+from ffcli.errors import BadDatabase, DamagedDatabase, FFError, StoreBusy
+from ffcli.files import disk_full, is_disk_full, replacing
 
 BUSY_TIMEOUT = 5.0
-"""Seconds that a connection waits for another one's lock."""
+"""Seconds that a connection waits for another connection's lock."""
 
 BEGIN = "sqlite_begin"
-"""Execution option: how a transaction begins. Plain BEGIN, unless it is set to IMMEDIATE."""
+"""Execution option: the statement that begins a transaction, `BEGIN` by default."""
 
 IMMEDIATE = "BEGIN IMMEDIATE"
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def engine_for(
@@ -41,12 +38,18 @@ def engine_for(
     pooled: bool = True,
     write_ahead: bool = True,
 ) -> Engine:
-    """An engine whose connections carry our pragmas and whose transactions we begin ourselves.
+    """Return an engine that sets our pragmas and begins transactions explicitly.
 
-    `write_ahead`: whether they turn the file to a write-ahead log, which changes its header.
+    The driver's own transaction handling is off (`isolation_level=None`): it begins a transaction at the first write,
+    and never IMMEDIATE, so that a transaction that reads and then writes fails if another one wrote in between.
 
-    The driver's own handling is off (isolation_level None): it begins late, and never IMMEDIATE, so that a
-    transaction that reads and then writes fails as soon as another one wrote between.
+    Args:
+        path: the database file.
+        read_only: whether to open it without the right to write.
+        timeout: seconds to wait for another connection's lock.
+        foreign_keys: whether SQLite enforces them; a migration must not.
+        pooled: whether connections are reused.
+        write_ahead: whether to switch the file to a write-ahead log, which changes its header.
     """
     url = URL.create("sqlite", database=path.as_uri(), query={"uri": "true", **_access(path, read_only)})
     engine = create_engine(url, poolclass=QueuePool if pooled else NullPool)
@@ -65,41 +68,34 @@ def engine_for(
 
 
 def begin(connection: Connection) -> None:
-    """Begin a transaction as its execution options ask: the listener of every engine here."""
+    """Begin a transaction as its execution options say. A listener for the event `begin` of an engine."""
     connection.exec_driver_sql(connection.get_execution_options().get(BEGIN, "BEGIN"))
 
 
 def connect(path: Path, *, read_only: bool, timeout: float = BUSY_TIMEOUT) -> closing[sqlite3.Connection]:
-    """A bare connection that changes nothing by opening: for a look before we know that the file is ours."""
+    """Return a plain connection that does not change the file, for one that may not be a database of ffcli."""
     uri = f"{path.as_uri()}?{urlencode(_access(path, read_only))}"
     return closing(sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None))
 
 
 def is_writable(path: Path) -> bool:
-    """Whether SQLite could write: the file, and its log and lock files beside it."""
+    """Return whether SQLite can write the file, and its log and lock files beside it."""
     return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
 
 def copy_database(source: Path, target: Path, *, timeout: float = BUSY_TIMEOUT) -> None:
-    """Copy a consistent snapshot of `source`, also while others write to it. `target` appears whole or not at all.
-
-    The caller sees to it that `target` does not exist.
-    """
-    part = target.with_name(f"{target.name}.{uuid4().hex}.part")
-    try:
-        with (
-            connect(source, read_only=not is_writable(source), timeout=timeout) as old,
-            closing(sqlite3.connect(part)) as new,
-        ):
-            old.backup(new)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
+    """Write a consistent snapshot of `source` to `target`, atomically, also while other processes write to `source`."""
+    with (
+        replacing(target) as part,
+        connect(source, read_only=not is_writable(source), timeout=timeout) as old,
+        closing(sqlite3.connect(part)) as new,
+    ):
+        old.backup(new)
 
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """The one boundary at which errors of SQLAlchemy, SQLite and the file system become ours."""
+    """Translate errors of SQLAlchemy, SQLite and the file system about the database `path` into errors of ffcli."""
     try:
         yield
     except (DBAPIError, sqlite3.Error) as error:
@@ -112,9 +108,9 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def os_error(error: OSError, path: Path) -> FFError:
-    """What the file system refused, as one line naming the file."""
-    if error.errno in _FULL:
-        return StorageFull(f"no space left to write {path}: free some, then ask again")
+    """Return the error of ffcli for an error of the file system about `path`."""
+    if is_disk_full(error):
+        return disk_full(path)
     return BadDatabase(f"{error.filename or path}: {(error.strerror or str(error)).lower()}")
 
 
@@ -122,27 +118,28 @@ def _explain(error: BaseException | None, path: Path) -> FFError | None:
     code = getattr(error, "sqlite_errorcode", None)
     match code and code & 0xFF:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return StoreBusy(f"{path} is locked by another process: try again when that has finished")
+            return StoreBusy(f"{path} is locked by another process: try again when it has finished")
         case sqlite3.SQLITE_FULL:
-            return StorageFull(f"no space left for {path}: free some, then ask again")
+            return disk_full(path)
+        # A full disk may also be reported as an input/output error.
         case sqlite3.SQLITE_IOERR if shutil.disk_usage(path.parent).free < 1 << 16:
-            return StorageFull(f"no space left for {path}: free some, then ask again")
+            return disk_full(path)
         case sqlite3.SQLITE_READONLY:
             return BadDatabase(f"{path} is read-only: make it writable, or give another --db")
         case sqlite3.SQLITE_NOTADB:
-            return BadDatabase(f"{path} is no database: give the path of one, or of a new file")
+            return BadDatabase(f"{path} is not a database: give the path of a database or of a new file")
         case sqlite3.SQLITE_CORRUPT:
-            return DamagedDatabase(f"{path} is damaged ({error}): `ff db check` says more; go back to a backup")
+            return DamagedDatabase(f"{path} is damaged ({error}): `ff db check` shows details; restore a backup")
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH | sqlite3.SQLITE_IOERR:
             return BadDatabase(f"{path} cannot be read or written: {error}")
         case sqlite3.SQLITE_ERROR if "no such" in str(error):
-            return BadDatabase(f"{path} is damaged or not made by ffcli: {error}")
+            return BadDatabase(f"{path} is damaged or was not written by ffcli: {error}")
     return None
 
 
 def _write_ahead(connection: sqlite3.Connection, timeout: float) -> None:
-    """Set journal_mode=WAL, trying again: of eight processes that open a new file at once, one in some hundred is told
-    that it is locked, without a wait, whatever busy_timeout says."""
+    """Set journal_mode=WAL, with retries: SQLite ignores busy_timeout here, and processes that open a new file at the
+    same time may be told that it is locked."""
     deadline = time.monotonic() + timeout
     while True:
         try:
@@ -155,8 +152,8 @@ def _write_ahead(connection: sqlite3.Connection, timeout: float) -> None:
 
 
 def _access(path: Path, read_only: bool) -> dict[str, str]:
-    """How SQLite opens `path`. Where nobody can write, and nothing is left in the log, it may read without its lock
-    files (immutable), which it could not create there."""
+    """URL options to open `path`. On a read-only file system SQLite cannot create its lock files, so that the file is
+    opened as immutable, unless its log has content."""
     if not read_only:
         return {"mode": "rwc"}
     log = path.with_name(path.name + "-wal")

@@ -1,7 +1,7 @@
-"""The tables: a run is one trajectory, with a row for each of its epochs, and one for each layer after each hour that
-was traced; a benchmark is one of `ff bench`.
+"""The tables: runs, their epochs, their traces (a row per layer and traced hour), and benchmarks of `ff bench`.
 
-`migrations/` makes them. Tables without mapped classes: importing the ORM would cost every command a tenth of its time.
+The scripts in `migrations/` create them. There are no mapped classes, because importing the ORM takes a tenth of the
+time of a short command.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ NAMES = {
 VALUES = JSON(none_as_null=True)
 
 IS_CURRENT = text("status <> 'superseded'")
-"""As a literal: only so does SQLite see that the partial index serves a query."""
+"""Literal SQL, not a bound parameter: otherwise SQLite does not use the partial index."""
 
 
 PARSED = 256
-"""So many texts of a column are remembered with the record that each gave: provenances and tags are few. Configs are
-not; to keep those of 10,000 runs would cost a fifth of a report's time, most of it as the program ends."""
+"""Number of JSON texts per column whose records are cached. Provenances and tags are few; caching the configs of
+10,000 runs would take a fifth of a report's time, most of it at exit."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Aware UTC datetimes, also where the database keeps none (SQLite)."""
+    """Aware datetimes in UTC, which SQLite stores without their time zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -68,15 +68,15 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """What a column holds that gives no record. Who reads the row says which row it is."""
+    """The text of a column that could not be read; the reader of the row reports it."""
 
     text: str
 
 
 class AsJson(TypeDecorator[Any]):
-    """A record as JSON text, which pydantic reads in half the time of parsing it first.
+    """A record as JSON text, read by pydantic without an intermediate parse, which takes half the time.
 
-    Records are frozen, so equal texts may give the same one: thousands of runs share a few provenances and tags.
+    Records are frozen, so that equal texts may share one record.
     """
 
     impl = Text
@@ -102,12 +102,12 @@ METADATA = MetaData(naming_convention=NAMES)
 
 
 def _column(name: str, type_: Any, *constraints: Any, **options: Any) -> Column[Any]:
-    """A column that must be filled, unless `nullable` says otherwise."""
+    """A column, NOT NULL by default."""
     return Column(name, type_, *constraints, **{"nullable": False, **options})
 
 
 def _run_column() -> Column[Any]:
-    """The run that a row is of, with which it goes."""
+    """The run of a row; the row is deleted with it."""
     return _column("run_id", String(32), ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
 
 
@@ -121,8 +121,9 @@ RUN = Table(
     _column("tags", AsJson(tuple[str, ...])),
     _column("note", Text, nullable=True),
     _column("failure", Text, nullable=True),
+    _column("failure_kind", String(16), nullable=True),
     _column("config", AsJson(RunConfig)),
-    # Copies out of the config, to filter by.
+    # Copies of settings, for filters.
     _column("dataset", Text),
     _column("data_source", String(16)),
     _column("negatives", Text),
@@ -135,12 +136,12 @@ RUN = Table(
     _column("started", UtcDateTime),
     _column("ended", UtcDateTime, nullable=True),
     _column("heartbeat", UtcDateTime, nullable=True),
-    # Who trains it; the token is what its writes are committed under, and is None while nobody does.
+    # The process that trains it, and the token of its claim; the token is NULL while no process trains it.
     _column("token", String(32), nullable=True),
     _column("host", Text),
     _column("pid", BigInteger),
     _column("pid_started", Double),
-    # Aggregates of the epochs, renewed with each.
+    # Aggregates of the epochs, updated with each epoch.
     _column("epochs_done", Integer),
     _column("best_accuracy", Double, nullable=True),
     _column("final_accuracy", Double, nullable=True),
@@ -148,8 +149,11 @@ RUN = Table(
     CheckConstraint(
         "status IN ('running', 'completed', 'interrupted', 'failed', 'stale', 'superseded')", name="status"
     ),
-    # One row that is not superseded under a key: so one running row too, and one answer to a lookup. The migration
-    # gives PostgreSQL the same condition; here it would load that dialect at every start.
+    CheckConstraint(
+        "failure_kind IN ('diverged', 'out of memory', 'worker lost', 'disk full', 'bad input', 'error')",
+        name="failure_kind",
+    ),
+    # At most one row of a key is not superseded, so that at most one is running and a look-up has one result.
     Index("uq_run_key_current", "key", unique=True, sqlite_where=IS_CURRENT),
     Index("ix_run_status", "status"),
     Index("ix_run_started", "started", "id"),
@@ -170,7 +174,7 @@ EPOCH = Table(
     _column("goodness_negative", VALUES, nullable=True),
     _column("dead_units", VALUES, nullable=True),
     _column("seconds", Double),
-    # All that a report asks of an epoch, without its row.
+    # Covers the queries of a report, which do not read the rows themselves.
     Index("ix_epoch_accuracy", "run_id", "epoch", "accuracy", "validation_accuracy"),
 )
 
@@ -193,7 +197,7 @@ BENCHMARK = Table(
     METADATA,
     _column("id", String(32), primary_key=True),
     _column("measured", UtcDateTime),
-    _column("host", Text),  # A copy out of the machine, to filter by.
+    _column("host", Text),  # A copy of the machine's host, for the filter.
     _column("machine", VALUES),
     _column("rows", VALUES),
     _column("breakdown", VALUES),

@@ -45,7 +45,7 @@ def upgrade() -> None:
         ),
     )
     current = sa.text("status <> 'superseded'")
-    op.create_index("uq_run_key_current", "run", ["key"], unique=True, sqlite_where=current, postgresql_where=current)
+    op.create_index("uq_run_key_current", "run", ["key"], unique=True, sqlite_where=current)
     op.create_index("ix_run_status", "run", ["status"])
     op.create_index("ix_run_started", "run", ["started"])
     op.create_table(

@@ -25,7 +25,7 @@ def hours(trace: list[dict[str, Any]]) -> list[int]:
 def test_a_traced_run_is_stored_shown_and_drawn(ff: FF) -> None:
     plain = ff.json(*ASKED)
     done = ff(*ASKED, "--trace", "1-2,4")
-    assert "was trained without a trace of its phases 1-2,4: --force trains it anew" in done.stderr
+    assert "was trained without a trace of its phases 1-2,4: use --force" in done.stderr
     assert "trace of" not in done.stdout
     assert "no trace: `ff train`" in ff("plot", "trace", plain["id"], code=2).stderr
 
@@ -76,7 +76,7 @@ def test_a_phase_that_goes_on_untraced_is_not_kept_in_half(inside: Inside) -> No
     run = inside.json(*asked)["id"]
     assert hours(inside.json("show", run)["trace"]) == list(range(1, 21)), "phase 3 goes on when the run ends"
     _, err = inside(*ASKED[:-1], "2", "--quiet")
-    assert "was traced in part only in its phase 3, which is not kept: --force" in err
+    assert "the trace of phase 3 is incomplete and was deleted; use --force" in err
     assert hours(inside.json("show", run)["trace"]) == list(range(1, 17))
 
 

@@ -296,7 +296,7 @@ def test_no_space_is_said_and_leaves_nothing(folder: Path, lines: list[str]) -> 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
     try:
-        with pytest.raises(StorageFull, match=f"no space left in {folder}"):
+        with pytest.raises(StorageFull, match=f"no space left to write {folder}"):
             locate("mnist", wanted="sample", folder=folder, notify=lines.append)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -136,7 +136,7 @@ def timed(times: dict[str, tuple[str, float, float | None]]) -> Timed:
             for n, (time, flag) in enumerate(seconds)
         ]
         return RunRecord(
-            id, "", None, "completed", (), 4, None, None, None, None, None, None, None, None, 0.0, (provenance,)  # type: ignore[arg-type]
+            id, "", None, "completed", (), 4, None, None, None, None, None, None, None, None, None, 0.0, (provenance,)  # type: ignore[arg-type]
         ), epochs  # fmt: skip
 
     return of

@@ -1,4 +1,4 @@
-"""A run's life, in real processes: trained once, continued, killed, taken over, damaged, forced."""
+"""The life of a run, in real processes: trained once, continued, killed, taken over, damaged, forced."""
 
 from __future__ import annotations
 
@@ -6,14 +6,25 @@ import os
 import re
 import signal
 import subprocess
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from ff import FF, SMALL
 from safetensors.numpy import load_file
+from sqlalchemy import update
 
+from ffcli.errors import OutOfMemory
+from ffcli.running.session import check_memory, memory_errors
 from ffcli.store import states
+from ffcli.store.database import open_store, writing
+from ffcli.store.liveness import STALE_AFTER, utc_now
+from ffcli.store.tables import RUN
+
+if TYPE_CHECKING:
+    from inside import Inside
+
+pytest_plugins = ["inside"]
 
 
 def weights(ff: FF, run_id: str) -> dict[str, Any]:
@@ -21,9 +32,9 @@ def weights(ff: FF, run_id: str) -> dict[str, Any]:
     return load_file(path)
 
 
-def measured(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    """The epochs without what a clock says."""
-    return [{name: value for name, value in e.items() if name != "seconds"} for e in answer["epochs"]]
+def measured(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """The epochs without their times."""
+    return [{name: value for name, value in e.items() if name != "seconds"} for e in run["epochs"]]
 
 
 def same_weights(a: dict[str, Any], b: dict[str, Any]) -> bool:
@@ -39,162 +50,170 @@ def wait_for_epoch(process: subprocess.Popen[str], epoch: int) -> None:
 
 
 @pytest.fixture
-def straight(tmp_path: Path, data_folder: Path) -> FF:
+def straight(inside: Inside) -> Inside:
     """Another database, for the uninterrupted run."""
-    (tmp_path / "straight").mkdir()
-    return FF(tmp_path / "straight", data_folder)
+    folder = inside.ff.folder / "straight"
+    folder.mkdir()
+    return type(inside)(FF(folder, inside.ff.data))
 
 
-def test_the_same_run_is_never_trained_twice(ff: FF) -> None:
-    first = ff.json("train", *SMALL, "--epochs", "2")
+def test_the_same_run_is_never_trained_twice(inside: Inside) -> None:
+    first = inside.json("train", *SMALL, "--epochs", "2")
     assert (first["status"], first["cached"]) == ("completed", False)
     assert [e["epoch"] for e in first["epochs"]] == [0, 1, 2]
     assert first["final_accuracy"] == first["epochs"][-1]["accuracy"]
 
-    again = ff.json("train", *SMALL, "--epochs", "2")
+    again = inside.json("train", *SMALL, "--epochs", "2")
     assert (again["cached"], again["id"], again["epochs"]) == (True, first["id"], first["epochs"])
-    shorter = ff.json("train", *SMALL, "--epochs", "1")
+    shorter = inside.json("train", *SMALL, "--epochs", "1")
     assert (shorter["cached"], shorter["final_accuracy"]) == (True, first["epochs"][1]["accuracy"])
-    assert len(ff.json("list-runs")) == 1
+    assert len(inside.json("list-runs")) == 1
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["state kept", "state gone"])
-def test_more_epochs_continue_to_the_same_bits(ff: FF, straight: FF, kept: bool) -> None:
-    ff("train", *SMALL, "--epochs", "1", "--neg", "masks", *(["--keep-state"] if kept else []))
-    longer = ff.json("train", *SMALL, "--epochs", "3", "--neg", "masks")
+def test_more_epochs_continue_to_the_same_bits(inside: Inside, straight: Inside, kept: bool) -> None:
+    inside("train", *SMALL, "--epochs", "1", "--neg", "masks", *(["--keep-state"] if kept else []))
+    longer = inside.json("train", *SMALL, "--epochs", "3", "--neg", "masks")
     whole = straight.json("train", *SMALL, "--epochs", "3", "--neg", "masks")
     assert longer["provenance"][-1]["from_epoch"] == (1 if kept else 0)
     assert measured(longer) == measured(whole)
-    assert same_weights(weights(ff, longer["id"]), weights(straight, whole["id"]))
-    assert len(ff.json("list-runs")) == 1
+    assert same_weights(weights(inside.ff, longer["id"]), weights(straight.ff, whole["id"]))
+    assert len(inside.json("list-runs")) == 1
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_killed_run_continues_to_the_same_bits(ff: FF, straight: FF, how: signal.Signals) -> None:
-    asked = ("train", *SMALL, "--epochs", "8", "--balanced", "--pos-phase", "4")
-    with ff.started(*asked) as process:
+def test_a_killed_run_continues_to_the_same_bits(inside: Inside, straight: Inside, how: signal.Signals) -> None:
+    options = ("train", *SMALL, "--balanced", "--pos-phase", "4")
+    with inside.ff.started(*options, "--epochs", "4000") as process:
         wait_for_epoch(process, 3)
         process.send_signal(how)
-        process.communicate(timeout=60)
+        process.communicate()
     assert process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
 
-    (left,) = ff.json("list-runs")
+    (left,) = inside.json("list-runs")
     assert left["status"] == "interrupted"
-    assert 3 <= left["epochs_done"] < 8
+    assert left["failure_kind"] is None
+    assert left["epochs_done"] >= 3
 
-    continued = ff.json(*asked)
-    whole = straight.json(*asked)
+    epochs = str(left["epochs_done"] + 3)
+    continued = inside.json(*options, "--epochs", epochs)
+    whole = straight.json(*options, "--epochs", epochs)
     assert continued["provenance"][-1]["from_epoch"] >= 3
     assert (continued["id"], continued["status"]) == (left["id"], "completed")
     assert measured(continued) == measured(whole)
-    assert same_weights(weights(ff, continued["id"]), weights(straight, whole["id"]))
+    assert same_weights(weights(inside.ff, continued["id"]), weights(straight.ff, whole["id"]))
 
 
-def test_a_run_that_another_process_trains_is_not_trained_beside_it(ff: FF) -> None:
-    asked = ("train", *SMALL, "--epochs", "2000")
-    with ff.started(*asked) as process:
-        wait_for_epoch(process, 1)
-        assert "is being trained by process" in ff(*asked, code=1).stderr
-
-
-def test_a_sleeper_stops_quietly_when_its_run_was_taken_over(ff: FF) -> None:
-    """Stopped as by a laptop's lid, given up by another process as if on another host, then woken."""
-    asked = ("train", *SMALL, "--epochs", "4000")
-    with ff.started(*asked) as process:
+def test_a_sleeper_stops_quietly_when_its_run_was_taken_over(inside: Inside) -> None:
+    """Another process is refused while the run is trained, and takes it over once the heartbeats stop."""
+    options = ("train", *SMALL, "--epochs")
+    with inside.ff.started(*options, "4000") as process:
         wait_for_epoch(process, 2)
+        assert "is being trained by process" in inside.refused(*options, "4000", code=1)
         os.kill(process.pid, signal.SIGSTOP)
-        _age_heartbeat(ff)
-        taken = ff.json("train", *SMALL, "--epochs", "6")
+        with open_store(inside.ff.db, timeout=60) as store, writing(store) as connection:
+            connection.execute(update(RUN).values(heartbeat=utc_now() - 2 * STALE_AFTER))
+        (left,) = inside.json("list-runs")
+        assert left["status"] == "stale"
+        epochs = left["epochs_done"] + 2
+        other = inside.json(*options, str(epochs))
         os.kill(process.pid, signal.SIGCONT)
-        _, messages = process.communicate(timeout=60)
+        _, messages = process.communicate()
     assert process.returncode == 1
     assert "given up" in messages.splitlines()[-1]
     assert "Traceback" not in messages
-    (run,) = ff.json("list-runs")
-    assert (run["id"], run["status"], run["epochs_done"]) == (taken["id"], "completed", 6)
+    (run,) = inside.json("list-runs")
+    assert (run["id"], run["status"], run["epochs_done"]) == (other["id"], "completed", epochs)
 
 
-def _age_heartbeat(ff: FF) -> None:
-    """As if the stopped process had not been heard of for an hour."""
-    from datetime import UTC, datetime, timedelta
-
-    from sqlalchemy import update
-
-    from ffcli.store.database import open_store, writing
-    from ffcli.store.tables import RUN
-
-    with open_store(ff.db) as store, writing(store) as connection:
-        connection.execute(update(RUN).values(heartbeat=datetime.now(UTC) - timedelta(hours=1)))
-
-
-def test_a_damaged_state_is_kept_aside_and_the_run_starts_again(ff: FF, straight: FF) -> None:
-    with ff.started("train", *SMALL, "--epochs", "40") as process:
-        wait_for_epoch(process, 2)
-    (state,) = ff.folder.glob("*.states/*state*")
+def test_a_damaged_state_is_kept_aside_and_the_run_starts_again(inside: Inside, straight: Inside) -> None:
+    first = inside.json("train", *SMALL, "--epochs", "2", "--keep-state")
+    (state,) = inside.ff.folder.glob("*.states/*.state.*")
     content = bytearray(state.read_bytes())
     content[len(content) // 2] ^= 1
     state.write_bytes(content)
 
-    again = ff("train", *SMALL, "--epochs", "4", "--json")
-    assert "kept aside" in again.stderr
-    assert list(ff.folder.glob("*.states/*damaged*"))
-    assert '"from_epoch": 0' in again.stdout
-    straight("train", *SMALL, "--epochs", "4")
-    assert ff.json("list-runs")[0]["final_accuracy"] == straight.json("list-runs")[0]["final_accuracy"]
+    _, messages = inside("train", *SMALL, "--epochs", "4", "--json")
+    assert "kept aside" in messages
+    assert list(inside.ff.folder.glob("*.states/*damaged*"))
+    again = inside.json("show", first["id"])
+    assert again["provenance"][-1]["from_epoch"] == 0
+    assert measured(again) == measured(straight.json("train", *SMALL, "--epochs", "4"))
 
 
 @pytest.mark.parametrize("command", ["train", "sweep"])
-def test_a_stored_run_takes_the_labels_that_are_given(ff: FF, command: str) -> None:
-    ff("train", *SMALL, "--epochs", "1", "--tag", "first", "--note", "kept")
-    ff(command, *SMALL, "--epochs", "1", "--tag", "late")
-    (run,) = ff.json("list-runs", "--tag", "late")
-    assert (run["tags"], ff.json("show", run["id"])["note"]) == (["late"], "kept")
+def test_a_stored_run_takes_the_labels_that_are_given(inside: Inside, command: str) -> None:
+    inside("train", *SMALL, "--epochs", "1", "--tag", "first", "--note", "kept")
+    inside(command, *SMALL, "--epochs", "1", "--tag", "late")
+    (run,) = inside.json("list-runs", "--tag", "late")
+    assert (run["tags"], inside.json("show", run["id"])["note"]) == (["late"], "kept")
 
 
-@pytest.mark.parametrize("command", ["train", "sweep"])
-def test_a_state_that_another_version_saved_is_not_continued(ff: FF, straight: FF, command: str) -> None:
-    first = ff.json("train", *SMALL, "--epochs", "2", "--keep-state")
-    (path,) = ff.folder.glob("*.states/*.state.safetensors")
+@pytest.mark.parametrize("command", [("train",), ("sweep", "--workers", "1")], ids=["train", "sweep"])
+def test_a_state_that_another_version_saved_is_not_continued(
+    inside: Inside, straight: Inside, command: tuple[str, ...]
+) -> None:
+    first = inside.json("train", *SMALL, "--epochs", "2", "--keep-state")
+    (path,) = inside.ff.folder.glob("*.states/*.state.safetensors")
     tensors, _ = states.load(path, key=first["key"])
     tensors["layers.0.parameters"] = tensors["layers.0.parameters"][:-1]
-    states.save(path, tensors, {}, key=first["key"], epoch=2)
+    states.save(path, tensors, key=first["key"], epoch=2)
 
-    again = ff(command, *SMALL, "--epochs", "4", "--json")
-    assert "'layers.0.parameters' is missing or of another shape: starting again from the beginning" in again.stderr
-    (anew,) = ff.json("list-runs")
-    assert measured(ff.json("show", anew["id"])) == measured(straight.json("train", *SMALL, "--epochs", "4"))
+    _, messages = inside(*command, *SMALL, "--epochs", "4", "--json")
+    assert "'layers.0.parameters'" in messages
+    assert "starting again from the beginning" in messages
+    (anew,) = inside.json("list-runs")
+    assert measured(inside.json("show", anew["id"])) == measured(straight.json("train", *SMALL, "--epochs", "4"))
 
 
-def test_force_trains_anew_and_keeps_the_earlier_run_as_superseded(ff: FF) -> None:
-    first = ff.json("train", *SMALL, "--epochs", "1")
-    second = ff.json("train", *SMALL, "--epochs", "1", "--force")
+def test_force_trains_anew_and_keeps_the_earlier_run_as_superseded(inside: Inside) -> None:
+    first = inside.json("train", *SMALL, "--epochs", "1")
+    second = inside.json("train", *SMALL, "--epochs", "1", "--force")
     assert second["id"] != first["id"]
     assert measured(second) == measured(first)
-    assert [r["id"] for r in ff.json("list-runs")] == [second["id"]]
-    assert {r["id"]: r["status"] for r in ff.json("list-runs", "--all")}[first["id"]] == "superseded"
+    assert [r["id"] for r in inside.json("list-runs")] == [second["id"]]
+    assert {r["id"]: r["status"] for r in inside.json("list-runs", "--all")}[first["id"]] == "superseded"
 
 
-def test_divergence_is_recorded_and_answered(ff: FF) -> None:
+def test_a_divergence_is_stored_and_not_tried_again(inside: Inside) -> None:
     asked = ("train", *SMALL, "--lr", "1e30", "--epochs", "2")
+    ids = set()
     for _ in range(2):
-        failed = ff(*asked, code=1)
-        assert "diverged in epoch 1, layer 1" in failed.stderr
-    (run,) = ff.json("list-runs")
-    assert run["status"] == "failed"
+        _, messages = inside(*asked, code=1)
+        assert "diverged in epoch 1, layer 1" in messages
+        (run,) = inside.json("list-runs")
+        ids.add((run["id"], run["started"], run["ended"]))
+    assert (run["status"], run["failure_kind"]) == ("failed", "diverged")
+    assert len(ids) == 1
 
 
-def test_how_often_one_evaluates_changes_no_bit(ff: FF, straight: FF) -> None:
-    often = ff.json("train", *SMALL, "--epochs", "4")
+def test_a_run_that_no_machine_has_the_memory_for_is_refused_and_stored(inside: Inside) -> None:
+    line = inside.refused("train", "--dataset", "mnist", "--hidden", "9000000,9000000", "--epochs", "1", code=1)
+    assert line.startswith("ff: out of memory: the run needs at least")
+    (run,) = inside.json("list-runs")
+    assert (run["status"], run["failure_kind"], run["epochs_done"]) == ("failed", "out of memory", 0)
+
+
+def test_ordinary_runs_are_not_refused_and_memory_errors_are_translated(inside: Inside) -> None:
+    inside("train", *SMALL, "--epochs", "1")
+    (run,) = inside.ff.runs()
+    check_memory(run.config.model_copy(update={"hidden": (2000, 2000, 2000, 2000)}))
+    with pytest.raises(OutOfMemory, match="--batch-size"), memory_errors(run.config):
+        np.empty(2**60, dtype=np.uint8)
+
+
+def test_how_often_one_evaluates_changes_no_bit(inside: Inside, straight: Inside) -> None:
+    often = inside.json("train", *SMALL, "--epochs", "4")
     seldom = straight.json("train", *SMALL, "--epochs", "4", "--eval-every", "3")
     assert often["key"] == seldom["key"]
     assert [e["accuracy"] is not None for e in seldom["epochs"]] == [True, False, False, True, True]
     assert often["final_accuracy"] == seldom["final_accuracy"]
-    assert same_weights(weights(ff, often["id"]), weights(straight, seldom["id"]))
+    assert same_weights(weights(inside.ff, often["id"]), weights(straight.ff, seldom["id"]))
 
 
-def test_held_out_images_choose_the_best_epoch(ff: FF) -> None:
-    answer = ff.json("train", *SMALL, "--epochs", "3", "--holdout", "2000", "--seed", "1")
-    trained = answer["epochs"][1:]
+def test_held_out_images_choose_the_best_epoch(inside: Inside) -> None:
+    run = inside.json("train", *SMALL, "--epochs", "3", "--holdout", "2000", "--seed", "1")
+    trained = run["epochs"][1:]
     chosen = max(trained, key=lambda e: e["validation_accuracy"])
-    assert answer["best_accuracy"] == chosen["accuracy"]
+    assert run["best_accuracy"] == chosen["accuracy"]
     assert trained[0]["hour"] == -(-8000 // 512)

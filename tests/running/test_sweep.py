@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -18,7 +18,13 @@ from ffcli.records import RunRecord
 from ffcli.store.database import open_store
 from ffcli.store.runs import epochs
 
-GRID = ("--dataset", "mnist", "--hidden", "30,20", "--epochs", "6", "--pos-phase", "1,2", "--neg", "label,masks")
+if TYPE_CHECKING:
+    from inside import Inside
+
+pytest_plugins = ["inside"]
+
+SMALL = ("--dataset", "mnist", "--hidden", "8")
+GRID = (*SMALL, "--epochs", "3", "--pos-phase", "1,2", "--neg", "label,masks")
 
 
 def by_key(ff: FF) -> dict[str, RunRecord]:
@@ -37,8 +43,8 @@ def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def wait_for_epochs(ff: FF, count: int) -> None:
-    """Until so many epochs of runs under way are stored."""
-    until = time.monotonic() + 90
+    """Until so many epochs of running runs are stored."""
+    until = time.monotonic() + 300
     while time.monotonic() < until:
         if sum(run.epochs_done for run in ff.runs() if run.status == "running") >= count:
             return
@@ -47,53 +53,62 @@ def wait_for_epochs(ff: FF, count: int) -> None:
 
 
 @pytest.fixture
-def straight(tmp_path: Path, data_folder: Path) -> FF:
-    """Another database, for the undisturbed sweep."""
-    (tmp_path / "straight").mkdir()
-    return FF(tmp_path / "straight", data_folder)
+def straight(inside: Inside) -> Inside:
+    """Another database, for undisturbed runs."""
+    folder = inside.ff.folder / "straight"
+    folder.mkdir()
+    return type(inside)(FF(folder, inside.ff.data))
 
 
-def test_any_number_of_workers_gives_the_same_bits_and_nothing_is_trained_twice(ff: FF, straight: FF) -> None:
-    swept = ff.json("sweep", *GRID, "--workers", "2")
+def test_any_number_of_workers_gives_the_same_bits_and_nothing_is_trained_twice(
+    inside: Inside, straight: Inside
+) -> None:
+    swept = inside.json("sweep", *GRID, "--workers", "2")
     assert (swept["done"], swept["cached"], swept["failed"]) == (4, 0, 0)
-    again = ff.json("sweep", *GRID, "--workers", "2")
+    again = inside.json("sweep", *GRID, "--workers", "2")
     assert (again["done"], again["cached"]) == (0, 4)
 
     for cell in swept["cells"]:
         config = cell["config"]
         phases = ("--pos-phase", str(config["pos_phase"]), "--neg", config["neg"])
-        alone = straight.json("train", "--dataset", "mnist", "--hidden", "30,20", "--epochs", "6", *phases)
+        alone = straight.json("train", *SMALL, "--epochs", "3", *phases)
         assert alone["key"] == cell["key"]
-        (accuracies, weights), (others, other_weights) = trained(ff, cell["id"]), trained(straight, alone["id"])
+        (accuracies, weights), (others, other_weights) = (
+            trained(inside.ff, cell["id"]),
+            trained(straight.ff, alone["id"]),
+        )
         assert accuracies == others
         assert all((weights[name] == other_weights[name]).all() for name in weights)
 
 
-def test_killed_driver_and_killed_worker_lose_nothing(ff: FF, straight: FF) -> None:
-    grid = (*GRID[:5], "16", *GRID[6:])
-    with ff.started("sweep", *grid, "--workers", "2") as driver:
+def test_killed_driver_and_killed_worker_lose_nothing(inside: Inside, straight: Inside) -> None:
+    ff, grid = inside.ff, ("sweep", *SMALL, "--pos-phase", "1,2")
+    with ff.started(*grid, "--epochs", "4000", "--workers", "2") as driver:
         wait_for_epochs(ff, 4)
+        workers_of(driver)[0].kill()
+        wait_for_line(driver, "killed by signal 9: trying again")
+        wait_for_epochs(ff, sum(run.epochs_done for run in ff.runs()) + 4)
         left = workers_of(driver)
         driver.send_signal(signal.SIGKILL)
         driver.wait()
-    psutil.wait_procs(left, timeout=60)
+    psutil.wait_procs(left, timeout=120)
     assert not any(p.is_running() for p in left), "workers outlived their driver"
     before = by_key(ff)
     assert {run.status for run in before.values()} == {"interrupted"}
 
-    with ff.started("sweep", *grid, "--workers", "2", "--json") as driver:
-        wait_for_epochs(ff, sum(run.epochs_done for run in before.values()) + 4)
-        workers_of(driver)[0].kill()
-        output, messages = driver.communicate(timeout=200)
-    assert driver.returncode == 0, messages
-    assert "killed by signal 9: trying again" in messages
-    assert json.loads(output)["done"] == 4
+    epochs = str(max(run.epochs_done for run in before.values()) + 1)
+    assert inside.json(*grid, "--epochs", epochs, "--workers", "1")["done"] == 2
     after = by_key(ff)
-    assert all(after[key].id == run.id for key, run in before.items())
+    assert {key: run.id for key, run in after.items()} == {key: run.id for key, run in before.items()}
+    for positive in ("1", "2"):
+        alone = straight.json("train", *SMALL, "--pos-phase", positive, "--epochs", epochs)
+        assert trained(straight.ff, alone["id"])[0] == trained(ff, after[alone["key"]].id)[0]
 
-    straight("sweep", *grid, "--workers", "1")
-    for key, run in by_key(straight).items():
-        assert trained(straight, run.id)[0] == trained(ff, after[key].id)[0]
+
+def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stderr is not None
+    if not any(text in line for line in process.stderr):
+        pytest.fail(f"the sweep ended without {text!r}")
 
 
 def test_two_sweeps_at_once_share_the_work(ff: FF) -> None:
@@ -101,49 +116,66 @@ def test_two_sweeps_at_once_share_the_work(ff: FF) -> None:
         ff.started("sweep", *GRID, "--workers", "1", "--json") as one,
         ff.started("sweep", *GRID, "--workers", "1", "--json") as other,
     ):
-        ended = [json.loads(process.communicate(timeout=200)[0]) for process in (one, other)]
+        results = [json.loads(process.communicate()[0]) for process in (one, other)]
     assert [one.returncode, other.returncode] == [0, 0]
-    assert sum(answer["done"] for answer in ended) == 4
-    assert all(answer["done"] + answer["cached"] == 4 for answer in ended)
+    assert sum(result["done"] for result in results) == 4
+    assert all(result["done"] + result["cached"] == 4 for result in results)
     assert len(ff.runs()) == 4
 
 
 def test_ctrl_c_once_ends_the_epochs_under_way(ff: FF) -> None:
-    with ff.started("sweep", *GRID[:5], "4000", *GRID[6:], "--workers", "2") as driver:
+    with ff.started("sweep", *SMALL, "--pos-phase", "1,2", "--epochs", "4000", "--workers", "2") as driver:
         wait_for_epochs(ff, 2)
         driver.send_signal(signal.SIGINT)
-        _, messages = driver.communicate(timeout=60)
+        _, messages = driver.communicate()
     assert driver.returncode == 130
     assert "stopping at the end of the epochs under way" in messages
     assert "the same command continues" in messages
     assert [run.status for run in ff.runs()] == ["interrupted", "interrupted"]
 
 
-def test_a_failing_cell_is_recorded_while_the_others_go_on(ff: FF) -> None:
-    done = ff("sweep", "--dataset", "mnist", "--hidden", "30", "--epochs", "1", "--lr", "0.05,1e30", "--json", code=1)
-    cells = {cell["config"]["lr"]: cell for cell in json.loads(done.stdout)["cells"]}
+def test_a_failing_cell_is_recorded_while_the_others_go_on(inside: Inside) -> None:
+    grid = ("sweep", *SMALL, "--epochs", "1", "--workers", "1")
+    output, messages = inside(*grid, "--lr", "0.05,1e30", "--json", code=1)
+    cells = {cell["config"]["lr"]: cell for cell in json.loads(output)["cells"]}
     assert (cells[0.05]["status"], cells[1e30]["status"]) == ("done", "failed")
     assert "diverged in epoch 1" in cells[1e30]["reason"]
-    assert done.stderr.count("diverged in epoch 1") == 1
-    again = ff("sweep", "--dataset", "mnist", "--hidden", "30", "--epochs", "1", "--lr", "1e30", code=1)
-    assert (again.stdout + again.stderr).count("diverged in epoch 1") == 1
-    assert "--force" not in again.stderr
+    assert messages.count("diverged in epoch 1") == 1
+    assert {run.failure_kind for run in inside.ff.runs()} == {None, "diverged"}
+    again = "".join(inside(*grid, "--lr", "1e30", code=1))
+    assert again.count("diverged in epoch 1") == 1
+    assert "--force" not in again
 
 
-def test_the_papers_tables_are_52_cells(ff: FF) -> None:
-    plan = ff.json("sweep", "--table", "1", "--table", "2", "--dry-run", "--dataset", "mnist,fashion")
+def test_a_cell_whose_worker_is_lost_twice_has_failed(ff: FF) -> None:
+    with ff.started("sweep", *SMALL, "--epochs", "4000", "--pos-phase", "2", "--workers", "1") as driver:
+        seen: set[int] = set()
+        while driver.poll() is None:
+            # Killed before its first epoch: each loss follows the one before.
+            for worker in workers_of(driver):
+                if worker.pid not in seen and any(run.status == "running" for run in ff.runs()):
+                    seen.add(worker.pid)
+                    worker.kill()
+            time.sleep(0.01)
+    assert driver.returncode == 1
+    (run,) = ff.runs()
+    assert (run.status, run.failure_kind, run.diverged) == ("failed", "worker lost", False)
+
+
+def test_the_papers_tables_are_52_cells(inside: Inside) -> None:
+    plan = inside.json("sweep", "--table", "1", "--table", "2", "--dry-run", "--dataset", "mnist,fashion")
     assert len(plan["cells"]) == plan["missing"] == 52
-    assert not ff.db.exists()
+    assert not inside.ff.db.exists()
     operations = [cell["estimated_seconds"] for cell in plan["cells"]]
     assert operations == sorted(operations, reverse=True)
 
 
-def test_a_grid_file_and_flags_before_it(ff: FF, tmp_path: Path) -> None:
+def test_flags_override_a_grid_file(inside: Inside, tmp_path: Path) -> None:
     grid = tmp_path / "grid.toml"
     grid.write_text(
         'dataset = "mnist"\nhidden = [30, 20]\npos_phase = [1, 2]\nseeds = "0-2"\nbalanced = true\nepochs = 3\n'
     )
-    plan = ff.json("sweep", "--grid", str(grid), "--epochs", "2", "--dry-run")
+    plan = inside.json("sweep", "--grid", str(grid), "--epochs", "2", "--dry-run")
     found = {(c["config"]["pos_phase"], c["config"]["neg_phase"], c["config"]["seed"]) for c in plan["cells"]}
     assert found == {(n, n, seed) for n in (1, 2) for seed in (0, 1, 2)}
     assert {(tuple(c["config"]["hidden"]), c["config"]["epochs"]) for c in plan["cells"]} == {((30, 20), 2)}
@@ -154,14 +186,14 @@ def test_a_grid_file_and_flags_before_it(ff: FF, tmp_path: Path) -> None:
     [
         ((), "nothing to sweep"),
         (("--table", "3"), "the paper has tables 1 and 2"),
-        (("--table", "1", "--pos-phase", "3"), "--table brings its own phases"),
-        (("--pos-phase", "1,,2"), "give values with commas between"),
+        (("--table", "1", "--pos-phase", "3"), "--table defines the phases"),
+        (("--pos-phase", "1,,2"), "give values separated by ','"),
         (("--pos-phase", "0"), "--pos-phase should be"),
         (("--seeds", "4-1"), "give seeds such as"),
         (("--neg", "label,mask"), "did you mean 'masks'"),
         (("--pos-phase", "1", "--workers", "0"), "--workers should be at least 1"),
     ],
 )
-def test_bad_sweeps(ff: FF, arguments: tuple[str, ...], said: str) -> None:
-    assert said in ff("sweep", *arguments, code=2).stderr
-    assert not ff.db.exists() or ff.runs() == []
+def test_bad_sweeps(inside: Inside, arguments: tuple[str, ...], said: str) -> None:
+    assert said in inside.refused("sweep", *arguments)
+    assert not inside.ff.db.exists() or inside.ff.runs() == []

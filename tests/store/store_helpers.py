@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ffcli.config import DataRef, Device, RunConfig
+from ffcli.errors import RunBusy
 from ffcli.planning import resolve
 from ffcli.records import EpochMetrics, Provenance
 from ffcli.settings import Settings
+from ffcli.store import claims, migrate
+from ffcli.store.database import open_store
+from ffcli.store.liveness import Owner, this_process
 
 DATA = DataRef(
     name="mnist", source="full", fingerprint="f" * 64, features=784, classes=10, train=60000, test=10000,
@@ -42,23 +51,57 @@ def make_epoch(epoch: int, accuracy: float | None = 50.0, validation: float | No
     )
 
 
-def in_processes(count: int, work: Callable[[int], None]) -> None:
-    """Run `work(i)` in `count` processes that start together. Raises AssertionError with what any of them raised."""
-    context = multiprocessing.get_context("fork")
-    start, failures = context.Barrier(count), context.SimpleQueue()
+def in_processes(count: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """Run `work(i, *arguments)` in `count` processes that start together; return what each returns.
 
-    def run(i: int) -> None:
-        start.wait(timeout=30)
+    `work` is a function of this module. The processes are forked from a server without threads.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["store_helpers", "alembic.command", "psutil", "sqlalchemy.dialects.sqlite"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        barrier, results = context.Barrier(count), context.SimpleQueue()
+        processes = [context.Process(target=_work, args=(barrier, results, work, i, *arguments)) for i in range(count)]
+        for process in processes:
+            process.start()
+    answers = [results.get() for _ in processes]
+    for process in processes:
+        process.join()
+    failures = [trace for trace, _ in answers if trace]
+    assert not failures, failures[0]
+    return [answer for _, answer in answers]
+
+
+def _work(barrier: Any, results: Any, work: Callable[..., Any], *arguments: Any) -> None:
+    try:
+        barrier.wait(timeout=120)
+        results.put((None, work(*arguments)))
+    except BaseException:
+        results.put((traceback.format_exc(), None))
+        raise
+
+
+def try_to_claim(_: int, path: Path, config: RunConfig, owner: Owner) -> str:
+    with open_store(path) as store:
         try:
-            work(i)
-        except BaseException:
-            failures.put(traceback.format_exc())
-            raise
+            claims.claim(store, config, owner=owner)
+        except RunBusy:
+            return "busy"
+    return "claimed"
 
-    processes = [context.Process(target=run, args=(i,)) for i in range(count)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-    assert failures.empty(), failures.get()
-    assert [process.exitcode for process in processes] == [0] * count
+
+def open_and_claim(number: int, path: Path) -> None:
+    with open_store(path) as store:
+        claims.claim(store, make_config(seed=number), owner=this_process())
+
+
+def record_a_run(number: int, path: Path, epochs: int) -> None:
+    with open_store(path) as store:
+        claim = claims.claim(store, make_config(seed=number), owner=this_process())
+        for epoch in range(1, epochs + 1):
+            claims.record_epoch(store, claim, make_epoch(epoch))
+        claims.finish(store, claim)
+
+
+def upgrade(_: int, path: Path, folder: Path) -> None:
+    migrate.upgrade(path, folder=folder)

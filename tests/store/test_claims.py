@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -13,12 +14,12 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text, update
-from store_helpers import PROVENANCE, in_processes, make_config, make_epoch
+from store_helpers import PROVENANCE, in_processes, make_config, make_epoch, try_to_claim
 
 from ffcli.errors import ClaimLost, DamagedRun, RunBusy
 from ffcli.records import best_accuracy
 from ffcli.store import claims, runs
-from ffcli.store.database import Store, open_store, writing
+from ffcli.store.database import Store, writing
 from ffcli.store.liveness import STALE_AFTER, Owner, this_process, utc_now
 from ffcli.store.tables import RUN
 
@@ -42,14 +43,13 @@ with open_store(sys.argv[1]) as store:
 
 
 def silence(store: Store, run_id: str) -> None:
-    """Make the last sign of life of a run one that is too old."""
+    """Make the last heartbeat of a run too old."""
     with writing(store) as connection:
         connection.execute(update(RUN).where(RUN.c.id == run_id).values(heartbeat=utc_now() - STALE_AFTER * 2))
 
 
 def test_a_run_from_claim_to_finish(store: Store) -> None:
     claim = claims.claim(store, CONFIG, owner=ME, name="first", tags=["a", "b"], note="why")
-    assert not claim.taken_over
     claims.add_provenance(store, claim, PROVENANCE)
     for epoch, accuracy in enumerate((9.8, 60.0, 70.0, 65.0)):
         claims.record_epoch(store, claim, make_epoch(epoch, accuracy))
@@ -64,7 +64,7 @@ def test_a_run_from_claim_to_finish(store: Store) -> None:
     assert (run.epochs_done, run.best_accuracy, run.final_accuracy, run.seconds) == (3, 70.0, 65.0, 6.0)
     assert run.provenance == (PROVENANCE,)
     assert run.ended is not None
-    assert timedelta(0) <= run.ended - run.started < timedelta(seconds=10)
+    assert run.ended >= run.started
     assert run.started.utcoffset() == timedelta(0)
     assert runs.epochs(store, run.id)[1:] == [make_epoch(1, 60.0), make_epoch(2, 70.0), make_epoch(3, 65.0)]
     with pytest.raises(ClaimLost):
@@ -72,20 +72,9 @@ def test_a_run_from_claim_to_finish(store: Store) -> None:
 
 
 def test_one_of_many_processes_gets_the_claim(store: Store) -> None:
-    path = store.path
     store.close()
-
-    def work(i: int) -> None:
-        with open_store(path) as mine:
-            try:
-                claims.claim(mine, CONFIG, owner=ME, note=str(i))
-                path.with_name(f"{i}.claimed").touch()
-            except RunBusy:
-                path.with_name(f"{i}.busy").touch()
-
-    in_processes(6, work)
-    assert len(list(path.parent.glob("*.claimed"))) == 1
-    assert len(list(path.parent.glob("*.busy"))) == 5
+    answers = in_processes(6, try_to_claim, store.path, CONFIG, ME)
+    assert sorted(answers) == ["busy"] * 5 + ["claimed"]
     assert len(runs.list_runs(store)) == 1
 
 
@@ -107,12 +96,12 @@ def test_a_killed_process_is_seen_at_once_and_taken_over(store: Store) -> None:
             claims.claim(store, CONFIG, owner=ME)
         process.send_signal(signal.SIGKILL)
         while runs.get(store, run_id).status == "running":
-            pass
+            time.sleep(0.01)
         seen = runs.get(store, run_id)  # nobody has collected the process yet: it is a zombie
     assert (seen.status, seen.ended) == ("interrupted", seen.heartbeat)
     assert seen.failure is not None
     claim = claims.claim(store, CONFIG, owner=ME)
-    assert (claim.run_id, claim.taken_over, claim.epochs_done) == (run_id, True, 1)
+    assert (claim.run_id, claim.epochs_done) == (run_id, 1)
     assert runs.get(store, run_id).failure is None
     assert runs.get(store, run_id).status == "running"
 
@@ -122,8 +111,8 @@ def test_a_pid_that_another_process_got_is_not_the_owner(store: Store) -> None:
     with pytest.raises(RunBusy):
         claims.claim(store, CONFIG, owner=ME)
     other = make_config(seed=1)
-    claims.claim(store, other, owner=replace(ME, pid_started=ME.pid_started - 10))
-    assert claims.claim(store, other, owner=ME).taken_over
+    gone = claims.claim(store, other, owner=replace(ME, pid_started=ME.pid_started - 10))
+    assert claims.claim(store, other, owner=ME).run_id == gone.run_id
 
 
 def test_a_process_elsewhere_is_trusted_until_its_heartbeat_is_old(store: Store) -> None:
@@ -150,7 +139,7 @@ def test_a_sleeper_that_was_taken_over_writes_nothing(store: Store) -> None:
         lambda: claims.add_provenance(store, sleeper, PROVENANCE),
         lambda: claims.finish(store, sleeper),
         lambda: claims.interrupt(store, sleeper, "woken"),
-        lambda: claims.fail(store, sleeper, "woken"),
+        lambda: claims.fail(store, sleeper, "woken", "error"),
     ]
     for write in writes:
         with pytest.raises(ClaimLost, match=heir.run_id[:7]):
@@ -173,10 +162,15 @@ def test_taking_over_asks_for_the_new_epochs_and_keeps_the_labels(store: Store) 
     claims.interrupt(store, first, "Ctrl-C")
     assert runs.get(store, first.run_id).failure == "Ctrl-C"
     second = claims.claim(store, make_config(epochs=9), owner=ME, tags=["new"], note="more")
-    claims.fail(store, second, "NaN in layer 2")
+    claims.fail(store, second, "out of memory", "out of memory")
+    assert (runs.get(store, first.run_id).status, runs.get(store, first.run_id).failure_kind) == (
+        "failed",
+        "out of memory",
+    )
     claims.finish(store, claims.claim(store, make_config(epochs=3), owner=ME))
     run = runs.get(store, first.run_id)
-    assert (run.name, run.tags, run.note, run.failure) == ("kept", ("new",), "more", None)
+    assert (run.name, run.tags, run.note) == ("kept", ("new",), "more")
+    assert (run.failure, run.failure_kind) == (None, None)
     assert run.config == make_config(epochs=3)
     assert len(runs.list_runs(store)) == 1
 
@@ -185,7 +179,7 @@ def test_force_supersedes(store: Store) -> None:
     old = claims.claim(store, CONFIG, owner=ME)
     claims.finish(store, old)
     new = claims.claim(store, CONFIG, owner=ME, force=True)
-    assert not new.taken_over
+    assert new.run_id != old.run_id
     assert runs.get(store, old.run_id).status == "superseded"
     assert [run.id for run in runs.list_runs(store)] == [new.run_id]
     found = runs.find(store, CONFIG.key)
@@ -200,7 +194,7 @@ def test_a_damaged_run_is_not_continued_but_may_be_superseded(store: Store) -> N
         connection.execute(text("UPDATE run SET config = '{}'"))
     with pytest.raises(DamagedRun, match=damaged.run_id[:7]):
         claims.claim(store, CONFIG, owner=ME)
-    assert not claims.claim(store, CONFIG, owner=ME, force=True).taken_over
+    assert claims.claim(store, CONFIG, owner=ME, force=True).run_id != damaged.run_id
 
 
 def test_a_retrained_epoch_replaces_the_recorded_one(store: Store) -> None:

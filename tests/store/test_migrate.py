@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 from pathlib import Path
@@ -11,15 +12,17 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
-from store_helpers import in_processes, make_config, make_epoch
+from sqlalchemy import text, update
+from sqlalchemy.exc import IntegrityError
+from store_helpers import in_processes, make_config, make_epoch, upgrade
 
 from ffcli.errors import BadDatabase
 from ffcli.store import claims, migrate, outcomes, runs
-from ffcli.store.database import Store, open_store, reading
+from ffcli.store.database import Store, open_store, reading, writing
 from ffcli.store.liveness import this_process
+from ffcli.store.runs import Filters
 from ffcli.store.sqlite import engine_for
-from ffcli.store.tables import METADATA
+from ffcli.store.tables import METADATA, RUN
 
 NEXT = """
 import sqlalchemy as sa
@@ -85,9 +88,9 @@ def test_every_constraint_has_a_name(store: Store) -> None:
             text("SELECT sql FROM sqlite_master WHERE type = 'table' AND name <> 'alembic_version'")
         )
         for sql in tables:
-            constraints = [line for line in sql.splitlines() if "KEY" in line or "CHECK" in line or "UNIQUE" in line]
+            constraints = re.findall(r"(CONSTRAINT \w+ )?(PRIMARY KEY|FOREIGN KEY|UNIQUE|CHECK)", sql)
             assert constraints
-            assert all(line.strip().startswith("CONSTRAINT") for line in constraints)
+            assert all(name for name, _ in constraints), sql
 
 
 def test_down_and_up_again(store: Store) -> None:
@@ -146,7 +149,7 @@ def test_a_database_of_the_first_revision_is_upgraded_as_it_is_opened(tmp_path: 
         assert [(e.epoch, e.accuracy, e.goodness_positive) for e in runs.epochs(store, run.id)] == [
             (epoch, 20.5 * epoch, (1.5, 2.5)) for epoch in range(1, 4)
         ]
-        [outcome] = outcomes.outcomes(store, 3)
+        [outcome] = outcomes.outcomes(store, 3, outcomes.summaries(store))
         assert (outcome.final, outcome.last5) == (61.5, 41.0)
         with reading(store) as connection:
             indices = set(connection.scalars(text("SELECT name FROM sqlite_master WHERE type = 'index'")))
@@ -154,23 +157,83 @@ def test_a_database_of_the_first_revision_is_upgraded_as_it_is_opened(tmp_path: 
     assert count(path.with_name("runs.db.0001.bak"), "epoch") == 3
 
 
-def test_eight_processes_upgrade_at_once(filled: Path, newer_program: Path) -> None:
-    def work(_: int) -> None:
-        migrate.upgrade(filled, folder=newer_program)
+def at_revision(path: Path, revision: str) -> None:
+    """Take a database back to an earlier revision."""
+    engine = engine_for(path, foreign_keys=False)
+    with engine.begin() as connection:
+        migrate.run_migrations(connection, target=f"-{int(migrate.HEAD) - int(revision)}")
+    engine.dispose()
 
-    in_processes(8, work)
+
+FAILURES = (
+    ("failed", "diverged in epoch 1, layer 2", "diverged"),
+    ("failed", "worker 5 was killed by signal 9", "error"),
+    ("superseded", "diverged in epoch 3, layer 1", "diverged"),
+    ("interrupted", "Ctrl-C", None),
+    ("completed", None, None),
+)
+
+
+@pytest.fixture
+def before_kinds(store: Store) -> Path:
+    """A database of revision 0004, which recognised a divergence by the message."""
+    at_revision(store.path, "0004")
+    with sqlite3.connect(store.path) as bare:
+        for seed, (status, failure, _) in enumerate(FAILURES):
+            config = make_config(seed=seed)
+            row = {
+                "id": f"{seed:032x}", "key": config.key, "status": status, "failure": failure, "tags": "[]",
+                "provenance": "[]", "config": config.model_dump_json(), "dataset": "mnist", "data_source": "full",
+                "negatives": "label", "pos_phase": 1, "neg_phase": 1, "preset": "fast@1", "seed": seed,
+                "epochs_requested": 20, "epochs_done": 0, "started": "2026-01-01 00:00:00.000000", "host": "lab",
+                "pid": 1, "pid_started": 0.0, "seconds": 4.5,
+            }  # fmt: skip
+            bare.execute(f"INSERT INTO run ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})", row)
+    bare.close()
+    return store.path
+
+
+def test_the_kind_of_older_failures_is_read_from_their_message(before_kinds: Path) -> None:
+    everything = Filters(include_superseded=True)
+    before = before_kinds.read_bytes()
+    with open_store(before_kinds, create=False) as reader:
+        found = {int(run.id, 16): run for run in runs.list_runs(reader, everything)}
+    assert {seed: run.failure_kind for seed, run in found.items()} == {n: kind for n, (*_, kind) in enumerate(FAILURES)}
+    assert [seed for seed, run in found.items() if run.diverged] == [0]
+    assert before_kinds.read_bytes() == before
+    with open_store(before_kinds) as writer:
+        assert writer.upgraded is not None
+        assert {int(run.id, 16): run for run in runs.list_runs(writer, everything)} == found
+        with pytest.raises(IntegrityError), writing(writer) as connection:
+            connection.execute(update(RUN).values(failure_kind="bad luck"))
+    at_revision(before_kinds, "0004")
+    assert count(before_kinds, "run WHERE failure LIKE 'diverged%'") == 2
+
+
+def test_an_older_database_that_nobody_can_write_is_read(before_kinds: Path, sealed_folder: Path) -> None:
+    shutil.copy(before_kinds, sealed_folder.with_name("open") / "runs.db")
+    with open_store(sealed_folder / "runs.db", create=False) as reader:
+        assert len(runs.list_runs(reader, Filters(status="failed"))) == 2
+        with pytest.raises(BadDatabase, match="read-only"):
+            runs.delete(reader, "0" * 31 + "4")
+    with pytest.raises(BadDatabase, match="read-only and at revision 0004"):
+        open_store(sealed_folder / "runs.db")
+
+
+def test_eight_processes_upgrade_at_once(filled: Path, newer_program: Path) -> None:
+    in_processes(8, upgrade, filled, newer_program)
     assert count(filled, "epoch") == 12
     assert count(filled, "alembic_version WHERE version_num = 'next'") == 1
     assert len(list(filled.parent.glob("*.bak"))) == 1
-    assert not list(filled.parent.glob("*.part"))
+    assert not list(filled.parent.glob("*.tmp"))
 
 
 @pytest.mark.parametrize("more", ["op.execute('DELETE FROM run WHERE seed = 0')", "raise RuntimeError('halfway')"])
 def test_an_upgrade_that_fails_is_undone(filled: Path, tmp_path: Path, more: str) -> None:
     folder = program_with_next(tmp_path / "broken", more)
-    with pytest.raises((BadDatabase, RuntimeError), match=r"without their parent|halfway"):
+    with pytest.raises((BadDatabase, RuntimeError), match=r"lose their parent|halfway"):
         migrate.upgrade(filled, folder=folder)
-    assert migrate.look(filled, read_only=False) == migrate.HEAD
+    assert migrate.stored_revision(filled, read_only=False) == migrate.HEAD
     assert count(filled, "run WHERE note = 'kept'") == 3
     assert count(filled, "epoch") == 12
 
