@@ -1,4 +1,4 @@
-"""Traces: what happens to the network within a phase, measured after each of its hours on one fixed batch (the probe).
+"""Traces: how the network changes within a phase, measured after each of its hours on one fixed batch (the probe).
 
 The positive probe is the first batch of training images with their true labels; the negative probe is drawn for it
 once. Notation for a layer: w are its parameters, w0 those at the beginning of the phase, g+ and g- the gradients of the

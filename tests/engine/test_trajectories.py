@@ -1,6 +1,6 @@
 """The engine reproduces every recorded trajectory of the published code.
 
-Reads the folder that FFCLI_TRAJECTORIES names, else tests/reference.
+The recordings are read from the folder FFCLI_TRAJECTORIES, by default tests/reference.
 """
 
 from __future__ import annotations
