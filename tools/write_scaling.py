@@ -16,7 +16,7 @@ from write_study import put
 
 from ffcli.bench.scaling import Point
 from ffcli.benchmark import Machine
-from ffcli.plots.scaling import PER_SECOND, UNITS, save_plot
+from ffcli.plots.scaling import PER_SECOND, UNITS, save_scaling
 
 TOOL = Path(__file__).name
 
@@ -50,7 +50,7 @@ def main() -> None:
     arguments = parser.parse_args()
     measured = json.loads(arguments.measured.read_text(encoding="utf-8"))
     put(scaling_tables(measured), arguments.page, TOOL)
-    save_plot(points_of(measured), Machine(**measured["machine"]), measured["default"], arguments.picture)
+    save_scaling(points_of(measured), Machine(**measured["machine"]), measured["default"], arguments.picture)
 
 
 if __name__ == "__main__":
