@@ -41,8 +41,8 @@ def is_animated() -> bool:
 
 
 def print_document(document: Document, format: str = "rich") -> None:
-    """Print tables on stdout in one of the formats of `ffcli.report.sheet.WRITERS`."""
-    from ffcli.report.sheet import WRITERS
+    """Print tables on stdout in one of the formats of `ffcli.report.writers.WRITERS`."""
+    from ffcli.report.writers import WRITERS
 
     written = WRITERS[format](document)
     if isinstance(written, str):
@@ -53,7 +53,7 @@ def print_document(document: Document, format: str = "rich") -> None:
 
 def print_json(value: Any) -> None:
     """Print one JSON document on stdout. Numbers that are not finite become null."""
-    from ffcli.report.sheet import json_text
+    from ffcli.report.writers import json_text
 
     sys.stdout.write(json_text(value))
 

@@ -8,7 +8,7 @@ import typer
 
 from ffcli.choices import DataKind, Metric
 from ffcli.cli.train import DatabaseOption
-from ffcli.report.sheet import Format
+from ffcli.report.writers import Format
 
 if TYPE_CHECKING:
     from ffcli.records import EpochMetrics, RunRecord, RunSummary

@@ -70,7 +70,7 @@ def summary(run: RunRecord) -> list[str]:
         f"key {config.key}",
         f"hidden {','.join(map(str, config.hidden))}; {counted(config.updates_per_batch, 'update')} a batch"
         f" of {config.batch_size};"
-        f" learning rate positive {config.lr_positive:g}, negative {config.lr_negative:g};"
+        f" learning rate {config.lr_positive:g} (positive phase), {config.lr_negative:g} (negative);"
         f" threshold {config.threshold:g}; {config.precision}",
         f"started {run.started.astimezone():%Y-%m-%d %H:%M}, {duration(run.seconds)} of training,"
         f" {run.epochs_done} of {counted(config.epochs, 'epoch')}",

@@ -48,7 +48,8 @@ from ffcli.report.cells import (
 )
 from ffcli.report.grouping import by_signature, order, protocols
 from ffcli.report.protocol import Protocol, Signature, automatic_from, nearest_presets, signature
-from ffcli.report.sheet import Block, Column, Document, Item, Line, Sheet, Span, rounded
+from ffcli.report.sheet import Block, Column, Document, Item, Line, Sheet, Span
+from ffcli.report.writers import rounded
 from ffcli.schedule import LrScaling, Schedule
 from ffcli.text import counted
 

@@ -37,7 +37,8 @@ from ffcli.report.colours import FAR, NEAR, distance_role
 from ffcli.report.command import sweep_command, train_command
 from ffcli.report.grouping import by_signature, order, protocols
 from ffcli.report.protocol import DEFAULT_PRESET, Protocol, Signature
-from ffcli.report.sheet import NOTHING, Block, Column, Document, Item, Line, Sheet, Span, rounded
+from ffcli.report.sheet import NOTHING, Block, Column, Document, Item, Line, Sheet, Span
+from ffcli.report.writers import rounded
 from ffcli.schedule import Schedule
 from ffcli.text import counted
 
