@@ -1,4 +1,4 @@
-"""Write what `ff bench --scaling --json` measured into the page on speed, as tables and as a picture.
+"""Write the results of `ff bench --scaling --json` into the page on speed, as tables and as a figure.
 
 ff bench --scaling --seconds 150 --json > results/scaling.json
 python tools/write_scaling.py results/scaling.json docs/speed.md docs/scaling.svg
@@ -22,7 +22,7 @@ TOOL = Path(__file__).name
 
 
 def scaling_tables(measured: dict[str, Any]) -> str:
-    """One table for each quantity: its values, the rates measured, those of the formula, and their ratio."""
+    """Return a table for each quantity: its values, measured rates, rates by the formula, and their ratio."""
     machine = measured["machine"]
     tables = [f"{machine['processor']}, torch {machine['torch']}, ffcli {machine['revision']}: {measured['default']}."]
     for (what, quantity), group in groupby(points_of(measured), lambda point: (point.what, point.quantity)):

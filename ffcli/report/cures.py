@@ -545,7 +545,7 @@ def _notes(table: CureTable, costs: Sequence[Cost]) -> Iterator[str]:
     if automatic and not any(line.name == SAME_RATE for _, line, _ in table.with_runs):
         yield "No plain run at these rates: the same command with --cure none --lr auto trains it"
     if short := [text for found in table.with_runs if (text := _short(table, *found))]:
-        yield f"Not counted, for they are shorter: {'; '.join(short)}"
+        yield f"Not counted because they are shorter: {'; '.join(short)}"
     yield from map(_cost_words, costs)
 
 
@@ -588,9 +588,9 @@ def _short(table: CureTable, row: CureRow, line: CureLine, cell: CureCell) -> st
 def _cost_words(cost: Cost) -> str:
     memory = f"{cost.cure} keeps {cost.memory:,} bytes ({', '.join(cost.datasets)})"
     if cost.time is None:
-        return f"{memory}; time an hour against plain: -"
+        return f"{memory}; time per hour relative to plain: -"
     what = "evaluation included" if cost.evaluated else "without evaluation"
-    return f"{memory}; time an hour against plain: {cost.time:.2f} ({counted(cost.cells, 'cell')}, {what})"
+    return f"{memory}; time per hour relative to plain: {cost.time:.2f} ({counted(cost.cells, 'cell')}, {what})"
 
 
 def _legend(tables: Iterable[CureTable]) -> str:
@@ -598,7 +598,7 @@ def _legend(tables: Iterable[CureTable]) -> str:
     cells = [cell for _, _, cell in found]
     parts = ["plain: no cure; same lr: at the cured runs' rate and epochs"]
     if any(map(published, cells)):
-        parts.append("paper: one seed, no cure, 50 updates a batch, 500 epochs")
+        parts.append("paper: one seed, no cure, 50 updates per batch, 500 epochs")
     return "; ".join([*parts, *signs(cells, {_value(line, cell) for _, line, cell in found})])
 
 
