@@ -21,10 +21,12 @@ from ffcli.bench.items import PlainItems, items_of
 from ffcli.bench.measuring import medians
 from ffcli.bench.setting import Setting, make_setting
 from ffcli.benchmark import BenchmarkRecord, Machine, Row
-from ffcli.cli.bench_tables import history_table, row_table
 from ffcli.config import RunConfig
 from ffcli.data import datasets
 from ffcli.estimate import evaluation_operations, hour_operations
+from ffcli.report.benchmarks import history_sheet, row_sheet
+from ffcli.report.sheet import Document
+from ffcli.report.writers import as_csv
 from ffcli.store import benchmarks
 from ffcli.store.database import open_store
 
@@ -167,15 +169,17 @@ def test_the_past_of_a_machine(tmp_path: Path) -> None:
         for record in reversed(records):
             benchmarks.keep(store, record)
         assert benchmarks.history(store, "here") == [records[0], records[2]]
-    table = history_table(records, width=60)
-    assert [str(column.header) for column in table.columns][1:] == ["2026-01-03 00:00", "2026-01-02 00:00"]
+    sheet = history_sheet(records)
+    dates = [f"{records[place].measured.astimezone():%Y-%m-%d %H:%M}" for place in (2, 1, 0)]
+    assert list(sheet.layouts) == [("row", *dates[:last]) for last in (3, 2, 1)], "old dates are left out first"
+    assert as_csv(Document((sheet,))).splitlines()[1] == "separated-1-thread,500 ms  1.30x,500 ms  1.60x,500 ms  1.50x"
 
 
 def test_a_row_says_whether_its_mark_is_reached() -> None:
     reached, missed = (make_record("here", ratio, 1).rows[0] for ratio in (1.4, 1.39))
     assert (reached.reached, missed.reached) == (True, False)
-    shown = list(row_table([reached, missed]).columns[-1].cells)
-    assert ["yes" in str(shown[0]), "no" in str(shown[1])] == [True, True]
+    lines = as_csv(Document((row_sheet([reached, missed]),))).splitlines()
+    assert [line.rsplit(",")[-1] for line in lines] == ["reached", "yes", "no"]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Draw the README's picture, `docs/report.svg`: what `ff report` prints for a database.
+"""Draw the README's picture, `docs/report.svg`: the output of `ff report` for a database.
 
     python tools/make_readme_picture.py DATABASE [OPTION ...]
 
@@ -31,7 +31,7 @@ def main(database: str, options: Sequence[str]) -> None:
 
 
 def printed_report(database: str, options: Sequence[str]) -> str:
-    """What `ff report` prints on a colour terminal of `COLUMNS` columns."""
+    """Return what `ff report` prints on a colour terminal of `COLUMNS` columns."""
     terminal = {"TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "FORCE_COLOR": "1"}
     environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | terminal
     command = [sys.executable, "-m", "ffcli", "report", "--db", database, *options]

@@ -1,4 +1,4 @@
-"""Write what `ff bench --scaling --json` measured into the page on speed, as tables and as a picture.
+"""Write the results of `ff bench --scaling --json` into the page on speed, as tables and as a figure.
 
 ff bench --scaling --seconds 150 --json > results/scaling.json
 python tools/write_scaling.py results/scaling.json docs/speed.md docs/scaling.svg
@@ -16,13 +16,13 @@ from write_study import put
 
 from ffcli.bench.scaling import Point
 from ffcli.benchmark import Machine
-from ffcli.plots.scaling import PER_SECOND, UNITS, save_plot
+from ffcli.plots.scaling import PER_SECOND, UNITS, save_scaling
 
 TOOL = Path(__file__).name
 
 
 def scaling_tables(measured: dict[str, Any]) -> str:
-    """One table for each quantity: its values, the rates measured, those of the formula, and their ratio."""
+    """Return a table for each quantity: its values, measured rates, rates by the formula, and their ratio."""
     machine = measured["machine"]
     tables = [f"{machine['processor']}, torch {machine['torch']}, ffcli {machine['revision']}: {measured['default']}."]
     for (what, quantity), group in groupby(points_of(measured), lambda point: (point.what, point.quantity)):
@@ -50,7 +50,7 @@ def main() -> None:
     arguments = parser.parse_args()
     measured = json.loads(arguments.measured.read_text(encoding="utf-8"))
     put(scaling_tables(measured), arguments.page, TOOL)
-    save_plot(points_of(measured), Machine(**measured["machine"]), measured["default"], arguments.picture)
+    save_scaling(points_of(measured), Machine(**measured["machine"]), measured["default"], arguments.picture)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write measured tables into a page, between its markers, as `ff report --format markdown` draws them.
+"""Write the output of `ff report --format markdown` into a page, between its markers.
 
 python tools/write_study.py results/study.db README.md
 python tools/write_study.py results/cures.db docs/cures.md --table cures
@@ -16,18 +16,18 @@ TOOL = Path(__file__).name
 
 
 def study_tables(database: Path, table: str = "all") -> str:
-    """What `ff report --table` draws, with the published figures, in Markdown."""
+    """Return what `ff report --table` prints in Markdown."""
     command = [sys.executable, "-m", "ffcli", "report", "--db", str(database), "--table", table, "--format", "markdown"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def written(page: str, tool: str = TOOL) -> str:
-    """What the page says between the markers."""
+    """Return the text between the markers of a page."""
     return page.partition(BEGIN.format(tool))[2].partition(END)[0].strip()
 
 
 def put(text: str, page: Path, tool: str = TOOL) -> None:
-    """Replace what the page says between the markers."""
+    """Replace the text between the markers of a page."""
     begin = BEGIN.format(tool)
     before, _, rest = page.read_text(encoding="utf-8").partition(begin)
     page.write_text(f"{before}{begin}\n\n{text}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")

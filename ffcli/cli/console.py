@@ -5,7 +5,6 @@ No colour or animation off a terminal, under NO_COLOR or TERM=dumb.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from functools import cache
@@ -14,16 +13,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ffcli.report.sheet import Document
+
 
 @cache
 def out() -> Console:
-    """The console for results."""
+    """Return the console for results."""
     return _console(stderr=False)
 
 
 @cache
 def err() -> Console:
-    """The console for messages and progress."""
+    """Return the console for messages and progress."""
     return _console(stderr=True)
 
 
@@ -35,25 +36,28 @@ def _console(*, stderr: bool) -> Console:
 
 
 def is_animated() -> bool:
-    """Whether progress may be drawn over and over."""
+    """Return whether progress may be redrawn in place."""
     return err().is_terminal and not err().is_dumb_terminal and not err().no_color
 
 
+def print_document(document: Document, format: str = "rich") -> None:
+    """Print tables on stdout in one of the formats of `ffcli.report.writers.WRITERS`."""
+    from ffcli.report.writers import WRITERS
+
+    written = WRITERS[format](document)
+    if isinstance(written, str):
+        sys.stdout.write(written)
+    else:
+        out().print(written, crop=False)
+
+
 def print_json(value: Any) -> None:
-    """One JSON document on stdout. Numbers that are not finite become null."""
-    sys.stdout.write(json.dumps(_finite(value), indent=2, default=str) + "\n")
+    """Print one JSON document on stdout. Numbers that are not finite become null."""
+    from ffcli.report.writers import json_text
+
+    sys.stdout.write(json_text(value))
 
 
 def message(text: str) -> None:
-    """One line for the user on stderr, as it is: no markup, no wrapping."""
+    """Print one line for the user on stderr, without markup and wrapping."""
     err().print(text, markup=False, soft_wrap=True)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if isinstance(value, dict):
-        return {name: _finite(v) for name, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return value

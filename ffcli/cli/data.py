@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from ffcli.config import DataRef
     from ffcli.data.datasets import Entry
+    from ffcli.report.sheet import Item
 
 data_app = typer.Typer(no_args_is_help=True, help="Look after the data sets: list, fetch, import.")
 
@@ -27,20 +27,30 @@ DataDir = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+LAYOUTS = (
+    ("data set", "CxHxW", "training", "test", "fingerprint", "MB", "from"),
+    ("data set", "CxHxW", "training", "test"),
+)
+"""Columns of the list, from the widest terminal to the narrowest."""
+
 
 @data_app.command("list")
 def list_data(data_dir: DataDir = None, json: Json = False) -> None:
     """Show what is here: from where, shape, count, fingerprint, size."""
     from dataclasses import asdict
 
-    from ffcli.cli.console import message, out, print_json
+    from ffcli.cli.console import message, print_document, print_json
     from ffcli.data import datasets
+    from ffcli.report.sheet import Document, make_list
 
     entries = datasets.inventory(_folder(data_dir))
     if json:
         print_json([asdict(entry) for entry in entries])
         return
-    out().print(_table(entries, out().width))
+    sheet = make_list(
+        LAYOUTS, {"": _lines(entries)}, right=("CxHxW", "training", "test", "MB"), wrap=("data set", "from")
+    )
+    print_document(Document((sheet,)))
     if missing := [name for name in datasets.CATALOGUE if (name, "full") not in {(e.name, e.source) for e in entries}]:
         message(
             f"not here in full: {', '.join(missing)}; `ff data fetch NAME` downloads one, `ff data import` takes yours"
@@ -87,25 +97,15 @@ def _show(ref: DataRef, json: bool) -> None:
         typer.echo(f"{ref.label}: {ref.train:,} training and {ref.test:,} test images, {ref.fingerprint[:12]}")
 
 
-def _table(entries: list[Entry], width: int) -> Table:
-    from rich.text import Text
-
-    from ffcli.cli.layout import fitting_table
-
-    rows = [
-        {
-            "data set": Text(f"{e.name} (sample)" if e.source == "sample" else e.name),
-            "CxHxW": Text("x".join(map(str, e.image_shape))),
-            "training": Text(f"{e.train:,}"),
-            "test": Text(f"{e.test:,}"),
-            "fingerprint": Text((e.fingerprint or "at first use")[:12]),
-            "MB": Text(f"{e.bytes / 1e6:.1f}"),
-            "from": Text(e.origin),
+def _lines(entries: Iterable[Entry]) -> Iterator[dict[str, str | Item]]:
+    """The line of each data set, by column."""
+    for entry in entries:
+        yield {
+            "data set": f"{entry.name} (sample)" if entry.source == "sample" else entry.name,
+            "CxHxW": "x".join(map(str, entry.image_shape)),
+            "training": f"{entry.train:,}",
+            "test": f"{entry.test:,}",
+            "fingerprint": (entry.fingerprint or "at first use")[:12],
+            "MB": f"{entry.bytes / 1e6:.1f}",
+            "from": entry.origin,
         }
-        for e in entries
-    ]
-    titles = ["data set", "CxHxW", "training", "test", "fingerprint", "MB", "from"]
-    layouts = (titles, titles[:4])
-    return fitting_table(
-        layouts, rows, width=width, right=("CxHxW", "training", "test", "MB"), wrapped=("data set", "from")
-    )

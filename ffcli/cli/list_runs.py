@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,10 +12,8 @@ from ffcli.choices import Status
 from ffcli.cli.options import DatabaseOption, JsonOption
 
 if TYPE_CHECKING:
-    from rich.table import Table
-    from rich.text import Text
-
     from ffcli.records import RunRecord
+    from ffcli.report.sheet import Item
 
 Sort = Literal["started", "oldest", "best", "final", "epochs", "seconds", "dataset"]
 
@@ -27,38 +26,41 @@ LAYOUTS = (
     ("run", "what", "final", "best", "epochs", "status"),
     NARROW,
 )
-"""Columns, from the widest terminal to the narrowest."""
-PLAIN = (
+"""Columns, from the widest terminal to the narrowest. No number is cut; `ff show` has what is left out."""
+DEFAULT_LAYOUTS = (
     WIDE,
     (*MIDDLE, "preset", "seed", "name, tags"),
     MIDDLE,
     ("run", "data", "neg", "phases", "final", "status"),
     NARROW,
 )
-"""The same where every run is of the default preset, so that none need be named."""
+"""The same where every run has the default preset, which is not named."""
 
 
 def list_runs(
     dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
     neg: Annotated[str | None, typer.Option(help="Only these negatives.")] = None,
-    status: Annotated[Status | None, typer.Option(help="Only runs that stand so.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Filter by status.")] = None,
     pos_phase: Annotated[int | None, typer.Option(help="Only this positive phase; 0 for unseparated.", min=0)] = None,
     preset: Annotated[str | None, typer.Option(help="fast, paper or custom.")] = None,
     cure: Annotated[str | None, typer.Option(help="none, gradient-memory or replay:SAMPLES.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
     since: Annotated[
-        str | None, typer.Option(help="Started then or later, such as 2025-01-31 or 2025-01-31T12:00.")
+        str | None,
+        typer.Option(help="Only runs started since, such as 2025-01-31 or 2025-01-31T12:00."),
     ] = None,
-    limit: Annotated[int, typer.Option(help="At most so many; 0 for all.", min=0, max=10**9)] = 50,
-    sort: Annotated[Sort, typer.Option(help="What the order is by.")] = "started",
-    all: Annotated[bool, typer.Option("--all", help="Superseded runs too.")] = False,
+    limit: Annotated[int, typer.Option(help="Maximum number of runs; 0 for all.", min=0, max=10**9)] = 50,
+    sort: Annotated[Sort, typer.Option(help="Order of the runs.")] = "started",
+    all: Annotated[bool, typer.Option("--all", help="Include superseded runs.")] = False,
     db: DatabaseOption = None,
     json: JsonOption = False,
 ) -> None:
     """List runs, newest first."""
-    from ffcli.cli.console import message, out, print_json
+    from ffcli.cli.console import message, print_document, print_json
     from ffcli.cli.filters import check_dataset, known_negatives, named_cure, stored_preset
+    from ffcli.config import DEFAULT_PRESET
     from ffcli.records import run_json
+    from ffcli.report.sheet import Document, make_list
     from ffcli.store.database import open_to_read
     from ffcli.store.runs import Filters, short_ids
     from ffcli.store.runs import list_runs as stored
@@ -79,13 +81,18 @@ def list_runs(
     if not shown:
         message("no runs yet: `ff train` makes one" if filters == Filters(limit=limit + 1) else "no runs match")
         return
-    out().print(run_table(shown, ids, width=out().width))
+    lines = list(_lines(shown, ids))
+    layouts = DEFAULT_LAYOUTS if {line["preset"] for line in lines} == {DEFAULT_PRESET.label} else LAYOUTS
+    runs = make_list(
+        layouts, {"": lines}, right=("final", "best", "epochs"), wrap=("data", "what", "preset", "name, tags")
+    )
+    print_document(Document((runs,)))
     if len(found) > len(shown):
         message(f"the first {len(shown)}; --limit 0 shows all")
 
 
 def _moment(since: str) -> datetime:
-    """A time as the user's clock has it. Raises BadOption."""
+    """Parse a time in the user's time zone."""
     from ffcli.errors import BadOption
 
     try:
@@ -94,42 +101,30 @@ def _moment(since: str) -> datetime:
         raise BadOption(f"--since '{since}': give a day from 1970 on, or a time, such as 2025-01-31T12:00") from error
 
 
-def run_table(shown: list[RunRecord], ids: dict[str, str], *, width: int) -> Table:
-    """One line a run; a narrow terminal leaves out what can be seen with `ff show`, and cuts no number."""
-    from ffcli.cli.layout import fitting_table
+def _lines(shown: Sequence[RunRecord], ids: Mapping[str, str]) -> Iterator[dict[str, str | Item]]:
+    """The line of each run, by column."""
+    from ffcli.cli.words import duration, protocol_of
     from ffcli.config import DEFAULT_PRESET
+    from ffcli.report.sheet import Item
 
-    rows = [_cells(run, ids[run.id]) for run in shown]
-    layouts = PLAIN if {row["preset"].plain for row in rows} == {DEFAULT_PRESET.label} else LAYOUTS
-    wrapped = ("data", "what", "preset", "name, tags")
-    return fitting_table(layouts, rows, width=width, right=("final", "best", "epochs"), wrapped=wrapped)
-
-
-def _cells(run: RunRecord, id: str) -> dict[str, Text]:
-    from rich.text import Text
-
-    from ffcli.cli.words import STATUS_STYLES, duration, protocol_of
-    from ffcli.config import DEFAULT_PRESET
-
-    config = run.config
-    preset = protocol_of(config)
-    what = (config.data.label, config.negatives, str(config.schedule))
-    values = {
-        "run": id,
-        **dict(zip(("data", "neg", "phases"), what, strict=True)),
-        "what": " ".join(what) + ("" if preset == DEFAULT_PRESET.label else f", {preset}"),
-        "final": _percent(run.final_accuracy),
-        "best": _percent(run.best_accuracy),
-        "epochs": f"{run.epochs_done}/{config.epochs}",
-        "status": run.status,
-        "preset": preset,
-        "seed": str(config.seed),
-        "time": duration(run.seconds),
-        "started": f"{run.started.astimezone():%Y-%m-%d %H:%M}",
-        "name, tags": " ".join([run.name or "", *(f"#{tag}" for tag in run.tags)]).strip(),
-    }
-    styles = {"status": STATUS_STYLES[run.status]}
-    return {title: Text(value, style=styles.get(title, "")) for title, value in values.items()}
+    for run in shown:
+        config = run.config
+        preset = protocol_of(config)
+        what = (config.data.label, config.negatives, str(config.schedule))
+        yield {
+            "run": ids[run.id],
+            **dict(zip(("data", "neg", "phases"), what, strict=True)),
+            "what": " ".join(what) + ("" if preset == DEFAULT_PRESET.label else f", {preset}"),
+            "final": _percent(run.final_accuracy),
+            "best": _percent(run.best_accuracy),
+            "epochs": f"{run.epochs_done}/{config.epochs}",
+            "status": Item(run.status, run.status),
+            "preset": preset,
+            "seed": str(config.seed),
+            "time": duration(run.seconds),
+            "started": f"{run.started.astimezone():%Y-%m-%d %H:%M}",
+            "name, tags": " ".join([run.name or "", *(f"#{tag}" for tag in run.tags)]).strip(),
+        }
 
 
 def _percent(accuracy: float | None) -> str:

@@ -1,82 +1,107 @@
-"""`ff plot`: pictures of what was measured."""
+"""`ff plot`: figures of stored runs, a command for each figure of `ffcli.plots`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ffcli.choices import DataKind, Metric
 from ffcli.cli.options import DatabaseOption, JsonOption
+from ffcli.cli.report import DataFilter, HorizonOption, MetricOption, NoPublishedOption, PresetFilter, TagFilter
+from ffcli.plots import Figure, figures
 
-plot_app = typer.Typer(no_args_is_help=True, help="Draw what was measured into a file.")
+if TYPE_CHECKING:
+    from ffcli.plots import Drawn
 
+plot_app = typer.Typer(no_args_is_help=True, help="Draw figures of stored runs.")
 
-@plot_app.command("cures")
-def plot_cures(
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to draw into (.svg, .png, .pdf).")] = Path(
-        "cures.png"
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", help="The file to draw into (.svg, .png, .pdf).", show_default="named after the figure"
     ),
-    metric: Annotated[
-        Metric, typer.Option(help="Accuracy at the last epoch, the best, or the last five's mean.")
-    ] = "final",
-    epochs: Annotated[int | None, typer.Option(min=1, help="Read every run after this many epochs.")] = None,
-    no_published: Annotated[bool, typer.Option("--no-published", help="Leave out the paper's figures.")] = False,
-    preset: Annotated[str | None, typer.Option(help="Only runs of this preset, or 'custom'.")] = None,
-    data: Annotated[DataKind | None, typer.Option(help="Only runs on full data, or on the sample.")] = None,
-    tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
-    db: DatabaseOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Draw accuracy against phase length, plain and cured: the first table of [bold]ff report --table cures[/]."""
-    from ffcli.cli.cures import draw_cures
-    from ffcli.cli.filters import stored_preset
-
-    draw_cures(
-        output, db, json=json, preset=stored_preset(preset), data=data, tag=tag, metric=metric, epochs=epochs,
-        published=not no_published,
-    )  # fmt: skip
+]
 
 
-@plot_app.command()
-def trace(
-    run: Annotated[str, typer.Argument(help="The run's id, or its first digits.")],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", help="The file to draw into (.svg, .png, .pdf).", show_default="trace-RUN.png here"
-        ),
-    ] = None,
-    db: DatabaseOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Draw what `ff train --trace` kept: goodness, drift, cosine of the gradients and dead units, hour by hour."""
-    from dataclasses import asdict
+def _of_run(figure: Figure) -> Callable[..., None]:
+    """The command of a figure of one run."""
 
-    from ffcli.cli.console import print_json
-    from ffcli.cli.pictures import check_picture, drawing
-    from ffcli.cli.words import describe
-    from ffcli.errors import BadOption
-    from ffcli.store import runs, traces
-    from ffcli.store.database import open_to_read
-    from ffcli.text import counted, named
+    def command(
+        run: Annotated[str, typer.Argument(help="The run's id, or its first digits.")],
+        output: OutputOption = None,
+        db: DatabaseOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        from ffcli.cli.words import describe
+        from ffcli.plots import OneRun, check_picture, writing_picture
+        from ffcli.store import runs, traces
+        from ffcli.store.database import open_to_read
 
-    with open_to_read(db) as store:
-        found = runs.get(store, run)
-        short = runs.short_ids(store, [found.id])[found.id]
-        rows = traces.trace_of(store, found.id)
-    file = output or Path(f"trace-{short}.png")
-    check_picture("--output", file)
-    if not rows:
-        raise BadOption(f"run {short} has no trace: `ff train` with --trace 1-4, and --force, trains it anew with one")
+        assert figure.of_run is not None
+        with open_to_read(db) as store:
+            found = runs.get(store, run)
+            short_id = runs.short_ids(store, [found.id])[found.id]
+            file = output or Path(f"{figure.name}-{short_id}.png")
+            check_picture("--output", file)
+            trace = traces.trace_of(store, found.id)
+            given = OneRun(found, short_id, describe(found.config), runs.epochs(store, found.id), trace)
+        with writing_picture("--output", file):
+            drawn = figure.of_run(given, file)
+        _show(drawn, file, json=json)
 
-    from ffcli.plots.trace import save_trace
+    return command
 
-    with drawing("--output", file):
-        save_trace(rows, found.config, f"{describe(found.config)}, run {short}", file)
+
+def _of_runs(figure: Figure) -> Callable[..., None]:
+    """The command of a figure of many runs."""
+
+    def command(
+        output: OutputOption = None,
+        metric: MetricOption = "final",
+        epochs: HorizonOption = None,
+        no_published: NoPublishedOption = False,
+        preset: PresetFilter = None,
+        data: DataFilter = None,
+        tag: TagFilter = None,
+        db: DatabaseOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        from functools import partial
+
+        from ffcli.cli.filters import stored_preset
+        from ffcli.cli.report import timed_run
+        from ffcli.plots import ManyRuns, check_picture, writing_picture
+        from ffcli.report.protocol import select
+        from ffcli.store.database import open_to_read
+        from ffcli.store.outcomes import outcomes, summaries
+
+        assert figure.of_runs is not None
+        file = output or Path(f"{figure.name}.png")
+        check_picture("--output", file)
+        label = stored_preset(preset)
+        with open_to_read(db) as store:
+            runs = select(summaries(store), data=data, tag=tag)
+            reading = partial(outcomes, store, runs=runs), partial(timed_run, store)
+            given = ManyRuns(runs, *reading, label, metric, epochs, with_published=not no_published)
+            with writing_picture("--output", file):
+                drawn = figure.of_runs(given, file)
+        _show(drawn, file, json=json)
+
+    return command
+
+
+def _show(drawn: Drawn, file: Path, *, json: bool) -> None:
+    from ffcli.cli.console import message, print_json
+
     if json:
-        print_json({"run": found.id, "file": str(file), "trace": [asdict(row) for row in rows]})
+        print_json({"file": str(file), **drawn.data})
     else:
-        phases, hours = ({getattr(row, name) for row in rows} for name in ("phase", "hour"))
-        typer.echo(f"{file}: {named('phase', phases)}, {counted(len(hours), 'hour')} of run {short}")
+        typer.echo(f"{file}: {drawn.text}")
+    if drawn.remark:
+        message(drawn.remark)
+
+
+for _figure in figures():
+    plot_app.command(_figure.name, help=_figure.help)((_of_run if _figure.of_run else _of_runs)(_figure))

@@ -9,10 +9,8 @@ import typer
 from ffcli.cli.options import DatabaseOption, JsonOption
 
 if TYPE_CHECKING:
-    from rich.table import Table
-    from rich.text import Text
-
     from ffcli.records import EpochMetrics, RunRecord
+    from ffcli.report.sheet import Item, Sheet
 
 DEAD = 0.99
 """A layer counts as dead once this share of its units is."""
@@ -27,9 +25,10 @@ def show(
     """Show a run: its config, where it was trained, every epoch, and which layer died when."""
     from dataclasses import asdict
 
-    from ffcli.cli.console import out, print_json
+    from ffcli.cli.console import out, print_document, print_json
     from ffcli.planning import to_toml
     from ffcli.records import ID_DIGITS, epoch_json, run_json
+    from ffcli.report.sheet import Document
     from ffcli.store import runs, traces
     from ffcli.store.database import open_to_read
     from ffcli.text import named
@@ -49,7 +48,7 @@ def show(
         for line in summary(found):
             console.print(line)
         if epochs:
-            console.print(epoch_table(epochs, width=console.width))
+            print_document(Document((epoch_sheet(epochs),)))
         for line in deaths(epochs):
             console.print(line)
         if trace:
@@ -71,8 +70,8 @@ def summary(run: RunRecord) -> list[str]:
         f"key {config.key}",
         f"hidden {','.join(map(str, config.hidden))}; {counted(config.updates_per_batch, 'update')} a batch"
         f" of {config.batch_size};"
-        f" rate awake {config.lr_positive:g}, asleep {config.lr_negative:g}; threshold {config.threshold:g};"
-        f" {config.precision}",
+        f" learning rate {config.lr_positive:g} (positive phase), {config.lr_negative:g} (negative);"
+        f" threshold {config.threshold:g}; {config.precision}",
         f"started {run.started.astimezone():%Y-%m-%d %H:%M}, {duration(run.seconds)} of training,"
         f" {run.epochs_done} of {counted(config.epochs, 'epoch')}",
     ]
@@ -92,21 +91,18 @@ def summary(run: RunRecord) -> list[str]:
     return lines
 
 
-def epoch_table(epochs: list[EpochMetrics], *, width: int) -> Table:
-    """One line an epoch: accuracy and loss, then goodness (true | wrong label) and dead units by layer. A narrow
-    terminal leaves out goodness, then losses, then dead units, and cuts no number."""
-    from rich.text import Text
+def epoch_sheet(epochs: list[EpochMetrics]) -> Sheet:
+    """Return one line per epoch: accuracy and loss, then goodness (true | wrong label) and dead units by layer.
 
-    from ffcli.cli.layout import fitting_table
+    A narrow terminal leaves out goodness, then losses, then dead units, and cuts no number.
+    """
+    from ffcli.report.sheet import make_list
 
-    rows = [_epoch_cells(e) for e in epochs]
     layers = range(1, 1 + max((len(e.dead_units or ()) for e in epochs), default=0))
     validated = any(e.validation_accuracy is not None for e in epochs)
     goodness, dead = ([f"{what} {n}" for n in layers] for what in ("goodness", "dead"))
-    for row in rows:
-        row.update({title: Text("") for title in (*goodness, *dead) if title not in row})
     first = ["epoch", "hour", "phase", "test %", *(["held out %"] if validated else [])]
-    losses = ["loss awake", "asleep"]
+    losses = ["loss positive", "negative"]
     layouts = [
         [*first, *losses, *goodness, *dead],
         [*first, *losses, *dead],
@@ -114,28 +110,27 @@ def epoch_table(epochs: list[EpochMetrics], *, width: int) -> Table:
         first,
         ["epoch", "test %"],
     ]
-    return fitting_table(layouts, rows, width=width, right={*layouts[0]} - {"phase"})
+    return make_list(layouts, {"": map(_epoch_line, epochs)}, right={*layouts[0]} - {"phase"})
 
 
-def _epoch_cells(e: EpochMetrics) -> dict[str, Text]:
-    from rich.text import Text
-
+def _epoch_line(e: EpochMetrics) -> dict[str, str | Item]:
     from ffcli.cli.words import PHASE_WORDS
+    from ffcli.report.sheet import Item
 
-    cells = {
-        "epoch": Text(str(e.epoch)),
-        "hour": Text(str(e.hour)),
-        "phase": Text(PHASE_WORDS[e.phase]),
-        "test %": Text(_number(e.accuracy, 2)),
-        "held out %": Text(_number(e.validation_accuracy, 2)),
-        "loss awake": Text(_number(e.loss_positive, 3)),
-        "asleep": Text(_number(e.loss_negative, 3)),
+    line: dict[str, str | Item] = {
+        "epoch": str(e.epoch),
+        "hour": str(e.hour),
+        "phase": PHASE_WORDS[e.phase],
+        "test %": _number(e.accuracy, 2),
+        "held out %": _number(e.validation_accuracy, 2),
+        "loss positive": _number(e.loss_positive, 3),
+        "negative": _number(e.loss_negative, 3),
     }
     for n, (true, wrong) in enumerate(zip(e.goodness_positive or (), e.goodness_negative or (), strict=True), start=1):
-        cells[f"goodness {n}"] = Text(f"{true:.2f}|{wrong:.2f}")
+        line[f"goodness {n}"] = f"{true:.2f}|{wrong:.2f}"
     for n, share in enumerate(e.dead_units or (), start=1):
-        cells[f"dead {n}"] = Text(f"{share:.0%}", style="red" if share >= DEAD else "")
-    return cells
+        line[f"dead {n}"] = Item(f"{share:.0%}", "bad" if share >= DEAD else "")
+    return line
 
 
 def deaths(epochs: list[EpochMetrics]) -> list[str]:

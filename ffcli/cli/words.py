@@ -1,4 +1,4 @@
-"""How the command line says things: one wording for every command."""
+"""Wording that several commands share."""
 
 from __future__ import annotations
 
@@ -8,32 +8,27 @@ from ffcli.choices import Status
 from ffcli.config import RunConfig
 from ffcli.published import cell
 from ffcli.report import protocol
+from ffcli.report.colours import STYLES
 
-PHASE_WORDS = {"positive": "awake", "negative": "asleep", "joint": "both kinds", None: "untrained"}
-STATUS_STYLES: dict[Status, str] = {
-    "running": "cyan",
-    "completed": "green",
-    "interrupted": "yellow",
-    "stale": "yellow",
-    "failed": "red",
-    "superseded": "dim",
-}
+PHASE_WORDS = {"positive": "positive", "negative": "negative", "joint": "both", None: "untrained"}
+"""Words for the phase of an epoch's last hour, at most nine characters."""
+
 BARS = "▁▂▃▄▅▆▇█"
 
 
 def describe(config: RunConfig) -> str:
-    """`fashion, masks, 16:1, fast@1 with threshold 2.0, seed 0`: what tells one run from another."""
+    """Return `fashion, masks, 16:1, fast@1 with threshold 2.0, seed 0`: what distinguishes a run from others."""
     parts = (config.data.label, config.negatives, str(config.schedule), protocol_of(config), f"seed {config.seed}")
     return ", ".join(parts)
 
 
 def protocol_of(config: RunConfig) -> str:
-    """The preset and what differs from it and from the defaults."""
+    """Return the preset, and what differs from it and from the defaults."""
     return protocol.describe(protocol.settings_of(config))
 
 
 def published_line(config: RunConfig, accuracy: float | None) -> str | None:
-    """How far from the paper's cell, where the paper has one for this data and these phases."""
+    """Return the paper's figure and the distance from it; None where the paper has no such cell."""
     if config.data.source != "full":
         return None
     found = cell(config.data.name, config.negatives, config.schedule)
@@ -47,11 +42,12 @@ def published_line(config: RunConfig, accuracy: float | None) -> str | None:
 
 
 def status_text(status: Status) -> str:
-    return f"[{STATUS_STYLES[status]}]{status}[/]"
+    """Return a run's status with rich's markup."""
+    return f"[{STYLES[status]}]{status}[/]"
 
 
 def duration(seconds: float) -> str:
-    """`43 ms`, `0.4 s`, `12 s`, `3 min 20 s`, `10 h 30 min`."""
+    """Return `43 ms`, `0.4 s`, `12 s`, `3 min 20 s` or `10 h 30 min`."""
     if seconds < 0.1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
@@ -65,5 +61,5 @@ def duration(seconds: float) -> str:
 
 
 def sparkline(accuracies: Sequence[float | None], width: int = 30) -> str:
-    """The last `width` accuracies as bars from 0 to 100 %."""
+    """Return the last `width` accuracies as bars from 0 to 100 %."""
     return "".join(" " if a is None else BARS[min(7, int(a * 8 / 100))] for a in accuracies[-width:])

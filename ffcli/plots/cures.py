@@ -1,5 +1,4 @@
-"""The picture of the table of cures: accuracy against the length of balanced phases, a panel for each data set and
-negatives."""
+"""The figure of cures: accuracy against the length of balanced phases, a panel for each data set and negatives."""
 
 from __future__ import annotations
 
@@ -9,92 +8,147 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ffcli.plots.style import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION, plain
-from ffcli.report.cells import Cell
-from ffcli.report.cure_words import caption, line_name, paper_line
-from ffcli.report.cures import PLAIN, SAME_RATE, CureCell, CureRow, CureTable
-from ffcli.schedule import UNSEPARATED
+from ffcli.errors import BadOption
+from ffcli.plots import Drawn, Figure, ManyRuns
+from ffcli.plots.style import (
+    BLACK,
+    BLUE,
+    DARK_GREY,
+    GREEN,
+    LIGHT_GREY,
+    ORANGE,
+    PURPLE,
+    SKY_BLUE,
+    VERMILION,
+    labelled,
+    legend_below,
+    make_figure,
+    open_frame,
+    plain,
+)
+from ffcli.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAPER, CHANCE = "#000000", "#999999"
-PLAINS = {PLAIN: (VERMILION, "s"), SAME_RATE: (ORANGE, "^")}
-CURES = ((BLUE, "o"), (GREEN, "D"), (PURPLE, "v"), (SKY_BLUE, "P"))
-"""Colours, and markers, which are told apart without any."""
+    from ffcli.report.cells import Cell
+    from ffcli.report.cures import CureCell, CureRow, CureTable
 
-REFERENCES = ("paper", "plain, unseparated", "chance")
+PLAIN_LOOKS = ((VERMILION, "s"), (ORANGE, "^"))
+CURE_LOOKS = ((BLUE, "o"), (GREEN, "D"), (PURPLE, "v"), (SKY_BLUE, "P"))
+"""Colour and marker of each line; the markers are distinct without the colours."""
+
+PAPER, UNSEPARATED_PLAIN, CHANCE = "paper", "plain, unseparated", "chance"
 
 COLUMNS = 2
 WIDTH, HEIGHT, MARGIN = 4.4, 3.0, 0.9
-"""Of a panel, and of what stands around them, in inches."""
+"""Of a panel, and of what surrounds the panels, in inches."""
 
-LETTERS = 70
-"""Of the caption over one panel."""
+CAPTION_CHARACTERS = 70
+"""Characters of the caption above one panel."""
 
 
-def save_plot(table: CureTable, file: Path) -> None:
-    """Write the picture in the format that the file's name ends in. Raises OSError where it cannot be written."""
-    from matplotlib.figure import Figure
+def draw(given: ManyRuns, file: Path) -> Drawn:
+    """Draw the first table of cures that has balanced phases.
+
+    Raises:
+        BadOption: where there is none.
+        OSError: where the file cannot be written.
+    """
+    from ffcli.report.cures import START, cure_costs, cures_caption, cures_json, draw_cures
+
+    tables = draw_cures(
+        given.runs,
+        given.outcomes_at,
+        preset=given.preset,
+        metric=given.metric,
+        epochs=given.epochs,
+        with_published=given.with_published,
+    )
+    drawable = [table for table in tables if table.lengths]
+    if not drawable:
+        raise BadOption(f"no cured runs with balanced phases here: `{START}` makes one")
+    table, *others = drawable
+    save_cures(table, file)
+    remark = f"{counted(len(others), 'more table')} of cures not drawn: --preset, --data or --tag chooses another"
+    return Drawn(
+        text=cures_caption(table),
+        data={"table": cures_json(table, cure_costs(table, given.timed))},
+        remark=remark if others else "",
+    )
+
+
+FIGURE = Figure(
+    "cures",
+    "Draw accuracy against phase length, plain and cured: the first table of [bold]ff report --table cures[/].",
+    of_runs=draw,
+)
+
+
+def save_cures(table: CureTable, file: Path) -> None:
+    """Write the figure of a table that has rows, in the format of the file's ending.
+
+    Raises:
+        OSError: where the file cannot be written.
+    """
+    from ffcli.report.cures import PLAIN, SAME_RATE, cures_caption, line_name
 
     columns = min(COLUMNS, len(table.rows))
     rows = -(-len(table.rows) // columns)
-    figure = Figure(figsize=(WIDTH * max(columns, 1.5), HEIGHT * rows + MARGIN), dpi=150, layout="constrained")
+    figure = make_figure(WIDTH * max(columns, 1.5), HEIGHT * rows + MARGIN)
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flatten()
     for axis, row in zip(axes, table.rows, strict=False):
-        _draw(axis, table, row)
+        _draw_panel(axis, table, row)
     for number, axis in enumerate(axes):
+        is_last = number + columns >= len(table.rows)
         axis.set_visible(number < len(table.rows))
-        axis.tick_params(labelbottom=number + columns >= len(table.rows))
-        if number + columns >= len(table.rows):
-            axis.set_xlabel("hours awake, then as many asleep")
+        axis.tick_params(labelbottom=is_last)
+        if is_last:
+            axis.set_xlabel("positive hours, then as many negative")
         if number % columns == 0:
             axis.set_ylabel("test accuracy (%)")
-    handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    order = [REFERENCES[0], *(line_name(table, name) for name in (PLAIN, SAME_RATE, *table.cures)), *REFERENCES[1:]]
-    shown = [label for label in order if label in handles]
-    figure.legend(
-        [handles[label] for label in shown], shown, loc="outside lower center", ncols=4, frameon=False, fontsize="small"
-    )
-    figure.suptitle(plain(textwrap.fill(caption(table), LETTERS * columns)), fontsize="small", color="#444444")
+    found = labelled(axes)
+    lines = (line_name(table, name) for name in (PLAIN, SAME_RATE, *table.cures))
+    order = (PAPER, *lines, UNSEPARATED_PLAIN, CHANCE)
+    legend_below(figure, {label: found[label] for label in order if label in found}, columns=4)
+    caption = textwrap.fill(cures_caption(table), CAPTION_CHARACTERS * columns)
+    figure.suptitle(plain(caption), fontsize="small", color=DARK_GREY)
     figure.savefig(file)
 
 
-def lengths(table: CureTable) -> list[int]:
-    """Of the balanced phases."""
-    return [s.positive for s in table.schedules if s.separated and s.positive == s.negative]
+def _draw_panel(axis: Axes, table: CureTable, row: CureRow) -> None:
+    from ffcli.report.cures import PLAIN, SAME_RATE, line_name
+    from ffcli.schedule import UNSEPARATED
 
-
-def _draw(axis: Axes, table: CureTable, row: CureRow) -> None:
-    looks = PLAINS | {name: CURES[i % len(CURES)] for i, name in enumerate(table.cures)}
-    printed = [(cell.schedule.positive, _or_gap(cell.published)) for cell in paper_line(row) if _balanced(cell)]
+    looks = dict(zip((PLAIN, SAME_RATE), PLAIN_LOOKS, strict=True))
+    looks |= {name: CURE_LOOKS[i % len(CURE_LOOKS)] for i, name in enumerate(table.cures)}
+    printed = [(cell.schedule.positive, _or_gap(cell.published)) for cell in row.paper if _is_balanced(cell)]
     if printed:
-        axis.plot(*zip(*printed, strict=True), "--x", color=PAPER, linewidth=1, markersize=5, label=REFERENCES[0])
+        axis.plot(*zip(*printed, strict=True), "--x", color=BLACK, linewidth=1, markersize=5, label=PAPER)
     for line in row.lines:
-        cells = [cell for cell in line.cells if _balanced(cell)]
+        cells = [cell for cell in line.cells if _is_balanced(cell)]
         if any(cell.measured.mean is not None for cell in cells):
             _draw_line(axis, cells, *looks[line.name], label=line_name(table, line.name))
     for cell in row.lines[0].cells:
         if cell.schedule == UNSEPARATED and cell.measured.mean is not None:
-            axis.axhline(cell.measured.mean, linestyle="--", linewidth=1, color=CHANCE, label=REFERENCES[1])
-    axis.axhline(row.chance, linestyle=":", linewidth=1.2, color=CHANCE, label=REFERENCES[2])
-    at = lengths(table)
+            axis.axhline(cell.measured.mean, linestyle="--", linewidth=1, color=LIGHT_GREY, label=UNSEPARATED_PLAIN)
+    axis.axhline(row.chance, linestyle=":", linewidth=1.2, color=LIGHT_GREY, label=CHANCE)
     axis.set_xscale("log", base=2)
-    axis.set_xticks(at, labels=map(str, at))
+    axis.set_xticks(table.lengths, labels=map(str, table.lengths))
     axis.minorticks_off()
     axis.set_ylim(0, 100)
     axis.set_yticks(range(0, 101, 20))
     axis.set_title(plain(f"{row.dataset}, {row.negatives}"), fontsize="medium", loc="left")
     axis.grid(alpha=0.25)
-    axis.spines[["top", "right"]].set_visible(False)
+    open_frame(axis)
 
 
-def _balanced(cell: Cell) -> bool:
+def _is_balanced(cell: Cell) -> bool:
     return cell.schedule.separated and cell.schedule.positive == cell.schedule.negative
 
 
 def _draw_line(axis: Axes, cells: Sequence[CureCell], color: str, marker: str, *, label: str) -> None:
-    """The means, and the deviation over the seeds as bars."""
+    """The means, with the standard deviation over the seeds as bars."""
     axis.errorbar(
         [cell.schedule.positive for cell in cells],
         [_or_gap(cell.measured.mean) for cell in cells],
@@ -109,5 +163,5 @@ def _draw_line(axis: Axes, cells: Sequence[CureCell], color: str, marker: str, *
 
 
 def _or_gap(value: float | None) -> float:
-    """No line leads across a length that was not measured."""
+    """A missing value as NaN, at which matplotlib interrupts the line."""
     return math.nan if value is None else value

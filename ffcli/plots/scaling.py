@@ -1,4 +1,4 @@
-"""The picture of `ff bench --scaling`: measured points on the line that the formula predicts."""
+"""The figure of `ff bench --scaling`: measured points on the line that the formula predicts."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ffcli.bench.scaling import Point
-from ffcli.benchmark import Machine
-from ffcli.plots.style import BLUE, VERMILION
+from ffcli.plots.style import BLUE, VERMILION, labelled, legend_below, make_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from ffcli.bench.scaling import Point
+    from ffcli.benchmark import Machine
 
 MEASURED, PREDICTED = BLUE, VERMILION
 
 COLUMNS = 3
 UNITS = {
-    "batch size": "images an hour",
+    "batch size": "images per hour",
     "width": "units of each layer",
     "depth": "layers",
     "updates per batch": "updates per batch",
@@ -26,18 +27,26 @@ UNITS = {
     "threads": "threads",
 }
 MARGIN = 1.8
-"""Of the rates, above and below: a quantity that changes nothing shows as a level line."""
+"""Factor above and below the rates, so that a quantity that changes nothing shows as a level line."""
 
 PER_SECOND = {"hour": "hours per second", "evaluation": "images evaluated per second"}
 
 
-def save_plot(points: Sequence[Point], machine: Machine, default: str, file: Path) -> None:
-    """Write the picture in the format that the file's name ends in. Raises OSError where it cannot be written."""
-    from matplotlib.figure import Figure
+def save_scaling(points: Sequence[Point], machine: Machine, default: str, file: Path) -> None:
+    """Write the figure in the format of the file's ending.
 
+    Args:
+        points: at least one.
+        machine: where they were measured.
+        default: describes the setting from which one quantity is varied at a time.
+        file: the file to write.
+
+    Raises:
+        OSError: where the file cannot be written.
+    """
     panels = [(key, list(group)) for key, group in groupby(points, lambda point: (point.what, point.quantity))]
     rows = -(-len(panels) // COLUMNS)
-    figure = Figure(figsize=(3.6 * COLUMNS, 2.9 * rows + 1.0), layout="constrained")
+    figure = make_figure(3.6 * COLUMNS, 2.9 * rows + 1.0)
     axes = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
     for axis, ((what, quantity), group) in zip(axes, panels, strict=False):
         _draw(axis, group)
@@ -45,8 +54,7 @@ def save_plot(points: Sequence[Point], machine: Machine, default: str, file: Pat
         axis.set_ylabel(PER_SECOND[what])
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    legend_below(figure, labelled(axes[:1]), columns=2)
     figure.suptitle(f"{default}\n{machine.processor}, torch {machine.torch}", fontsize="medium")
     figure.savefig(file)
 

@@ -1,4 +1,4 @@
-"""The picture of a trace: goodness of both kinds by layer, drift, cosine and dead units, hour by hour."""
+"""The figure of a trace: goodness of both kinds of data by layer, drift, cosine and dead units, hour by hour."""
 
 from __future__ import annotations
 
@@ -8,59 +8,106 @@ from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ffcli.config import RunConfig
-from ffcli.plots.style import BLUE, VERMILION, plain
-from ffcli.records import HourTrace
-from ffcli.text import consecutive
+from ffcli.errors import BadOption
+from ffcli.plots import Drawn, Figure, OneRun
+from ffcli.plots.style import (
+    GREY,
+    NEGATIVE,
+    NEGATIVE_PHASE,
+    POSITIVE,
+    POSITIVE_PHASE,
+    labelled,
+    legend_below,
+    make_figure,
+    open_frame,
+    plain,
+)
+from ffcli.text import consecutive, counted, named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-POSITIVE, NEGATIVE = VERMILION, BLUE
-"""The phases are shaded alike."""
-AWAKE, ASLEEP = "#FCEEE3", "#DFECF5"
-GREY = "#666666"
+    from ffcli.records import HourTrace
 
-COLUMNS = 6
-"""Stretches of phases in a row that stand side by side; where there are more, all share one axis of hours."""
-NARROWEST = 0.12
-"""Of a column, as a share of all hours."""
-NAMED = 20
-"""Phases that are numbered, at most."""
+MAX_STRETCHES = 6
+"""Stretches of consecutive phases that stand side by side; where there are more, all share one axis of hours."""
+MIN_WIDTH = 0.12
+"""Width of a stretch at least, as a share of all hours."""
+MAX_NUMBERED = 20
+"""Phases of a stretch that are numbered."""
 
-Value = Callable[[HourTrace], float | None]
+PHASES = {1: ("positive phase", POSITIVE_PHASE), 0: ("negative phase", NEGATIVE_PHASE)}
+"""Name and colour by the remainder of the phase's number divided by 2."""
+
+Value = Callable[["HourTrace"], float | None]
 
 
-def save_trace(trace: Sequence[HourTrace], config: RunConfig, title: str, file: Path) -> None:
-    """Draw a trace, which is not empty, in the format that the file's name ends in.
+def draw(given: OneRun, file: Path) -> Drawn:
+    """Draw the trace of a run.
 
-    Raises OSError where it cannot be written.
+    Raises:
+        BadOption: where it has none.
+        OSError: where the file cannot be written.
     """
-    from matplotlib.figure import Figure
+    from dataclasses import asdict
 
+    if not given.trace:
+        raise BadOption(
+            f"run {given.short_id} has no trace: `ff train` with --trace 1-4 and --force trains it again with one"
+        )
+    save_trace(given.trace, given.run.config.threshold, f"{given.description}, run {given.short_id}", file)
+    phases, hours = {row.phase for row in given.trace}, {row.hour for row in given.trace}
+    return Drawn(
+        text=f"{named('phase', phases)}, {counted(len(hours), 'hour')} of run {given.short_id}",
+        data={"run": given.run.id, "trace": [asdict(row) for row in given.trace]},
+    )
+
+
+FIGURE = Figure(
+    "trace",
+    "Draw what `ff train --trace` recorded: goodness, drift, cosine of the gradients and dead units, hour by hour.",
+    of_run=draw,
+)
+
+
+def save_trace(trace: Sequence[HourTrace], threshold: float, title: str, file: Path) -> None:
+    """Write the figure in the format of the file's ending.
+
+    Args:
+        trace: at least one hour.
+        threshold: the run's threshold of goodness.
+        title: a line above the panels.
+        file: the file to write.
+
+    Raises:
+        OSError: where the file cannot be written.
+    """
     layers = sorted({row.layer for row in trace})
     stretches = _stretches(trace)
-    figure = Figure(figsize=(9.5, 1.45 * (len(layers) + 3) + 1.2), layout="constrained")
+    figure = make_figure(9.5, 1.45 * (len(layers) + 3) + 1.2)
     axes = figure.subplots(
         len(layers) + 3, len(stretches), squeeze=False, sharex="col", sharey="row",
-        width_ratios=[max(len(part), NARROWEST * len(trace)) for part in stretches],
+        width_ratios=[max(len(part), MIN_WIDTH * len(trace)) for part in stretches],
     )  # fmt: skip
     for part, column in zip(stretches, axes.T, strict=True):
         by_layer = [[row for row in part if row.layer == layer] for layer in layers]
-        _draw_goodness(column[:-3], by_layer, config.threshold)
+        _draw_goodness(column[:-3], by_layer, threshold)
         _draw_by_layer(column[-3:], by_layer)
         _shade(column, part)
-    _name(axes, layers)
+    _label(axes, layers)
     figure.align_ylabels(axes[:, 0])
-    _explain(figure, axes, title)
-    figure.savefig(file, dpi=150)
+    shown = labelled(axes.flat)
+    phases = [name for name, _ in PHASES.values() if name in shown]
+    others = [name for name in shown if name not in phases]
+    legend_below(figure, {name: shown[name] for name in (*others, *phases)}, columns=5)
+    figure.suptitle(plain(title), fontsize="medium")
+    figure.savefig(file)
 
 
 def _stretches(trace: Sequence[HourTrace]) -> list[list[HourTrace]]:
-    """The trace cut where phases were left out."""
+    """Split the trace where phases were not traced."""
     ranges = consecutive(row.phase for row in trace)
-    if len(ranges) > COLUMNS:
+    if len(ranges) > MAX_STRETCHES:
         return [list(trace)]
     return [[row for row in trace if row.phase in phases] for phases in ranges]
 
@@ -72,7 +119,7 @@ def _draw_goodness(axes: Sequence[Axes], by_layer: Sequence[Sequence[HourTrace]]
         axis.axhline(threshold, color=GREY, linewidth=0.8, linestyle=":", label="threshold")
         _line(axis, rows, lambda row: row.goodness_positive, color=POSITIVE, wide=True, label="goodness, positive data")
         _line(axis, rows, lambda row: row.goodness_negative, color=NEGATIVE, label="goodness, negative data")
-        # Of a mean of squares the root: what happens near the threshold is seen beside an overshoot far beyond.
+        # The root of a mean of squares: changes near the threshold stay visible beside an overshoot.
         axis.set_yscale("function", functions=(lambda g: np.sqrt(np.maximum(g, 0)), np.square))
 
 
@@ -102,7 +149,10 @@ def _line(
     wide: bool = False,
     by_phase: bool = False,
 ) -> None:
-    """Broken where hours or values are missing, and `by_phase` where a phase begins; `wide` shows behind another."""
+    """Draw a line, interrupted where hours or values are missing and, `by_phase`, where a phase begins.
+
+    `wide` stays visible behind another line.
+    """
     points: list[tuple[int, float]] = []
     for before, row in zip([None, *rows], rows, strict=False):
         if before and (row.hour > before.hour + 1 or (by_phase and row.phase > before.phase)):
@@ -116,13 +166,13 @@ def _line(
 
 
 def _shade(column: Sequence[Axes], rows: Sequence[HourTrace]) -> None:
-    """Each phase behind its traced hours, which are counted where they end; its number above the first panel."""
+    """Shade each phase behind its traced hours, and write its number above the first panel."""
     phases = [(phase, [row.hour for row in group]) for phase, group in groupby(rows, lambda row: row.phase)]
     for phase, hours in phases:
         for axis in column:
-            colour, label = (AWAKE, "awake") if phase % 2 else (ASLEEP, "asleep")
+            label, colour = PHASES[phase % 2]
             axis.axvspan(hours[0] - 0.5, hours[-1] + 0.5, color=colour, linewidth=0, zorder=0, label=label)
-        if len(phases) <= NAMED:
+        if len(phases) <= MAX_NUMBERED:
             column[0].text(
                 (hours[0] + hours[-1]) / 2, 1.03, str(phase), transform=column[0].get_xaxis_transform(), ha="center",
                 fontsize="small", color=GREY,
@@ -130,8 +180,8 @@ def _shade(column: Sequence[Axes], rows: Sequence[HourTrace]) -> None:
     column[0].set_xlim(rows[0].hour - 0.5, rows[-1].hour + 0.5)
 
 
-def _name(axes: Any, layers: Iterable[int]) -> None:
-    """The quantities on the left, hours below; only what is 0 at least begins there."""
+def _label(axes: Any, layers: Iterable[int]) -> None:
+    """Label quantities on the left and hours below, and start the axes of quantities that are never negative at 0."""
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     names = [
@@ -144,20 +194,10 @@ def _name(axes: Any, layers: Iterable[int]) -> None:
         row[0].set_ylabel(name)
         row[0].set_ylim(bottom=0)
         for axis in row:
-            axis.spines[["top", "right"]].set_visible(False)
+            open_frame(axis)
     axes[-2][0].set_ylim(-1.1, 1.1)
     axes[-1][0].set_ylim(-0.04, 1.04)
     axes[-1][0].yaxis.set_major_formatter(PercentFormatter(1))
     for axis in axes[-1]:
         axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axis.set_xlabel("hour")
-
-
-def _explain(figure: Figure, axes: Any, title: str) -> None:
-    named: dict[str, Any] = {}
-    for axis in axes.flat:
-        named |= {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    phases = [(named.pop(name), name) for name in ("awake", "asleep") if name in named]
-    handles, labels = zip(*[*((handle, label) for label, handle in named.items()), *phases], strict=True)
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False, fontsize="small")
-    figure.suptitle(plain(title), fontsize="medium")

@@ -1,1 +1,1 @@
-"""From stored runs to tables, their agreement with the paper, and comparisons of two sides."""
+"""Tables, their agreement with the paper, and comparisons of two sides, from stored runs."""

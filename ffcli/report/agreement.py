@@ -1,7 +1,7 @@
 """How far a measured table agrees with the one that the paper printed.
 
-Compared are the cells of full data that have both a measured mean and a published number. The rank correlation asks
-whether the phases of a row stand in the paper's order, whatever their level: Spearman's rho, which is Pearson's
+Compared are the cells of full data that have both a measured mean and a published number. The rank correlation says
+whether the phases of a row are in the paper's order, whatever their level: Spearman's rho, which is Pearson's
 correlation of the ranks, equal values sharing the mean of their ranks.
 """
 
@@ -10,20 +10,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import correlation, fmean
+from typing import TYPE_CHECKING
 
-from ffcli.report.cells import Cell, Row
-from ffcli.report.tables import Table
+from ffcli.text import counted
 
-FEWEST = 2
-"""Compared cells below which a table has no agreement."""
+if TYPE_CHECKING:
+    from ffcli.report.cells import Cell
+    from ffcli.report.tables import Table, TableRow
 
-FEWEST_RANKED = 3
-"""Cells below which a row has no rank correlation: any two are in order or in reverse."""
+MIN_CELLS = 2
+"""A table has no agreement with fewer compared cells."""
+
+MIN_RANKED = 3
+"""A row has no rank correlation with fewer cells: any two are in order or in reverse."""
 
 
 @dataclass(frozen=True, slots=True)
 class RankCorrelation:
-    """Of one row, measured with published."""
+    """Rank correlation of one row's measured and published accuracies."""
 
     dataset: str
     negatives: str
@@ -35,26 +39,29 @@ class RankCorrelation:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Of one table with the paper's."""
+    """Agreement of one table with the paper's."""
 
     mean_absolute_difference: float
-    """Over the cells compared, in points."""
+    """Over the cells compared, in percentage points."""
     compared: int
     left_out: int
-    """Measured cells for which the paper has no number: its "-", phases that it has not, other data sets."""
+    """Measured cells for which the paper has no number: its "-", phases that it lacks, other data sets."""
     within_spread: int
     """Of `spread_known`, the cells in which |mean - published| <= the seeds' sample standard deviation."""
     spread_known: int
     """Compared cells with two seeds or more."""
     rank_correlation: tuple[RankCorrelation, ...]
-    """One for each row with a cell compared."""
+    """One for each row with a compared cell."""
 
 
 def agreement(table: Table) -> Agreement | None:
-    """None for tables of the sample, which the paper knows nothing of, and for fewer than two compared cells."""
+    """Return a table's agreement with the paper.
+
+    None for the sample, which the paper does not have, and for fewer than two compared cells.
+    """
     measured = [cell for row in table.rows for cell in row.cells if cell.measured.mean is not None]
     distances = [(abs(cell.difference), cell.measured.std) for cell in measured if cell.difference is not None]
-    if table.protocol.data == "sample" or len(distances) < FEWEST:
+    if table.protocol.data == "sample" or len(distances) < MIN_CELLS:
         return None
     spreads = [(distance, std) for distance, std in distances if std is not None]
     return Agreement(
@@ -67,7 +74,7 @@ def agreement(table: Table) -> Agreement | None:
     )
 
 
-def _rank_correlations(rows: Sequence[Row]) -> Iterator[RankCorrelation]:
+def _rank_correlations(rows: Sequence[TableRow]) -> Iterator[RankCorrelation]:
     for row in rows:
         if pairs := [pair for cell in row.cells if (pair := _pair(cell))]:
             yield RankCorrelation(row.dataset, row.negatives, spearman(*zip(*pairs, strict=True)), len(pairs))
@@ -79,11 +86,11 @@ def _pair(cell: Cell) -> tuple[float, float] | None:
 
 
 def spearman(xs: Sequence[float], ys: Sequence[float]) -> float | None:
-    """Spearman's rank correlation; None for fewer than three values, or where either side is constant.
+    """Return Spearman's rank correlation; None for fewer than three values, or where either side is constant.
 
-    scipy.stats.spearmanr gives the same, but takes longer to import than the whole report does to draw.
+    scipy.stats.spearmanr gives the same, but takes longer to import than the whole report takes to print.
     """
-    if len(xs) < FEWEST_RANKED or len(set(xs)) == 1 or len(set(ys)) == 1:
+    if len(xs) < MIN_RANKED or len(set(xs)) == 1 or len(set(ys)) == 1:
         return None
     return correlation(_ranks(xs), _ranks(ys))
 
@@ -91,3 +98,23 @@ def spearman(xs: Sequence[float], ys: Sequence[float]) -> float | None:
 def _ranks(values: Sequence[float]) -> list[float]:
     ordered = sorted(values)
     return [ordered.index(value) + (ordered.count(value) - 1) / 2 for value in values]
+
+
+def sentences(agreed: Agreement) -> Iterator[str]:
+    """Yield the agreement in sentences without full stops."""
+    count = counted(agreed.compared, "cell")
+    if agreed.left_out:
+        count += f" ({agreed.left_out} more measured, for which the paper has no number)"
+    yield f"Agreement with the paper: mean absolute difference {agreed.mean_absolute_difference:.1f} over {count}"
+    if agreed.spread_known:
+        yield (
+            f"Within the seeds' spread: {agreed.within_spread} of the {agreed.spread_known} cells with two seeds or"
+            " more (|mean - published| at most the seeds' sample standard deviation)"
+        )
+    rows = [
+        f"{row.dataset} {row.negatives} {row.rho:+.2f} ({counted(row.cells, 'cell')})"
+        for row in agreed.rank_correlation
+        if row.rho is not None
+    ]
+    if rows:
+        yield f"Rank correlation (Spearman) of the phases: {', '.join(rows)}"

@@ -1,45 +1,48 @@
-"""From runs to the cells of one protocol: the mean over the seeds of the runs that got as far as the table's horizon.
+"""Cells of a table: the mean over the seeds of the runs that reached the table's horizon, and how every table words it.
 
-Shorter runs are named, never counted. A run that never left chance has not learned: its number is kept beside that
-fact.
+Shorter runs are named, never counted. A run that never left chance has not learned: its number is kept, and shown as a
+dash.
 """
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import NamedTuple
 
 from ffcli.choices import Metric
 from ffcli.config import RunConfig
-from ffcli.records import Outcome
-from ffcli.report.protocol import Protocol
+from ffcli.records import LAST_EPOCHS, Outcome
+from ffcli.report.colours import Role
+from ffcli.report.sheet import NOT_LEARNED, NOT_RUN, TIMES
 from ffcli.schedule import Schedule
+from ffcli.text import counted
+
+DATA = {"full": "full data", "sample": "the sample that ships with ffcli, not the full data"}
+"""Words for each kind of data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the runs of one cell gave. Accuracies in percent; None where there is no number."""
+    """What the runs of one cell reached. Accuracies in percent; None where there is no number."""
 
     runs: int = 0
-    """Runs counted: those that got as far as the table's horizon."""
+    """Number of runs counted: those that reached the table's horizon."""
     mean: float | None = None
     std: float | None = None
-    """Sample deviation over the seeds; None for fewer than two runs."""
+    """Sample standard deviation over the seeds; None for fewer than two runs."""
     learned: bool | None = None
     """Whether any of the runs ever left chance; None without runs."""
     seeds: tuple[int, ...] = ()
     short: str | None = None
-    """Where no run is counted, how far the longest has got: `7/20 ep`, or `failed`."""
+    """Where no run is counted, how far the longest run got: `7/20 ep`, or `failed`."""
     running: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One schedule of one row: measured, and as the paper printed it."""
+    """One schedule of one data set and negatives: measured, and as the paper printed it."""
 
     schedule: Schedule
     measured: Measured
@@ -49,26 +52,14 @@ class Cell:
 
     @property
     def difference(self) -> float | None:
-        """Measured less published, in points."""
+        """Measured minus published, in percentage points."""
         mean = self.measured.mean
         return None if mean is None or self.published is None else mean - self.published
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One data set under one kind of negatives."""
-
-    dataset: str
-    """Its name; with a short fingerprint where the table has another data set of that name."""
-    negatives: str
-    fingerprint: str | None
-    """None where nothing was measured."""
-    source: str
-    """What `ff train --dataset` takes: the name, or a path."""
-    cells: tuple[Cell, ...]
-
-
 class Place(NamedTuple):
+    """Where a run stands in the tables."""
+
     dataset: str
     fingerprint: str
     negatives: str
@@ -76,21 +67,13 @@ class Place(NamedTuple):
 
 
 def place_of(config: RunConfig) -> Place:
+    """Return where a run with this configuration stands."""
     data, schedule = config.data, config.schedule
     return Place(data.name, data.fingerprint, config.negatives, (schedule.positive, schedule.negative))
 
 
-def admitted_runs(protocol: Protocol, outcomes: Iterable[Outcome]) -> dict[Place, dict[str, Outcome]]:
-    """The protocol's runs by their place and key."""
-    places: dict[Place, list[Outcome]] = defaultdict(list)
-    for outcome in outcomes:
-        if protocol.fits(outcome.run.config):
-            places[place_of(outcome.run.config)].append(outcome)
-    return {place: by_key(runs) for place, runs in places.items()}
-
-
 def by_key(outcomes: Iterable[Outcome]) -> dict[str, Outcome]:
-    """Runs by their key; of several under one (one failed, say) the one that got on."""
+    """Return outcomes by the key of their run; of several under one key (one failed, say) the longest."""
     runs: dict[str, Outcome] = {}
     for outcome in outcomes:
         rival = runs.get(outcome.run.key)
@@ -100,18 +83,24 @@ def by_key(outcomes: Iterable[Outcome]) -> dict[str, Outcome]:
 
 
 def reduce_runs(outcomes: Collection[Outcome], metric: Metric, epochs: int) -> Measured:
-    counted = [(o, value) for o in outcomes if o.reached >= epochs and (value := getattr(o, metric)) is not None]
+    """Return what a cell shows of its runs.
+
+    Args:
+        outcomes: of the cell's runs at the horizon, at least one.
+        metric: the accuracy to average.
+        epochs: the horizon; shorter runs are not counted.
+    """
+    finished = [(o, value) for o in outcomes if o.reached >= epochs and (value := getattr(o, metric)) is not None]
     running = any(o.run.status == "running" for o in outcomes)
-    if not counted:
+    if not finished:
         return Measured(short=_progress(outcomes, epochs), running=running)
-    values = [value for _, value in counted]
-    mean = fmean(values)
+    values = [value for _, value in finished]
     return Measured(
         runs=len(values),
-        mean=mean,
-        std=math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1)) if len(values) > 1 else None,
-        learned=any(o.learned for o, _ in counted),
-        seeds=tuple(o.run.config.seed for o, _ in counted),
+        mean=fmean(values),
+        std=stdev(values) if len(values) > 1 else None,
+        learned=any(o.learned for o, _ in finished),
+        seeds=tuple(o.run.config.seed for o, _ in finished),
         running=running,
     )
 
@@ -121,3 +110,72 @@ def _progress(outcomes: Collection[Outcome], epochs: int) -> str:
     if longest.run.status == "failed":
         return "failed"
     return f"{longest.reached}/{epochs} ep" if longest.reached < epochs else "not evaluated"
+
+
+# Words
+
+
+def value(cell: Cell) -> str:
+    """Return `87.3`; a dash where no run left chance; `7/20 ep` for runs that are too short; `·` without runs."""
+    if cell.measured.mean is None:
+        return cell.measured.short or NOT_RUN
+    return f"{cell.measured.mean:.1f}" if cell.measured.learned else NOT_LEARNED
+
+
+def value_role(cell: Cell) -> Role:
+    """Return the role of `value`."""
+    return "measured" if cell.measured.runs else "unfinished" if cell.measured.short else "absent"
+
+
+def spread(cell: Cell) -> str:
+    """Return `±0.4` and the number of runs, or an empty text for fewer than two."""
+    return "" if cell.measured.std is None else f"±{cell.measured.std:.1f} {TIMES}{cell.measured.runs}"
+
+
+def published(cell: Cell) -> str:
+    """Return the paper's figure as printed, its "-" too, or an empty text."""
+    if cell.published is None:
+        return NOT_LEARNED if cell.published_learned is False else ""
+    return f"{cell.published:g}"
+
+
+def signs(cells: Collection[Cell], values: Collection[str]) -> Iterator[str]:
+    """Yield an explanation of every sign that is shown in the cells, whose `value`s are given too."""
+    if any(map(spread, cells)):
+        yield f"± sample standard deviation, {TIMES} runs"
+    if NOT_LEARNED in values or any(published(cell) == NOT_LEARNED for cell in cells):
+        yield f"{NOT_LEARNED} never left chance"
+    if any(cell.measured.short for cell in cells):
+        yield "n/N ep: epochs so far"
+    if NOT_RUN in values:
+        yield f"{NOT_RUN} not run"
+
+
+def metric_words(metric: Metric, horizon: int, *, shortest: int | None = None, held_out: bool) -> str:
+    """Return what the numbers of a table are.
+
+    Args:
+        metric: the accuracy shown.
+        horizon: epochs after which runs are read.
+        shortest: the smallest horizon, where cells differ; `horizon` is then the largest.
+        held_out: whether held-out images chose the best epoch.
+    """
+    epochs = counted(horizon, "epoch")
+    if shortest not in (None, horizon):
+        epochs = f"{shortest} to {epochs}"
+    if metric == "final":
+        return f"final test accuracy in % after {epochs}"
+    if metric == "last5":
+        return f"mean test accuracy in % of the last {LAST_EPOCHS} evaluations within {epochs}"
+    if held_out:
+        return f"test accuracy in % at the best epoch by held-out images within {epochs}"
+    return f"best accuracy in % on the test set itself within {epochs}"
+
+
+def seeds_words(seeds: Sequence[int]) -> str:
+    """Return sorted seeds in words: `seed 0`, `seeds 0-2`, `seeds 0, 2, 5`; empty without any."""
+    if len(seeds) < 2:
+        return f"seed {seeds[0]}" if seeds else ""
+    if seeds[-1] - seeds[0] == len(seeds) - 1:
+        return f"seeds {seeds[0]}-{seeds[-1]}"
+    return f"seeds {', '.join(map(str, seeds))}" if len(seeds) <= 6 else counted(len(seeds), "seed")

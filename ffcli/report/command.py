@@ -1,17 +1,28 @@
-"""The command line that adds a run to a table."""
+"""The commands that train what a table lacks."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Collection
 
 from ffcli.config import DEFAULT_PRESET
+from ffcli.published import tables as paper_tables
 from ffcli.report.protocol import Protocol
 from ffcli.schedule import Schedule
 
 
-def command_for(protocol: Protocol, dataset: str, negatives: str, schedule: Schedule, epochs: int | None = None) -> str:
-    """The command line that trains this cell under `protocol`. `dataset` is a name, or the path of an `.npz`;
-    `epochs` is given where a table asks for another number than the preset's."""
+def train_command(
+    protocol: Protocol, dataset: str, negatives: str, schedule: Schedule, epochs: int | None = None
+) -> str:
+    """Return the command that trains a run of one cell.
+
+    Args:
+        protocol: the table's protocol.
+        dataset: a name, or the path of an `.npz` file.
+        negatives: the negative data.
+        schedule: the phase lengths.
+        epochs: epochs to train; None for as many as the preset has.
+    """
     preset = protocol.preset or DEFAULT_PRESET
     flags = ["--dataset", dataset]
     if not dataset.endswith(".npz"):
@@ -21,7 +32,7 @@ def command_for(protocol: Protocol, dataset: str, negatives: str, schedule: Sche
         flags += ["--preset", preset.name]
     if epochs not in (None, preset.epochs):
         flags += ["--epochs", str(epochs)]
-    # With a cure, leaving the scaling out would ask for another.
+    # With a cure the default scaling is another, so it is always given.
     settings = protocol.differences() | ({"lr_scaling": protocol.lr_scaling} if protocol.cure else {})
     for name, value in settings.items():
         implied = getattr(preset, name, None) == value or (name == "mask_blur" and negatives == "label")
@@ -36,8 +47,33 @@ def _schedule_flags(schedule: Schedule) -> list[str]:
     flags = ["--pos-phase", str(schedule.positive)]
     if schedule.negative == 1:
         return flags
-    return (
-        [*flags, "--balanced"]
-        if schedule.positive == schedule.negative
-        else [*flags, "--neg-phase", str(schedule.negative)]
-    )
+    if schedule.positive == schedule.negative:
+        return [*flags, "--balanced"]
+    return [*flags, "--neg-phase", str(schedule.negative)]
+
+
+def sweep_command(
+    number: int, protocol: Protocol, epochs: int, missing: Collection[tuple[str, str, Schedule]]
+) -> str | None:
+    """Return the sweep that trains every missing cell of one of the paper's tables, or None.
+
+    There is none for fewer than two cells, for a cell that the paper does not have, and for a protocol that is more
+    than a preset.
+
+    Args:
+        number: the table, 1 or 2.
+        protocol: its protocol.
+        epochs: its horizon.
+        missing: data set, negatives and schedule of every missing cell.
+    """
+    paper, preset = paper_tables()[number].rows, protocol.preset
+    if preset is None or protocol.label != preset.label or len(missing) < 2:
+        return None
+    if not all(schedule in paper.get((dataset, negatives), {}) for dataset, negatives, schedule in missing):
+        return None
+    flags = ["--table", str(number), "--data", protocol.data]
+    if preset != DEFAULT_PRESET:
+        flags += ["--preset", preset.name]
+    if epochs != preset.epochs:
+        flags += ["--epochs", str(epochs)]
+    return shlex.join(["ff", "sweep", *flags])

@@ -1,7 +1,7 @@
-"""How far two sides are apart over their pairs, and how sure that is.
+"""The mean difference of two sides over their pairs, with an interval.
 
 The interval is the 95 % percentile bootstrap of the mean of b - a over the pairs, seeded. Over few pairs it is too
-narrow: two pairs without any true difference exclude 0 every second time, three every fourth.
+narrow: without any true difference, two pairs exclude 0 every second time, three every fourth.
 """
 
 from __future__ import annotations
@@ -12,30 +12,32 @@ from statistics import fmean
 from typing import Literal
 
 CONFIDENCE = 0.95
-TRUSTED = 6
-"""Pairs from which on all of one sign are rarer than 1 in 20 without any true difference (1 in 32)."""
 
-_RESAMPLED_AT_ONCE = 10**6
-"""Numbers drawn in one go: bounds the memory."""
+MIN_PAIRS = 6
+"""With this many pairs or more, all of one sign are rarer than 1 in 20 without any true difference (1 in 32)."""
+
+_BATCH_NUMBERS = 10**6
+"""Numbers drawn at once, which bounds the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Of pairs of accuracies, in points of percent."""
+    """The difference between two sides. Accuracies in percent."""
 
     pairs: int
     mean_a: float
     mean_b: float
     interval: tuple[float, float] | None
-    """Of the mean difference; None for a single pair."""
+    """Of the mean difference, in percentage points; None for a single pair."""
 
     @property
     def difference(self) -> float:
+        """Mean of side b minus mean of side a, in percentage points."""
         return self.mean_b - self.mean_a
 
     @property
     def better(self) -> Literal["a", "b"] | None:
-        """The side with the higher accuracy, where the interval excludes 0; None where no difference is shown."""
+        """The side with the higher accuracy; None where the interval includes 0, or where there is none."""
         if self.interval is None:
             return None
         low, high = self.interval
@@ -43,7 +45,12 @@ class Difference:
 
 
 def difference_of(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
-    """Of side a (`ours`) and side b, pair by pair; at least one."""
+    """Return the difference between two sides.
+
+    Args:
+        ours: accuracies of side a in percent, at least one.
+        theirs: accuracies of side b, pair by pair.
+    """
     differences = [b - a for a, b in zip(ours, theirs, strict=True)]
     return Difference(len(differences), fmean(ours), fmean(theirs), _interval(differences))
 
@@ -59,9 +66,9 @@ def _interval(differences: Sequence[float]) -> tuple[float, float] | None:
         np.mean,
         confidence_level=CONFIDENCE,
         method="percentile",  # BCa has no interval where all differences are equal
-        batch=max(1, _RESAMPLED_AT_ONCE // len(differences)),
+        batch=max(1, _BATCH_NUMBERS // len(differences)),
         random_state=np.random.default_rng(0),
     ).confidence_interval
-    # Where all differences are equal, rounding may put the one a last digit above the other.
+    # Where all differences are equal, rounding may put `low` a last digit above `high`.
     low, high = sorted((float(found.low), float(found.high)))
     return low, high

@@ -1,7 +1,8 @@
-"""Which run of one side stands beside which of the other: two runs that agree in all that the sides do not name.
+"""Pair runs of two sides that agree in every setting that neither side names.
 
-Naming `preset` leaves rate and updates to differ; naming different tags leaves the whole protocol to differ, so that
-runs of one cell (data, negatives, phases) and seed are partners. A run that fits both sides is on neither.
+Sides that name `preset` may differ in rate and updates; sides that name different tags may differ in the whole
+protocol, so that runs of one cell (data, negatives, phases) and seed are partners. A run that fits both sides is left
+out.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ffcli.report.selectors import NAMES, Selector, overlap, select, shown, valu
 Pair = tuple[RunSummary, RunSummary]
 
 LOOSE = ("lr_scaling", "mask_blur")
-"""Settings that do not show in every run: partners agree where some value fits both."""
+"""Settings that some runs do not determine: partners agree where some value fits both."""
 
 _CELL: dict[str, Callable[[RunConfig], Any]] = {
     "content": lambda c: c.data.fingerprint,
@@ -33,44 +34,55 @@ _CELL: dict[str, Callable[[RunConfig], Any]] = {
 }
 _SETTINGS = (*_CELL, *SHARED)
 
-_LEAVES_OPEN: Mapping[str, tuple[str, ...]] = {
+_SETTINGS_OF: Mapping[str, tuple[str, ...]] = {
     "dataset": ("dataset", "content"),
     "data": ("data", "content"),
     "unseparated": ("pos_phase", "neg_phase"),
     "preset": ("lr", "updates_per_batch"),
     "tag": (*SHARED, *LOOSE),
 }
+"""The settings in which partners may differ where a side names an option; by default that option alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
+    """The runs of two sides, paired."""
+
     pairs: tuple[Pair, ...]
     agreed: tuple[str, ...]
-    """The settings in which all partners agree because neither side names them; LOOSE ones among them."""
+    """The settings in which all partners agree because neither side names them; among them those of `LOOSE`."""
     unpaired: tuple[int, int]
-    """Runs of either side without a partner."""
+    """Number of runs of either side without a partner."""
     in_both: int
-    """Runs that both sides select."""
+    """Number of runs that both sides select, which are left out."""
 
 
 def setting(config: RunConfig, name: str) -> Any:
+    """Return the value of a setting; `content` is the data's fingerprint."""
     return _CELL[name](config) if name in _CELL else getattr(config, name)
 
 
 def pair(runs: Iterable[RunSummary], a: Selector, b: Selector, only: Sequence[Selector] = ()) -> Pairing:
-    """Partners among the runs that are not superseded and fit `only`.
+    """Pair the runs of two sides. Superseded runs are left out.
 
-    Raises BadOption where a side selects nothing, both select the same, no run has a partner, or one has several.
+    Args:
+        runs: all stored runs.
+        a: selects side a.
+        b: selects side b.
+        only: conditions on both sides.
+
+    Raises:
+        BadOption: where a side selects nothing, both select the same, no run has a partner, or one has several.
     """
     if a.conditions == b.conditions:
-        raise BadOption(f"both sides are {a.text}: name what they differ in, such as neg=label and neg=masks")
+        raise BadOption(f"both sides are {a.text}: give two that differ, such as neg=label and neg=masks")
     current = [run for run in runs if run.status != "superseded"]
     ours, theirs = select(current, *only, a), select(current, *only, b)
     in_both = {run.id for run in ours} & {run.id for run in theirs}
     ours, theirs = ([run for run in side if run.id not in in_both] for side in (ours, theirs))
     if not (ours and theirs):
         within, other = (b, a) if ours else (a, b)
-        raise BadOption(f"every run with {within.text} is one with {other.text} too: there is nothing to compare")
+        raise BadOption(f"every run with {within.text} also has {other.text}: there is nothing to compare")
     agreed = _agreed(a, b, only)
     pairs = _partners(ours, theirs, agreed)
     if not pairs:
@@ -83,15 +95,15 @@ def _agreed(a: Selector, b: Selector, only: Sequence[Selector]) -> tuple[str, ..
     named = {name for selector in (a, b, *only) for name in selector.conditions}
     if a.conditions.get("tag") == b.conditions.get("tag"):
         named.discard("tag")
-    left_open = settings_named(named)
-    if "content" not in left_open:
-        left_open.add("dataset")  # the same content under another name is the same data
-    return tuple(name for name in (*_SETTINGS, *LOOSE) if name not in left_open)
+    may_differ = settings_named(named)
+    if "content" not in may_differ:
+        may_differ.add("dataset")  # the same content under another name is the same data
+    return tuple(name for name in (*_SETTINGS, *LOOSE) if name not in may_differ)
 
 
 def settings_named(names: Iterable[str]) -> set[str]:
-    """The settings that these options of a selector are about."""
-    return {setting for name in names for setting in _LEAVES_OPEN.get(name, (name,))}
+    """Return the settings in which partners may differ where a selector names these options."""
+    return {setting for name in names for setting in _SETTINGS_OF.get(name, (name,))}
 
 
 def _partners(ours: Iterable[RunSummary], theirs: Iterable[RunSummary], agreed: Iterable[str]) -> list[Pair]:
@@ -109,7 +121,7 @@ def _partners(ours: Iterable[RunSummary], theirs: Iterable[RunSummary], agreed: 
 
 
 def _refuse_rivals(pairs: Sequence[Pair], a: Selector, b: Selector) -> None:
-    """Raises BadOption where two runs of a side would have the same partner."""
+    """Raise BadOption where two runs of a side have the same partner."""
     for side, selector in ((0, a), (1, b)):
         rivals: dict[str, list[RunSummary]] = defaultdict(list)
         for both in pairs:
@@ -142,12 +154,12 @@ def _no_partners(
         values = [{v for run in side for v in _fitting(run, name)} for side in (ours, theirs)]
         if not overlap(*values):
             apart.append("data set" if name == "content" else name)
-    why = f"they differ in {', '.join(apart)}" if apart else "no two agree in all the rest"
+    why = f"they differ in {', '.join(apart)}" if apart else "no two runs agree in all other settings"
     return f"no run with {a.text} has a partner with {b.text}: {why}{_hint(ours, theirs, apart)}"
 
 
 def _hint(ours: Iterable[RunSummary], theirs: Iterable[RunSummary], apart: Collection[str]) -> str:
-    """A cure has a rate of its own: where one side is cured and the other is not, how to train a plain run at it."""
+    """How to train a plain run at the rate of a cured one, where one side is cured and the other is not."""
     sides = sorted(([run.config for run in side] for side in (ours, theirs)), key=lambda side: bool(side[0].cure))
     plain, cured = sides
     if {"lr", "warmup"}.isdisjoint(apart) or any(c.cure for c in plain) or not all(c.cure for c in cured):

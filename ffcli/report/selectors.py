@@ -1,7 +1,7 @@
-"""What `ff compare` selects runs by: `neg=masks`, or several conditions as in `preset=paper,threshold=2`.
+"""Select runs by conditions such as `neg=masks`, or several as in `preset=paper,threshold=2`.
 
-A condition names an option of `ff train`, or `tag`. The scaling rule of the awake learning rate and the blur of masks
-do not show in every run: a run fits each value under which it would have been trained in the same way.
+A condition names an option of `ff train`, or `tag`. Some runs do not determine the scaling rule of the positive phase's
+learning rate or the blur of masks: a run fits each value under which it would have been trained in the same way.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from ffcli.text import unknown
 
 NAMES = ("tag", *selectable(), "algorithm_version")
 
-_SHOWN = 8
-"""So many stored values are named in an error, at most."""
+_MAX_SHOWN = 8
+"""Stored values that an error lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +31,18 @@ class Selector:
     """Conditions that all must hold."""
 
     text: str
-    """As the user gave them."""
+    """As given."""
     conditions: Mapping[str, Any]
     """Values by the name of the option."""
 
 
 def parse_selector(text: str) -> Selector:
-    """`preset=paper,hidden=500,500` selects by preset and by layer sizes. Hyphens in names are underscores.
+    """Parse conditions: `preset=paper,hidden=500,500` selects by preset and by layer sizes.
 
-    Raises BadOption for what is no condition, an unknown name, a value that the option cannot have, a name twice.
+    Hyphens in names are read as underscores.
+
+    Raises:
+        BadOption: for anything but NAME=VALUE, an unknown name, a value that the option cannot have, a repeated name.
     """
     conditions: dict[str, Any] = {}
     for part in re.split(r",(?=[\w-]+=)", text):
@@ -74,7 +77,11 @@ def _parse(name: str, text: str) -> Any:
 
 
 def select(runs: Iterable[RunSummary], *selectors: Selector) -> list[RunSummary]:
-    """The runs that fit all the selectors. Raises BadOption where there are none, naming what is stored instead."""
+    """Return the runs that fit all the selectors.
+
+    Raises:
+        BadOption: where there are none; it names the values that are stored.
+    """
     left, before = list(runs), list[str]()
     if not left:
         raise BadOption("there are no runs yet: `ff train` makes one")
@@ -89,13 +96,14 @@ def select(runs: Iterable[RunSummary], *selectors: Selector) -> list[RunSummary]
 
 
 def values_of(run: RunSummary, name: str) -> Collection[Any]:
-    """The values of the option `name` that this run fits; (None,) fits all."""
+    """Return the values of the option `name` that this run fits; (None,) fits all."""
     if name == "tag":
         return run.tags
     return _VALUES[name](run.config) if name in _VALUES else (getattr(run.config, name),)
 
 
 def overlap(ours: Collection[Any], theirs: Collection[Any]) -> bool:
+    """Return whether two collections of `values_of` have a value in common."""
     return None in ours or None in theirs or not set(ours).isdisjoint(theirs)
 
 
@@ -113,7 +121,7 @@ _VALUES: dict[str, Callable[[RunConfig], Collection[Any]]] = {
 
 
 def shown(value: Any) -> str:
-    """A value as it is given on the command line."""
+    """Return a value as it is given on the command line."""
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -126,6 +134,6 @@ def _stored(runs: Iterable[RunSummary], name: str, value: Any) -> str:
     texts = [shown(v) for v in sorted(values)]
     near = difflib.get_close_matches(shown(value), texts, n=1, cutoff=0.5) if isinstance(value, str) else []
     guess = f"did you mean '{near[0]}'? " if near else ""
-    more = f", ... ({len(texts)} in all)" if len(texts) > _SHOWN else ""
+    more = f", ... ({len(texts)} in all)" if len(texts) > _MAX_SHOWN else ""
     listed = [f"'{text}'" for text in texts] if isinstance(value, str) else texts
-    return f"{guess}stored are {', '.join(listed[:_SHOWN])}{more}"
+    return f"{guess}stored are {', '.join(listed[:_MAX_SHOWN])}{more}"

@@ -1,27 +1,73 @@
-"""The paper's two tables, filled with what was measured under one protocol."""
+"""Tables 1 and 2 of the paper, filled with what was measured under one protocol.
+
+`draw_tables` makes the tables from stored runs, `tables_document` turns them into what `ff report` prints.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ffcli.choices import Metric
 from ffcli.config import ALGORITHM_VERSION, DEFAULT_PRESET, DataRef
 from ffcli.published import tables as paper_tables
 from ffcli.records import Outcome, RunSummary
-from ffcli.report.cells import Cell, Measured, Place, Row, admitted_runs, reduce_runs
-from ffcli.report.command import command_for
-from ffcli.report.plan import by_signature, plan
-from ffcli.report.protocol import Protocol
+from ffcli.report.agreement import agreement, sentences
+from ffcli.report.cells import (
+    DATA,
+    Cell,
+    Measured,
+    Place,
+    by_key,
+    metric_words,
+    place_of,
+    published,
+    reduce_runs,
+    seeds_words,
+    signs,
+    spread,
+    value,
+    value_role,
+)
+from ffcli.report.colours import FAR, NEAR, distance_role
+from ffcli.report.command import sweep_command, train_command
+from ffcli.report.grouping import by_signature, order, protocols
+from ffcli.report.protocol import Protocol, Signature
+from ffcli.report.sheet import NOTHING, Block, Column, Document, Item, Line, Sheet, Span
+from ffcli.report.writers import rounded
 from ffcli.schedule import Schedule
+from ffcli.text import counted
+
+TITLES = {1: "n positive hours, n negative hours", 2: "n positive hours, 1 negative hour"}
+
+FIELDS = (
+    "table", "protocol", "data", "metric", "epochs", "dataset", "negatives", "pos_phase", "neg_phase",
+    "mean", "std", "runs", "published", "difference", "learned",
+)  # fmt: skip
+"""Columns of the CSV. `table` is empty for schedules that neither table has."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One data set under one kind of negatives."""
+
+    dataset: str
+    """Its name; with a short fingerprint where the table has another data set of that name."""
+    negatives: str
+    fingerprint: str | None
+    """None where nothing was measured."""
+    source: str
+    """What `ff train --dataset` takes: the name, or a path."""
+    cells: tuple[Cell, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One of the paper's tables (1: balanced phases, 2: n awake hours to one asleep) under one protocol."""
+    """One of the paper's tables (1: balanced phases, 2: n positive hours to one negative) under one protocol."""
 
     number: int
     protocol: Protocol
@@ -29,9 +75,9 @@ class Table:
     epochs: int
     """The horizon: every run is read after this many epochs."""
     schedules: tuple[Schedule, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     """Each with a cell for each of `schedules`."""
-    others: tuple[Row, ...]
+    others: tuple[TableRow, ...]
     """Measured schedules that neither table has; given with the last of a protocol's tables."""
 
     @property
@@ -40,22 +86,24 @@ class Table:
         return sorted({seed for row in self.rows for cell in row.cells for seed in cell.measured.seeds})
 
     @property
-    def missing(self) -> list[tuple[Row, Cell]]:
-        """Cells without a run that counts or is under way."""
+    def missing(self) -> list[tuple[TableRow, Cell]]:
+        """Cells without a run that counts or is running."""
         cells = [(row, cell) for row in self.rows for cell in row.cells]
         return [(row, cell) for row, cell in cells if not cell.measured.runs and not cell.measured.running]
 
     @property
     def next_command(self) -> str | None:
-        """The command that fills the first missing cell; None where no cell is missing, or where an earlier version
-        of the algorithm made the table."""
+        """The command that fills the first missing cell.
+
+        None where no cell is missing, or where an earlier version of the algorithm made the table.
+        """
         if not self.missing or self.protocol.algorithm_version != ALGORITHM_VERSION:
             return None
         row, cell = self.missing[0]
-        return command_for(self.protocol, row.source, row.negatives, cell.schedule, self.epochs)
+        return train_command(self.protocol, row.source, row.negatives, cell.schedule, self.epochs)
 
 
-def draw(
+def draw_tables(
     runs: Iterable[RunSummary],
     outcomes_at: Callable[[int], Iterable[Outcome]],
     *,
@@ -63,23 +111,51 @@ def draw(
     metric: Metric = "final",
     epochs: int | None = None,
     numbers: Sequence[int] = (1, 2),
-    published: bool = True,
+    with_published: bool = True,
 ) -> list[Table]:
-    """The tables `numbers` of every protocol of `runs`, or of `default` where there are none.
+    """Return tables for every protocol that the runs have.
 
-    `outcomes_at` gives what runs had reached at a horizon of epochs; those of other runs are ignored.
+    Args:
+        runs: the runs to show.
+        outcomes_at: returns the outcomes at a horizon of epochs; those of other runs are ignored.
+        default: the protocol to show where there are no runs.
+        metric: the accuracy to show.
+        epochs: the horizon of all tables; None for each protocol's own (see `with_horizons`).
+        numbers: the tables to make, 1 and 2.
+        with_published: whether to show the paper's figures.
     """
     groups = by_signature(runs)
     read = cache(lambda horizon: {outcome.run.id: outcome for outcome in outcomes_at(horizon)})
     tables = []
-    for protocol, horizon in plan(groups, epochs):
+    for protocol, horizon in with_horizons(groups, epochs):
         reached = read(horizon)
         outcomes = [reached[run.id] for run in groups[protocol.signature] if run.id in reached]
-        tables += build(protocol, horizon, outcomes, metric, numbers, published)
+        tables += build(protocol, horizon, outcomes, metric, numbers, with_published)
     if not tables:
         horizon = epochs or (default.preset or DEFAULT_PRESET).epochs
-        tables = build(default, horizon, [], metric, numbers, published)
+        tables = build(default, horizon, [], metric, numbers, with_published)
     return tables
+
+
+def with_horizons(
+    groups: Mapping[Signature, Sequence[RunSummary]], epochs: int | None = None
+) -> list[tuple[Protocol, int]]:
+    """Return the protocols of runs grouped by signature, each with the horizon of its tables in epochs.
+
+    The horizon is `epochs` where given. Else it is the length of the preset where a run got that far; without a
+    preset, the largest number of epochs that was asked for and reached. Else it is as far as any run got.
+    """
+    found = []
+    for shared, runs in groups.items():
+        for protocol in protocols(shared, [run.config for run in runs]):
+            found.append((protocol, epochs or _horizon(protocol, [r for r in runs if protocol.fits(r.config)])))
+    return sorted(found, key=lambda pair: order(pair[0]))
+
+
+def _horizon(protocol: Protocol, runs: Sequence[RunSummary]) -> int:
+    longest = max(run.epochs_done for run in runs)
+    asked = {protocol.preset.epochs} if protocol.preset else {run.config.epochs for run in runs}
+    return max((epochs for epochs in asked if epochs <= longest), default=longest or max(asked))
 
 
 def build(
@@ -88,24 +164,38 @@ def build(
     outcomes: Iterable[Outcome],
     metric: Metric = "final",
     numbers: Sequence[int] = (1, 2),
-    published: bool = True,
+    with_published: bool = True,
 ) -> list[Table]:
-    """The tables `numbers` of one protocol from what runs had reached after `epochs`.
+    """Return the tables `numbers` of one protocol.
 
-    `outcomes` are of runs with the protocol's signature; those that do not fit it are left out. Without `published`
-    the paper's figures are left out too.
+    Args:
+        protocol: the protocol.
+        epochs: the horizon.
+        outcomes: of runs with the protocol's signature; those that do not fit the protocol are left out.
+        metric: the accuracy to show.
+        numbers: the tables to make, 1 and 2.
+        with_published: whether to show the paper's figures.
     """
-    admitted = admitted_runs(protocol, outcomes)
-    measured = {place: reduce_runs(runs.values(), metric, epochs) for place, runs in admitted.items()}
-    rows = _rows(admitted)
+    members = _members(protocol, outcomes)
+    measured = {place: reduce_runs(runs.values(), metric, epochs) for place, runs in members.items()}
+    heads = _heads(members)
     tables = []
     for number in numbers:
         schedules = _schedules(number, {place.schedule for place in measured})
-        figures = paper_tables()[number].rows if published else {}
-        filled = tuple(_fill(row, schedules, measured, figures) for row in rows)
-        others = _others(rows, measured) if number == numbers[-1] else ()
-        tables.append(Table(number, protocol, metric, epochs, schedules, filled, others))
+        figures = paper_tables()[number].rows if with_published else {}
+        rows = tuple(_fill(head, schedules, measured, figures) for head in heads)
+        others = _others(heads, measured) if number == numbers[-1] else ()
+        tables.append(Table(number, protocol, metric, epochs, schedules, rows, others))
     return tables
+
+
+def _members(protocol: Protocol, outcomes: Iterable[Outcome]) -> dict[Place, dict[str, Outcome]]:
+    """The protocol's runs by their place and key."""
+    places: dict[Place, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        if protocol.fits(outcome.run.config):
+            places[place_of(outcome.run.config)].append(outcome)
+    return {place: by_key(runs) for place, runs in places.items()}
 
 
 class _Head(NamedTuple):
@@ -117,10 +207,10 @@ class _Head(NamedTuple):
     in_paper: bool
 
 
-def _rows(admitted: Mapping[Place, Mapping[str, Outcome]]) -> list[_Head]:
+def _heads(members: Mapping[Place, Mapping[str, Outcome]]) -> list[_Head]:
     """The paper's rows in its order, once for each content measured under that name, then the other data sets."""
-    data = {place[:2]: _data(runs) for place, runs in admitted.items()}
-    measured = sorted({place[:3] for place in admitted})
+    data = {place[:2]: _data(runs) for place, runs in members.items()}
+    measured = sorted({place[:3] for place in members})
     heads: dict[tuple[str, str | None, str], bool] = {}
     for name, negatives in paper_tables()[1].rows:
         known = sorted(key for (n, key), ref in data.items() if n == name and ref.source != "file")
@@ -148,11 +238,11 @@ def _data(runs: Mapping[str, Outcome]) -> DataRef:
 def _schedules(number: int, measured: Iterable[tuple[int, int]]) -> tuple[Schedule, ...]:
     """The paper's columns and the measured ones of the same kind, by length."""
     columns = {(s.positive, s.negative) for s in paper_tables()[number].schedules}
-    columns |= {schedule for schedule in measured if _kind(number, *schedule)}
+    columns |= {schedule for schedule in measured if _belongs(number, *schedule)}
     return tuple(Schedule(positive=p, negative=n) for p, n in sorted(columns))
 
 
-def _kind(number: int, positive: int, negative: int) -> bool:
+def _belongs(number: int, positive: int, negative: int) -> bool:
     """Whether table `number` is about such schedules. The paper prints unseparated ones in both."""
     return positive == negative if number == 1 else negative == 1
 
@@ -162,7 +252,7 @@ def _fill(
     schedules: Iterable[Schedule],
     measured: Mapping[Place, Measured],
     figures: Mapping[tuple[str, str], Mapping[Schedule, float | None]],
-) -> Row:
+) -> TableRow:
     printed = figures.get((head.dataset, head.negatives), {}) if head.in_paper else {}
     cells = []
     for schedule in schedules:
@@ -170,14 +260,150 @@ def _fill(
         figure = printed.get(schedule)
         learned = figure is not None if schedule in printed else None
         cells.append(Cell(schedule, measured.get(place, Measured()), figure, learned))
-    return Row(head.label, head.negatives, head.fingerprint, head.source, tuple(cells))
+    return TableRow(head.label, head.negatives, head.fingerprint, head.source, tuple(cells))
 
 
-def _others(heads: Iterable[_Head], measured: Mapping[Place, Measured]) -> tuple[Row, ...]:
+def _others(heads: Iterable[_Head], measured: Mapping[Place, Measured]) -> tuple[TableRow, ...]:
     rows = []
     for head in heads:
         own = sorted(place.schedule for place in measured if place[:3] == head[:3])
-        odd = [Schedule(positive=p, negative=n) for p, n in own if not (_kind(1, p, n) or _kind(2, p, n))]
+        odd = [Schedule(positive=p, negative=n) for p, n in own if not (_belongs(1, p, n) or _belongs(2, p, n))]
         if odd:
             rows.append(_fill(head, odd, measured, {}))
     return tuple(rows)
+
+
+# What `ff report` prints
+
+
+def tables_document(tables: Sequence[Table]) -> Document:
+    """Return what `ff report` prints for these tables."""
+    cells = [cell for table in tables for row in (*table.rows, *table.others) for cell in row.cells]
+    empty = all(cell.measured == Measured() for cell in cells)
+    legend = [Span(text, "dim") for text in filter(None, [_legend(cells)])]
+    if empty:
+        legend += [Span("\nNothing is measured yet. To start:", "heading")]
+        legend += [Span(f"  {tables[0].next_command}", "command")]
+    return Document(
+        sheets=tuple(_sheet(table, with_hints=not empty) for table in tables),
+        legend=tuple(legend),
+        data=[_json(table) for table in tables],
+        fields=FIELDS,
+        records=[record for table in tables for record in _records(table)],
+    )
+
+
+def _sheet(table: Table, *, with_hints: bool) -> Sheet:
+    return Sheet(
+        columns=tuple(Column(str(schedule), "right") for schedule in table.schedules),
+        blocks=tuple(
+            Block((Line(tuple(map(_item, row.cells))),), name=(row.dataset, row.negatives)) for row in table.rows
+        ),
+        heads=("data", "negatives"),
+        number=f"Table {table.number}",
+        title=TITLES[table.number],
+        caption=_caption(table),
+        transposable=True,
+        notes=tuple(filter(None, (_also_measured(table), _agreement(table)))),
+        hints=tuple(_hints(table)) if with_hints and table.missing else (),
+    )
+
+
+def _item(cell: Cell) -> Item:
+    points = cell.difference
+    difference = NOTHING if points is None else Span(f"{points:+z.1f}", distance_role(points))
+    return Item(value(cell), value_role(cell), spread(cell), published(cell), difference)
+
+
+def _caption(table: Table) -> str:
+    """Protocol, data, metric, horizon, seeds and device in one line."""
+    protocol = table.protocol
+    metric = metric_words(table.metric, table.epochs, held_out=protocol.holdout > 0)
+    parts = (protocol.label, DATA[protocol.data], metric, seeds_words(table.seeds), protocol.device)
+    return " · ".join(filter(None, parts))
+
+
+def _also_measured(table: Table) -> tuple[str, ...]:
+    rows = [
+        f"{row.dataset} {row.negatives} {', '.join(f'{cell.schedule} {_item(cell).flat}' for cell in row.cells)}"
+        for row in table.others
+    ]
+    return (f"Also measured, in neither table: {'; '.join(rows)}",) if rows else ()
+
+
+def _agreement(table: Table) -> tuple[str, ...]:
+    found = agreement(table)
+    return () if found is None else tuple(sentences(found))
+
+
+def _hints(table: Table) -> Iterator[Span]:
+    """How many cells are missing, and the command that fills them or the first of them."""
+    count = f"{len(table.missing)} of {counted(sum(len(row.cells) for row in table.rows), 'cell')} not yet run"
+    if table.next_command is None:
+        yield Span(f"{count}; an earlier version of the algorithm made this table, so no run can be added.")
+        return
+    missing = [(row.dataset, row.negatives, cell.schedule) for row, cell in table.missing]
+    if sweep := sweep_command(table.number, table.protocol, table.epochs, missing):
+        yield Span(f"{count}; this command fills them:")
+    else:
+        yield Span(f"{count}; this command fills the first, {' '.join(map(str, missing[0]))}:")
+    yield Span(f"  {sweep or table.next_command}", "command")
+
+
+def _legend(cells: Sequence[Cell]) -> str:
+    parts = []
+    if any(cell.published_learned is not None for cell in cells):
+        parts.append("below each accuracy the paper's (one seed) and the difference")
+        parts.append(f"green within {NEAR} points, yellow within {FAR}, red beyond")
+    return "; ".join([*parts, *signs(cells, {value(cell) for cell in cells})])
+
+
+def _json(table: Table) -> dict[str, Any]:
+    """The stable names of `ff report --json`. Accuracies in percent, null where there is no number."""
+    agreed = agreement(table)
+    return {
+        "table": table.number,
+        "protocol": {"label": table.protocol.label, **table.protocol.model_dump(mode="json")},
+        "data": table.protocol.data,
+        "metric": table.metric,
+        "epochs": table.epochs,
+        "rows": [_json_row(row) for row in table.rows],
+        "others": [_json_row(row) for row in table.others],
+        "agreement": None if agreed is None else asdict(agreed),
+    }
+
+
+def _json_row(row: TableRow) -> dict[str, Any]:
+    return {
+        "dataset": row.dataset,
+        "negatives": row.negatives,
+        "fingerprint": row.fingerprint,
+        "cells": [
+            {
+                "pos_phase": cell.schedule.positive,
+                "neg_phase": cell.schedule.negative,
+                "mean": cell.measured.mean,
+                "std": cell.measured.std,
+                "runs": cell.measured.runs,
+                "published": cell.published,
+                "published_learned": cell.published_learned,
+                "learned": cell.measured.learned,
+            }
+            for cell in row.cells
+        ],
+    }
+
+
+def _records(table: Table) -> Iterator[tuple[object, ...]]:
+    """A row of CSV for each cell, under `FIELDS`."""
+    protocol = table.protocol
+    for number, rows in ((table.number, table.rows), ("", table.others)):
+        for row in rows:
+            for cell in row.cells:
+                found = cell.measured
+                yield (
+                    number, protocol.label, protocol.data, table.metric, table.epochs, row.dataset, row.negatives,
+                    cell.schedule.positive, cell.schedule.negative, rounded(found.mean), rounded(found.std),
+                    found.runs, cell.published, rounded(cell.difference),
+                    "" if found.learned is None else json.dumps(found.learned),
+                )  # fmt: skip

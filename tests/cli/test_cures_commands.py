@@ -79,6 +79,6 @@ def test_a_warm_up_longer_than_the_run_is_said(inside: Inside) -> None:
 
 def test_what_cannot_be_drawn_is_refused_in_a_line(inside: Inside, tmp_path: Path) -> None:
     inside("train", *CELL)
-    assert "the name ends in" in inside.refused("plot", "cures", "--output", "a.gif")
+    assert "the name must end in" in inside.refused("plot", "cures", "--output", "a.gif")
     assert "no folder" in inside.refused("plot", "cures", "--output", str(tmp_path / "none" / "a.png"))
     assert "no cured runs" in inside.refused("plot", "cures", "--output", str(tmp_path / "a.png"))

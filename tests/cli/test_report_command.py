@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import typer
-from typer.testing import CliRunner, Result
+from ff import FF
 
-from ffcli.cli.report import report
 from ffcli.config import DataRef
-from ffcli.errors import BadOption
 from ffcli.planning import resolve
 from ffcli.records import EpochMetrics
 from ffcli.settings import parse
@@ -22,19 +18,24 @@ from ffcli.store.claims import claim, finish, record_epoch
 from ffcli.store.database import Store, open_store
 from ffcli.store.liveness import this_process
 
-app = typer.Typer()
-app.command()(report)
+if TYPE_CHECKING:
+    from inside import Inside
+
+pytest_plugins = ["inside"]
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("store") / "ffcli.db"
-    with open_store(path) as store:
+def stored(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Inside:
+    """`ff` with a few runs, to be read only."""
+    from inside import Inside
+
+    ff = FF(tmp_path_factory.mktemp("store"), data_folder)
+    with open_store(ff.db) as store:
         store_run(store, (40.0, 70.0, 60.0), epochs=3, neg="masks", dataset="fashion", pos_phase=16)
         store_run(store, (40.0, 80.0), epochs=2, neg="masks", dataset="fashion", pos_phase=16, seed=1, tags=("night",))
         store_run(store, (90.0,), epochs=1, preset="paper", unseparated=True)
         store_run(store, (55.0,), epochs=1, source="sample")
-    return path
+    return Inside(ff)
 
 
 def store_run(
@@ -53,25 +54,8 @@ def store_run(
     finish(store, mine)
 
 
-def run(*arguments: str, db: Path, width: int = 120) -> Result:
-    return CliRunner().invoke(app, ["--db", str(db), *arguments], env={"COLUMNS": str(width)})
-
-
-def tables(*arguments: str, db: Path) -> list[dict[str, Any]]:
-    result = run("--json", *arguments, db=db)
-    assert result.exit_code == 0, result.output
-    loaded: list[dict[str, Any]] = json.loads(result.stdout)
-    return loaded
-
-
-def cell(table: dict[str, Any], pos_phase: int) -> dict[str, Any]:
-    row = next(row for row in table["rows"] if (row["dataset"], row["negatives"]) == ("fashion", "masks"))
-    found: dict[str, Any] = next(c for c in row["cells"] if c["pos_phase"] == pos_phase)
-    return found
-
-
-def test_each_protocol_has_its_tables_at_its_own_horizon(database: Path) -> None:
-    shown = [(t["table"], t["protocol"]["label"], t["data"], t["epochs"]) for t in tables(db=database)]
+def test_each_protocol_has_its_tables_at_its_own_horizon(stored: Inside) -> None:
+    shown = [(t["table"], t["protocol"]["label"], t["data"], t["epochs"]) for t in stored.json("report")]
     assert shown == [
         (1, "fast@1", "full", 3), (2, "fast@1", "full", 3), (1, "paper@1", "full", 1), (2, "paper@1", "full", 1),
         (1, "fast@1", "sample", 1), (2, "fast@1", "sample", 1),
@@ -89,58 +73,50 @@ def test_each_protocol_has_its_tables_at_its_own_horizon(database: Path) -> None
         (["--preset", "paper"], None, 0),
     ],
 )
-def test_what_a_cell_shows(database: Path, options: list[str], mean: float | None, runs: int) -> None:
-    table = tables("--table", "2", "--data", "full", *options, db=database)[0]
-    found = cell(table, 16)
-    assert (found["mean"], found["runs"], found["published"]) == (mean, runs, 49.0)
+def test_what_a_cell_shows(stored: Inside, options: list[str], mean: float | None, runs: int) -> None:
+    table = stored.json("report", "--table", "2", "--data", "full", *options)[0]
+    row = next(row for row in table["rows"] if (row["dataset"], row["negatives"]) == ("fashion", "masks"))
+    cell = next(c for c in row["cells"] if c["pos_phase"] == 16)
+    assert (cell["mean"], cell["runs"], cell["published"]) == (mean, runs, 49.0)
 
 
-def test_formats(database: Path) -> None:
-    assert run("--format", "json", db=database).stdout == run("--json", db=database).stdout
-    assert run("--format", "csv", db=database).stdout.startswith("table,protocol,data,metric,epochs,dataset")
-    assert "| fashion | masks |" in run("--format", "markdown", db=database).stdout
-    assert r"\toprule" in run("--format", "latex", db=database).stdout
-    rich = run("--table", "2", "--data", "full", "--preset", "fast", db=database).stdout
+def test_formats(stored: Inside) -> None:
+    def printed(*arguments: str) -> str:
+        return stored("report", *arguments)[0]
+
+    assert printed("--format", "json") == printed("--json")
+    assert printed("--format", "csv").startswith("table,protocol,data,metric,epochs,dataset")
+    assert "| fashion | masks |" in printed("--format", "markdown")
+    assert r"\toprule" in printed("--format", "latex")
+    rich = printed("--table", "2", "--data", "full", "--preset", "fast")
     assert "60.0" in rich
     assert "+11.0" in rich
-    bare = run("--no-published", "--format", "csv", db=database).stdout
-    assert "49.0" not in bare
+    assert "49.0" not in printed("--no-published", "--format", "csv")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--metric", "finl"], ("--metric", "finl", "final", "last5")),
-        (["--format", "html"], ("--format", "html", "markdown")),
-        (["--table", "3"], ("--table", "3", "all")),
-        (["--epochs", "0"], ("--epochs", "greater than or equal to 1")),
-        (["--data", "half"], ("--data", "half", "sample")),
-    ],
+    ("option", "value"),
+    [("--metric", "finl"), ("--format", "html"), ("--table", "3"), ("--epochs", "0"), ("--data", "half")],
 )
-def test_wrong_values_are_named(database: Path, arguments: list[str], words: tuple[str, ...]) -> None:
-    result = run(*arguments, db=database)
-    assert result.exit_code == 2
-    assert all(word in " ".join(result.stderr.split()) for word in words)
-    assert result.stdout == ""
+def test_wrong_values_are_named(stored: Inside, option: str, value: str) -> None:
+    line = stored.refused("report", option, value)
+    assert option in line
+    assert value in line
 
 
-def test_an_unknown_preset_is_named(database: Path) -> None:
-    result = run("--preset", "fats", db=database)
-    assert isinstance(result.exception, BadOption)
-    assert "did you mean 'fast'" in str(result.exception)
+def test_an_unknown_preset_is_named(stored: Inside) -> None:
+    assert "did you mean 'fast'" in stored.refused("report", "--preset", "fats")
 
 
-def test_importing_the_command_loads_typer_alone_and_running_it_no_torch(database: Path) -> None:
+def test_importing_the_command_loads_nothing_heavy_and_running_it_no_torch(stored: Inside) -> None:
     code = f"""
-import sys, ffcli.cli.report
-heavy = {{"torch", "sqlalchemy", "pydantic", "rich.table", "alembic", "numpy"}}
-import typer
-loaded = heavy & set(sys.modules)
-assert not loaded - {{"rich.table"}}, loaded
+import sys, typer, ffcli.cli.report, ffcli.cli.plot, ffcli.cli.bench
+heavy = {{"torch", "sqlalchemy", "pydantic", "alembic", "numpy", "matplotlib", "ffcli.report.terminal"}}
+assert not heavy & set(sys.modules)
 app = typer.Typer()
 app.command()(ffcli.cli.report.report)
-app(["--db", {str(database)!r}, "--format", "csv"], standalone_mode=False)
-assert not {{"torch", "alembic"}} & set(sys.modules)
+app(["--db", {str(stored.ff.db)!r}, "--format", "csv"], standalone_mode=False)
+assert not {{"torch", "alembic", "scipy", "ffcli.report.terminal"}} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -22,53 +22,55 @@ def hours(trace: list[dict[str, Any]]) -> list[int]:
     return [row["hour"] for row in trace if row["layer"] == 1]
 
 
-def test_a_traced_run_is_stored_shown_and_drawn(ff: FF) -> None:
-    plain = ff.json(*ASKED)
-    done = ff(*ASKED, "--trace", "1-2,4")
-    assert "was trained without a trace of its phases 1-2,4: use --force" in done.stderr
-    assert "trace of" not in done.stdout
-    assert "no trace: `ff train`" in ff("plot", "trace", plain["id"], code=2).stderr
+def test_a_traced_run_is_stored_shown_and_drawn(inside: Inside) -> None:
+    folder = inside.ff.folder
+    plain = inside.json(*ASKED)
+    out, err = inside(*ASKED, "--trace", "1-2,4")
+    assert "phases 1-2,4" in err
+    assert "--force" in err
+    assert "trace of" not in out
+    assert "has no trace" in inside.refused("plot", "trace", plain["id"])
 
-    done = ff(*ASKED, "--trace", "1-2,4", "--force", "--keep-state")
-    (run,) = ff.json("list-runs")
+    out, err = inside(*ASKED, "--trace", "1-2,4", "--force", "--keep-state")
+    (run,) = inside.json("list-runs")
     assert run["key"] == plain["key"]
     assert run["final_accuracy"] == plain["final_accuracy"]
-    assert f"trace of phases 1-2,4: `ff plot trace {run['id'][:7]}`" in done.stdout
-    assert "without a trace" not in done.stderr
+    assert f"trace of phases 1-2,4: `ff plot trace {run['id'][:7]}`" in out
+    assert "--force" not in err
 
-    picture = ff.folder / "night.png"
-    shown = ff("plot", "trace", run["id"][:7], "--output", str(picture))
-    assert shown.stdout == f"{picture}: phases 1-2,4, 24 hours of run {run['id'][:7]}\n"
+    picture = folder / "night.png"
+    shown, _ = inside("plot", "trace", run["id"][:7], "--output", str(picture))
+    assert shown == f"{picture}: phases 1-2,4, 24 hours of run {run['id'][:7]}\n"
     assert picture.read_bytes().startswith(b"\x89PNG")
-    drawn = ff.json("plot", "trace", run["id"], "-o", str(ff.folder / "night.svg"))
-    assert "</svg>" in (ff.folder / "night.svg").read_text()
+    drawn = inside.json("plot", "trace", run["id"], "-o", str(folder / "night.svg"))
+    assert "</svg>" in (folder / "night.svg").read_text()
     assert hours(drawn["trace"]) == [*range(1, 17), *range(25, 33)]
-    assert drawn["trace"] == ff.json("show", run["id"])["trace"] == ff.json("export")[0]["trace"]
+    assert drawn["trace"] == inside.json("show", run["id"])["trace"] == inside.json("export")[0]["trace"]
 
-    # Phases 5 and 7 were not asked for while they were trained; phase 9 comes with more epochs.
-    longer = ff(*ASKED[:-1], "5", "--trace", "1,5,7,9")
-    assert "without a trace of its phases 5,7:" in longer.stderr
-    assert "trace of phases 1-2,4,9:" in longer.stdout
+    # Phases 5 and 7 were not traced while they were trained; phase 9 comes with more epochs.
+    out, err = inside(*ASKED[:-1], "5", "--trace", "1,5,7,9")
+    assert "phases 5,7" in err
+    assert "trace of phases 1-2,4,9:" in out
 
 
-def test_a_killed_run_is_traced_on_to_the_same_numbers(ff: FF, tmp_path: Path) -> None:
-    asked = (*ASKED[:-1], "20", "--trace", "1-50")
-    with ff.started(*asked) as process:
+def test_a_killed_run_is_traced_on_to_the_same_numbers(inside: Inside, tmp_path: Path) -> None:
+    from inside import Inside
+
+    asked = (*ASKED[:-1], "12", "--trace", "1-30")
+    with inside.ff.started(*asked) as process:
         assert process.stderr is not None
         next(line for line in process.stderr if line.startswith("epoch  3/"))
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
-    continued = ff(*asked)
-    assert "continued after epoch" in continued.stderr
-    assert "without a trace" not in continued.stderr
-    (run,) = ff.json("list-runs")
-    whole = FF(tmp_path / "straight", ff.data)
-    whole.folder.mkdir()
-    whole(*asked)
-    (straight,) = whole.json("list-runs")
-    trace = ff.json("show", run["id"])["trace"]
-    assert hours(trace) == list(range(1, 401))
-    assert trace == whole.json("show", straight["id"])["trace"]
+    _, err = inside(*asked)
+    assert "continued after epoch" in err
+    (run,) = inside.json("list-runs")
+    straight = Inside(FF(tmp_path / "straight", inside.ff.data))
+    straight.ff.folder.mkdir()
+    whole = straight.json(*asked)
+    trace = inside.json("show", run["id"])["trace"]
+    assert hours(trace) == list(range(1, 241))
+    assert trace == straight.json("show", whole["id"])["trace"]
 
 
 def test_a_phase_that_goes_on_untraced_is_not_kept_in_half(inside: Inside) -> None:
@@ -76,7 +78,7 @@ def test_a_phase_that_goes_on_untraced_is_not_kept_in_half(inside: Inside) -> No
     run = inside.json(*asked)["id"]
     assert hours(inside.json("show", run)["trace"]) == list(range(1, 21)), "phase 3 goes on when the run ends"
     _, err = inside(*ASKED[:-1], "2", "--quiet")
-    assert "the trace of phase 3 is incomplete and was deleted; use --force" in err
+    assert "was traced in part only in its phase 3, which is not kept: --force" in err
     assert hours(inside.json("show", run)["trace"]) == list(range(1, 17))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 
@@ -16,14 +15,13 @@ from test_report_protocol import data_ref, outcome
 from ffcli import published
 from ffcli.records import Outcome
 from ffcli.report.agreement import agreement, spearman
-from ffcli.report.formats import as_csv, as_json, as_latex, as_markdown
 from ffcli.report.protocol import Protocol
-from ffcli.report.render import show
-from ffcli.report.tables import Table, build
+from ffcli.report.tables import Table, build, tables_document
+from ffcli.report.writers import as_json, as_latex, as_markdown, as_rich
 
 
 def table_of(*outcomes: Outcome, number: int = 2, published: bool = True, protocol: Protocol | None = None) -> Table:
-    return build(protocol or Protocol(), 20, outcomes, numbers=(number,), published=published)[0]
+    return build(protocol or Protocol(), 20, outcomes, numbers=(number,), with_published=published)[0]
 
 
 def some_cells() -> list[Outcome]:
@@ -73,8 +71,9 @@ def test_where_agreement_cannot_be_said() -> None:
     table = table_of(*sample, protocol=Protocol(data="sample"))
     assert sum(cell.difference is not None for row in table.rows for cell in row.cells) == 2
     assert agreement(table) is None
-    assert as_json(table)["agreement"] is None
-    assert "Agreement" not in as_markdown([table]) + as_latex([table])
+    document = tables_document([table])
+    assert document.data[0]["agreement"] is None
+    assert "Agreement" not in as_markdown(document) + as_latex(document)
 
 
 def test_the_papers_own_numbers_agree_wholly() -> None:
@@ -110,8 +109,8 @@ def test_rank_correlation_needs_three_cells() -> None:
     assert spearman([1, 2, 3], [3, 2, 1]) == pytest.approx(-1.0)
 
 
-def test_formats() -> None:
-    table = table_of(*some_cells())
+def test_every_format_has_the_agreement() -> None:
+    document = tables_document([table_of(*some_cells())])
     sentences = (
         "Agreement with the paper: mean absolute difference 5.0 over 3 cells"
         " (3 more measured, for which the paper has no number). "
@@ -119,9 +118,9 @@ def test_formats() -> None:
         " (|mean - published| at most the seeds' sample standard deviation). "
         "Rank correlation (Spearman) of the phases: mnist label +1.00 (3 cells)."
     )
-    assert f"\n\n{sentences}\n" in as_markdown([table])
-    assert f"  \\par {sentences}\n\\end{{table}}" in as_latex([table])
-    assert json.loads(json.dumps(as_json(table)))["agreement"] == {
+    assert f"\n\n{sentences}\n" in as_markdown(document)
+    assert f"\\par {sentences}\n\\end{{table}}" in as_latex(document)
+    assert json.loads(as_json(document))[0]["agreement"] == {
         "mean_absolute_difference": pytest.approx(5.0),
         "compared": 3,
         "left_out": 3,
@@ -129,12 +128,10 @@ def test_formats() -> None:
         "spread_known": 2,
         "rank_correlation": [{"dataset": "mnist", "negatives": "label", "rho": pytest.approx(1.0), "cells": 3}],
     }
-    lines = list(csv.reader(io.StringIO(as_csv([table]))))
-    assert {len(line) for line in lines} == {15}
     file = io.StringIO()
-    show([table], Console(width=60, file=file))
+    Console(width=60, file=file).print(as_rich(document), crop=False)
     assert " ".join(sentences.replace(". ", " ").removesuffix(".").split()) in " ".join(file.getvalue().split())
-    single = table_of(outcome("unseparated", 90.0), outcome("1:1", 80.0))
-    assert "mean absolute difference" in as_markdown([single])
-    assert "spread" not in as_markdown([single]), "unknown where every cell has one seed"
-    assert "Rank" not in as_markdown([single])
+    single = as_markdown(tables_document([table_of(outcome("unseparated", 90.0), outcome("1:1", 80.0))]))
+    assert "mean absolute difference" in single
+    assert "spread" not in single, "unknown where every cell has one seed"
+    assert "Rank" not in single

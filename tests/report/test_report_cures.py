@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Iterable
+from itertools import product
 from typing import Any
 
 import pytest
@@ -17,12 +18,20 @@ from test_report_protocol import data_ref, outcome
 from ffcli.config import Precision
 from ffcli.engine.training import initial_state
 from ffcli.records import EpochMetrics, Outcome, Provenance, RunRecord
-from ffcli.report import cure_formats, cure_render
-from ffcli.report.cure_costs import Cost, Timed, costs, kept_bytes
-from ffcli.report.cure_words import caption
-from ffcli.report.cures import CureCell, CureTable, draw
-from ffcli.report.families import set_aside
+from ffcli.report.cures import (
+    Cost,
+    CureCell,
+    CureTable,
+    TimedRun,
+    cure_costs,
+    cures_caption,
+    cures_document,
+    draw_cures,
+    kept_bytes,
+    set_aside,
+)
 from ffcli.report.protocol import Protocol
+from ffcli.report.writers import as_csv, as_json, as_latex, as_markdown, as_rich
 
 GRADIENT: dict[str, Any] = {"cure": "gradient-memory", "lr": "auto"}
 
@@ -35,7 +44,7 @@ def drawn(*runs: Outcome, **options: Any) -> list[CureTable]:
             for o in runs
         ]  # fmt: skip
 
-    return draw([o.run for o in runs], at, **options)
+    return draw_cures([o.run for o in runs], at, **options)
 
 
 def cell(table: CureTable, line: str, schedule: str, row: int = 0) -> CureCell:
@@ -79,7 +88,9 @@ def test_a_cell_is_read_after_the_most_epochs_that_were_asked_and_reached() -> N
     (table,) = drawn(*runs)
     found = cell(table, "gradient-memory", "16:16")
     assert (found.epochs, found.measured.runs, found.measured.mean) == (40, 2, 85.0)
-    assert "Not counted, for they are shorter: mnist label 16:16 gradient-memory seed 0 (20 epochs)" in printed([table])
+    assert "Not counted because they are shorter: mnist label 16:16 gradient-memory seed 0 (20 epochs)" in printed(
+        [table]
+    )
     assert cell(drawn(*runs, epochs=20)[0], "gradient-memory", "16:16").measured.runs == 3
 
 
@@ -103,14 +114,14 @@ def test_one_table_for_the_rule_and_one_for_each_other_rate() -> None:
     assert [t.family.protocol.label for t in drawn(*runs, preset="paper@1")] == ["paper@1"]
 
 
-@pytest.mark.parametrize("cure", ["gradient-memory", "replay:100"])
-@pytest.mark.parametrize("lr", [None, "auto", 0.03, 0.05, 0.001])
-@pytest.mark.parametrize("warmup", [None, 0, 7, 256])
 @pytest.mark.parametrize("preset", [{}, {"preset": "paper"}, {"preset": "paper", "updates_per_batch": 10}])
-def test_every_cured_run_stands_in_one_table(cure: str, lr: object, warmup: int | None, preset: dict[str, Any]) -> None:
-    options = preset | {name: value for name, value in (("lr", lr), ("warmup", warmup)) if value is not None}
-    tables = drawn(outcome("4:4", 81.5, cure=cure, **options))
-    assert [cell(table, cure, "4:4").measured.mean for table in tables] == [81.5]
+def test_every_cured_run_is_in_one_table(preset: dict[str, Any]) -> None:
+    for cure, lr, warmup in product(
+        ("gradient-memory", "replay:100"), (None, "auto", 0.03, 0.05, 0.001), (None, 0, 7, 256)
+    ):
+        options = preset | {name: value for name, value in (("lr", lr), ("warmup", warmup)) if value is not None}
+        tables = drawn(outcome("4:4", 81.5, cure=cure, **options))
+        assert [cell(table, cure, "4:4").measured.mean for table in tables] == [81.5], (cure, options)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64", "bf16"])
@@ -123,7 +134,7 @@ def test_the_memory_is_what_the_engine_keeps(cure: str, precision: Precision) ->
     assert kept_bytes(config.cure, config.data.features, protocol) == kept > 0
 
 
-def timed(times: dict[str, tuple[str, float, float | None]]) -> Timed:
+def timed(times: dict[str, tuple[str, float, float | None]]) -> TimedRun:
     """Runs by id: host, seconds of an evaluated epoch, and of one that is not."""
 
     def of(id: str) -> tuple[RunRecord, list[EpochMetrics]]:
@@ -153,7 +164,7 @@ def test_the_time_is_compared_within_a_cell_on_one_host_and_like_with_like() -> 
     ids = [o.run.id for o in runs]
 
     def cost(*times: tuple[str, float, float | None]) -> Cost:
-        (found,) = costs(table, timed(dict(zip(ids, times, strict=True))))
+        (found,) = cure_costs(table, timed(dict(zip(ids, times, strict=True))))
         return found
 
     same = cost(("a", 4.0, None), ("a", 2.0, None), ("a", 4.5, None), ("a", 1.0, None))
@@ -194,8 +205,8 @@ def test_unequal_phases_have_a_table_for_each_scaling_of_cured_runs() -> None:
     scaled = outcome("16:1", 72.0, **GRADIENT, lr_scaling="ratio")
     usual, other = drawn(plain, cured, scaled)
     assert [cell(table, "gradient-memory", "16:1").measured.mean for table in (usual, other)] == [92.0, 72.0]
-    assert "lr scaling ratio" in caption(other)
-    assert "scaling" not in caption(usual)
+    assert "lr scaling ratio" in cures_caption(other)
+    assert "scaling" not in cures_caption(usual)
 
 
 def printed(tables: Iterable[CureTable], width: int = 200) -> str:
@@ -204,7 +215,7 @@ def printed(tables: Iterable[CureTable], width: int = 200) -> str:
 
 def shown(tables: list[tuple[CureTable, list[Cost]]], width: int) -> str:
     file = io.StringIO()
-    cure_render.show(tables, Console(width=width, file=file))
+    Console(width=width, file=file).print(as_rich(cures_document(tables)), crop=False)
     return file.getvalue()
 
 
@@ -230,8 +241,8 @@ def test_without_cured_runs_a_command_makes_one() -> None:
 
 
 def test_other_programs_get_the_same_numbers() -> None:
-    tables = many()
-    (table,) = json.loads(json.dumps([cure_formats.as_json(*table) for table in tables]))
+    document = cures_document(many())
+    (table,) = json.loads(as_json(document))
     assert (table["table"], table["lr_rule"], table["costs"][0]["memory"]) == ("cures", "auto", 7_307_264)
     lines = {line["line"]: line["cells"] for line in table["rows"][0]["lines"]}
     assert lines["gradient-memory"][1] == {
@@ -239,14 +250,14 @@ def test_other_programs_get_the_same_numbers() -> None:
         "std": pytest.approx(0.0), "runs": 3, "seeds": [0, 1, 2], "published": 35.0, "published_learned": True,
         "learned": True,
     }  # fmt: skip
-    rows = list(csv.DictReader(io.StringIO(cure_formats.as_csv(tables))))
+    rows = list(csv.DictReader(io.StringIO(as_csv(document))))
     assert len(rows) == sum(len(line["cells"]) for row in table["rows"] for line in row["lines"])
     replay = next(row for row in rows if (row["line"], row["pos_phase"]) == ("replay:512", "16"))
     assert (replay["mean"], replay["lr"], replay["memory"], replay["time"]) == ("63.4", "0.04", "7307264", "1.25")
-    markdown = cure_formats.as_markdown(tables)
+    markdown = as_markdown(document)
     grid = [line for line in markdown.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in grid}) == 1
     assert "| mnist | label | paper | 89 | 35 |" in markdown
-    latex = cure_formats.as_latex(tables)
+    latex = as_latex(document)
     assert latex.isascii()
     assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 1

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_helpers import admits
 
 from ffcli.choices import Status
 from ffcli.config import PRESETS, DataRef, RunConfig
 from ffcli.errors import BadOption
 from ffcli.planning import resolve
 from ffcli.records import Outcome, RunSummary
-from ffcli.report.command import command_for
-from ffcli.report.plan import by_signature, plan
-from ffcli.report.protocol import Protocol, default_protocol, describe, select, settings_of
+from ffcli.report.command import train_command
+from ffcli.report.grouping import by_signature
+from ffcli.report.protocol import Protocol, default_protocol, describe, select, settings_of, signature
+from ffcli.report.tables import with_horizons
 from ffcli.schedule import UNSEPARATED, Schedule
 from ffcli.settings import Settings, parse
 
@@ -67,8 +67,13 @@ def outcome(
     return Outcome(run, horizon, min(done, horizon), accuracy if done >= horizon else None, accuracy, accuracy)
 
 
+def admits(protocol: Protocol, config: RunConfig) -> bool:
+    """Whether a run of this configuration belongs into the protocol's tables."""
+    return protocol.signature == signature(config) and protocol.fits(config)
+
+
 def protocols(*outcomes: Outcome) -> list[str]:
-    return [protocol.label for protocol, _ in plan(by_signature(o.run for o in outcomes))]
+    return [protocol.label for protocol, _ in with_horizons(by_signature(o.run for o in outcomes))]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +154,7 @@ def test_runs_without_masks_stand_beside_every_blur() -> None:
     ],
 )
 def test_horizon(asked: int | None, runs: list[Outcome], horizon: int) -> None:
-    assert [epochs for _, epochs in plan(by_signature(o.run for o in runs), asked)] == [horizon]
+    assert [epochs for _, epochs in with_horizons(by_signature(o.run for o in runs), asked)] == [horizon]
 
 
 def test_selection() -> None:
@@ -185,7 +190,7 @@ def test_commands_are_short(fields: dict[str, Any], cell: tuple[str, str, str], 
     positive, negative = map(int, phases.split(":"))
     schedule = Schedule(positive=positive, negative=negative)
     expected = f"ff train --dataset {shlex.quote(dataset)} {command}"
-    assert command_for(Protocol(**fields), dataset, negatives, schedule) == expected
+    assert train_command(Protocol(**fields), dataset, negatives, schedule) == expected
 
 
 @settings(deadline=None)
@@ -210,7 +215,7 @@ def test_commands_are_short(fields: dict[str, Any], cell: tuple[str, str, str], 
 def test_the_command_trains_a_run_that_its_table_admits(
     protocol: Protocol, negatives: str, schedule: Schedule, epochs: int | None
 ) -> None:
-    options = _parse(command_for(protocol, "fashion", negatives, schedule, epochs))
+    options = _parse(train_command(protocol, "fashion", negatives, schedule, epochs))
     source = "full" if options.data == "auto" else options.data
     config = resolve(options, data_ref(options.dataset, source))
     assert admits(protocol, config)

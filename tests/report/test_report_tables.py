@@ -8,15 +8,14 @@ from statistics import mean, stdev
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_helpers import admits
-from test_report_protocol import data_ref, outcome
+from test_report_protocol import admits, data_ref, outcome
 
 from ffcli import published
 from ffcli.choices import Metric
 from ffcli.records import Outcome
 from ffcli.report.cells import Cell
 from ffcli.report.protocol import Protocol
-from ffcli.report.tables import Table, build, draw
+from ffcli.report.tables import Table, build, draw_tables
 from ffcli.schedule import Schedule
 
 
@@ -36,7 +35,7 @@ def cell_at(table: Table, dataset: str, negatives: str, schedule: str) -> Cell:
 
 
 def test_without_runs_the_tables_are_the_papers() -> None:
-    for table in draw([], lambda horizon: [], default=Protocol()):
+    for table in draw_tables([], lambda horizon: [], default=Protocol()):
         paper = published.tables()[table.number]
         assert table.schedules == paper.schedules
         assert [(row.dataset, row.negatives) for row in table.rows] == list(paper.rows)
@@ -121,14 +120,14 @@ def test_tables_of_several_protocols_read_each_at_its_own_horizon() -> None:
         asked.append(horizon)
         return [Outcome(o.run, horizon, min(o.run.epochs_done, horizon), 50.0, 50.0, 50.0) for o in runs]
 
-    drawn = draw([o.run for o in runs], outcomes_at, default=Protocol(), numbers=(2,))
+    drawn = draw_tables([o.run for o in runs], outcomes_at, default=Protocol(), numbers=(2,))
     assert [(t.protocol.label, t.protocol.data, t.epochs) for t in drawn] == [
         ("fast@1", "full", 20),
         ("paper@1", "full", 500),
         ("fast@1", "sample", 20),
     ]
     assert sorted(asked) == [20, 500]
-    kept = draw([runs[0].run], outcomes_at, default=Protocol())
+    kept = draw_tables([runs[0].run], outcomes_at, default=Protocol())
     assert sum(cell.measured.runs for table in kept for row in table.rows for cell in row.cells) == 2
 
 
@@ -155,7 +154,7 @@ outcomes = st.builds(
 @settings(deadline=None)
 @given(st.lists(outcomes, max_size=30, unique_by=lambda o: (o.run.config.data.name, o.run.key)))
 def test_every_run_stands_in_one_cell_of_each_protocol_that_admits_it_and_in_no_other(runs: list[Outcome]) -> None:
-    drawn = draw([o.run for o in runs], lambda horizon: runs, default=Protocol(), epochs=20)
+    drawn = draw_tables([o.run for o in runs], lambda horizon: runs, default=Protocol(), epochs=20)
     for run in runs:
         assert any(admits(table.protocol, run.run.config) for table in drawn)
     for table in drawn:

@@ -1,9 +1,9 @@
-"""Which protocols the stored runs have, and the horizon of epochs at which the tables of each read them."""
+"""Group stored runs by their protocols."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 
 from ffcli.config import PRESETS, RunConfig
@@ -12,24 +12,10 @@ from ffcli.report.protocol import SHARED, Protocol, Signature, data_kind, fittin
 from ffcli.schedule import LrScaling
 
 
-def plan(groups: Mapping[Signature, Sequence[RunSummary]], epochs: int | None = None) -> list[tuple[Protocol, int]]:
-    """The protocols of the runs of `by_signature`, presets and full data first, each with its horizon: the epochs at
-    which its tables read the runs.
-
-    That is `epochs` where given, else the preset's where a run has got so far (no preset: the most that were asked for
-    and reached), else as far as any run has got.
-    """
-    planned = []
-    for shared, runs in groups.items():
-        for protocol in protocols(shared, [run.config for run in runs]):
-            planned.append((protocol, epochs or _horizon(protocol, [r for r in runs if protocol.fits(r.config)])))
-    return sorted(planned, key=lambda pair: order(pair[0]))
-
-
 def by_signature(
     runs: Iterable[RunSummary], of: Callable[[RunConfig], Signature] = signature
 ) -> dict[Signature, list[RunSummary]]:
-    """Runs by what they share. Superseded ones are left out."""
+    """Return the runs by their signature. Superseded runs are left out."""
     groups: dict[Signature, list[RunSummary]] = defaultdict(list)
     for run in runs:
         if run.status != "superseded":
@@ -38,8 +24,13 @@ def by_signature(
 
 
 def protocols(shared: Signature, configs: Sequence[RunConfig]) -> list[Protocol]:
-    """One with this signature for each scaling rule and blur that the runs show."""
-    # By what decides: thousands of runs differ in seed or data alone.
+    """Return the protocols of runs with one signature: one for each scaling rule and blur that the runs need.
+
+    Args:
+        shared: the signature of all the runs.
+        configs: their configurations, at least one.
+    """
+    # Thousands of runs differ in seed or data alone: keep one of each kind.
     deciding = {_deciding(config): config for config in configs}
     shown = {(rule, config.mask_blur) for config in deciding.values() if (rule := _first_rule(config)) is not None}
     blurs = {blur for _, blur in shown if blur is not None} or {Protocol().mask_blur}
@@ -55,14 +46,8 @@ def _first_rule(config: RunConfig) -> LrScaling | None:
     return next(iter(fitting_rules(config)), None) if config.lr_negative == config.lr else None
 
 
-def _horizon(protocol: Protocol, runs: Sequence[RunSummary]) -> int:
-    longest = max(run.epochs_done for run in runs)
-    asked = {protocol.preset.epochs} if protocol.preset else {run.config.epochs for run in runs}
-    return max((epochs for epochs in asked if epochs <= longest), default=longest or max(asked))
-
-
 def order(protocol: Protocol) -> tuple[object, ...]:
-    """A sort key: full data first, then the presets."""
+    """Return a sort key: full data first, then the presets in their order, then other protocols."""
     presets = [preset.label for preset in PRESETS.values()]
     place = presets.index(protocol.preset.label) if protocol.preset else len(presets)
     return (protocol.data, place, len(protocol.differences()), protocol.label)

@@ -1,0 +1,59 @@
+"""What colours an entry of a table: the roles that entries have, and the style of each role on a terminal."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ffcli.choices import Status
+
+Role = (
+    Literal[
+        "", "heading", "caption", "command", "dim", "measured", "best", "unfinished", "absent", "paper", "spread",
+        "near", "apart", "far", "good", "bad",
+    ]
+    | Status
+)  # fmt: skip
+
+STYLES: dict[Role, str] = {
+    "": "",
+    "heading": "bold",
+    "caption": "italic",
+    "command": "cyan",
+    "dim": "dim",
+    # an accuracy: mean over runs, the highest of its column, no run long enough yet, no run at all
+    "measured": "bold",
+    "best": "bold",
+    "unfinished": "cyan",
+    "absent": "dim",
+    "paper": "dim",
+    "spread": "dim",
+    # the distance from the paper's figure: see `distance_role`
+    "near": "green",
+    "apart": "yellow",
+    "far": "red",
+    # a verdict
+    "good": "green",
+    "bad": "red",
+    # the status of a run
+    "running": "cyan",
+    "completed": "green",
+    "interrupted": "yellow",
+    "stale": "yellow",
+    "failed": "red",
+    "superseded": "dim",
+}
+"""Rich's style for each role."""
+
+NEAR, FAR = 3, 10
+"""A difference of at most `NEAR` points from the paper is near, one of more than `FAR` points is far."""
+
+
+def distance_role(points: float) -> Role:
+    """Return the role of a difference of `points` percentage points from the paper's figure."""
+    distance = abs(points)
+    return "near" if distance <= NEAR else "apart" if distance <= FAR else "far"
+
+
+def verdict_role(good: bool | None) -> Role:
+    """Return the role of a verdict; None is a question that was not asked."""
+    return "dim" if good is None else "good" if good else "bad"
