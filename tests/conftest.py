@@ -65,7 +65,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     disk.mkdir()
     _mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", disk)
     yield disk
-    subprocess.run(["umount", disk], check=True)
+    _unmount(disk)
 
 
 @pytest.fixture
@@ -75,9 +75,11 @@ def sealed_folder(tmp_path: Path) -> Iterator[Path]:
     source.mkdir()
     sealed.mkdir()
     _mount("--bind", source, sealed)
-    subprocess.run(["mount", "-o", "remount,ro,bind", sealed], check=True)
-    yield sealed
-    subprocess.run(["umount", sealed], check=True)
+    try:
+        _mount("-o", "remount,ro,bind", sealed)
+        yield sealed
+    finally:
+        _unmount(sealed)
 
 
 def _mount(*arguments: str | Path) -> None:
@@ -85,3 +87,8 @@ def _mount(*arguments: str | Path) -> None:
         subprocess.run(["mount", *arguments], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"cannot mount: {error}")
+
+
+def _unmount(folder: Path) -> None:
+    """Detach at once, and completely when the last process has closed its files there."""
+    subprocess.run(["umount", "--lazy", folder], check=True)

@@ -1,4 +1,4 @@
-"""`ff show RUN`: one run, whole."""
+"""`ff show`: everything that is stored about one run."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from ffcli.cli.train import DatabaseOption, JsonOption
 
 if TYPE_CHECKING:
     from rich.table import Table
-    from rich.text import Text
 
     from ffcli.records import EpochMetrics, RunRecord
 
 DEAD = 0.99
-"""A layer counts as dead once this share of its units is."""
+"""Share of dead units from which on a layer counts as dead."""
 
 
 def show(
-    run: Annotated[str, typer.Argument(help="The run's id, or its first digits.")],
-    toml: Annotated[bool, typer.Option("--toml", help="The options that ask for it again.")] = False,
+    run: Annotated[str, typer.Argument(help="Id of a run, or its first digits.")],
+    toml: Annotated[
+        bool, typer.Option("--toml", help="Print the options of the run as a file for `ff train --config`.")
+    ] = False,
     db: DatabaseOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show a run: its config, where it was trained, every epoch, and which layer died when."""
+    """Show a run: settings, where it was trained, every epoch, and when a layer died."""
     from dataclasses import asdict
 
     from ffcli.cli.console import out, print_json
@@ -58,7 +59,7 @@ def show(
 
 
 def summary(run: RunRecord) -> list[str]:
-    """What it is, how it ended, and where it was trained."""
+    """Return lines with rich markup: what was trained, how it ended, and where."""
     from rich.markup import escape
 
     from ffcli.cli.words import describe, duration, published_line, status_text
@@ -69,10 +70,10 @@ def summary(run: RunRecord) -> list[str]:
         f"[bold]{escape(describe(config))}[/]   {status_text(run.status)}",
         f"run {run.id}" + (f", {escape(run.name)}" if run.name else "") + "".join(f" #{escape(t)}" for t in run.tags),
         f"key {config.key}",
-        f"hidden {','.join(map(str, config.hidden))}; {counted(config.updates_per_batch, 'update')} a batch"
+        f"hidden {','.join(map(str, config.hidden))}; {counted(config.updates_per_batch, 'update')} per batch"
         f" of {config.batch_size};"
-        f" rate awake {config.lr_positive:g}, asleep {config.lr_negative:g}; threshold {config.threshold:g};"
-        f" {config.precision}",
+        f" learning rate {config.lr_positive:g} positive, {config.lr_negative:g} negative; threshold"
+        f" {config.threshold:g}; {config.precision}",
         f"started {run.started.astimezone():%Y-%m-%d %H:%M}, {duration(run.seconds)} of training,"
         f" {run.epochs_done} of {counted(config.epochs, 'epoch')}",
     ]
@@ -93,20 +94,22 @@ def summary(run: RunRecord) -> list[str]:
 
 
 def epoch_table(epochs: list[EpochMetrics], *, width: int) -> Table:
-    """One line an epoch: accuracy and loss, then goodness (true | wrong label) and dead units by layer. A narrow
-    terminal leaves out goodness, then losses, then dead units, and cuts no number."""
+    """Return a table of epochs: accuracy, losses, and by layer goodness (true|wrong label) and dead units.
+
+    On a narrow terminal it omits goodness, then losses, then dead units.
+    """
     from rich.text import Text
 
     from ffcli.cli.layout import fitting_table
 
-    rows = [_epoch_cells(e) for e in epochs]
+    rows = [{title: Text(text, style) for title, (text, style) in _epoch_cells(e).items()} for e in epochs]
     layers = range(1, 1 + max((len(e.dead_units or ()) for e in epochs), default=0))
     validated = any(e.validation_accuracy is not None for e in epochs)
     goodness, dead = ([f"{what} {n}" for n in layers] for what in ("goodness", "dead"))
     for row in rows:
         row.update({title: Text("") for title in (*goodness, *dead) if title not in row})
     first = ["epoch", "hour", "phase", "test %", *(["held out %"] if validated else [])]
-    losses = ["loss awake", "asleep"]
+    losses = ["loss positive", "negative"]
     layouts = [
         [*first, *losses, *goodness, *dead],
         [*first, *losses, *dead],
@@ -117,31 +120,26 @@ def epoch_table(epochs: list[EpochMetrics], *, width: int) -> Table:
     return fitting_table(layouts, rows, width=width, right={*layouts[0]} - {"phase"})
 
 
-def _epoch_cells(e: EpochMetrics) -> dict[str, Text]:
-    from rich.text import Text
-
-    from ffcli.cli.words import PHASE_WORDS
-
+def _epoch_cells(e: EpochMetrics) -> dict[str, tuple[str, str]]:
+    """Text and style of the cells of one epoch, by column title."""
     cells = {
-        "epoch": Text(str(e.epoch)),
-        "hour": Text(str(e.hour)),
-        "phase": Text(PHASE_WORDS[e.phase]),
-        "test %": Text(_number(e.accuracy, 2)),
-        "held out %": Text(_number(e.validation_accuracy, 2)),
-        "loss awake": Text(_number(e.loss_positive, 3)),
-        "asleep": Text(_number(e.loss_negative, 3)),
+        "epoch": (str(e.epoch), ""),
+        "hour": (str(e.hour), ""),
+        "phase": (_phase(e), ""),
+        "test %": (_number(e.accuracy, 2), ""),
+        "held out %": (_number(e.validation_accuracy, 2), ""),
+        "loss positive": (_number(e.loss_positive, 3), ""),
+        "negative": (_number(e.loss_negative, 3), ""),
     }
     for n, (true, wrong) in enumerate(zip(e.goodness_positive or (), e.goodness_negative or (), strict=True), start=1):
-        cells[f"goodness {n}"] = Text(f"{true:.2f}|{wrong:.2f}")
+        cells[f"goodness {n}"] = (f"{true:.2f}|{wrong:.2f}", "")
     for n, share in enumerate(e.dead_units or (), start=1):
-        cells[f"dead {n}"] = Text(f"{share:.0%}", style="red" if share >= DEAD else "")
+        cells[f"dead {n}"] = (f"{share:.0%}", "red" if share >= DEAD else "")
     return cells
 
 
 def deaths(epochs: list[EpochMetrics]) -> list[str]:
-    """Which layer died when, and whether it came back."""
-    from ffcli.cli.words import PHASE_WORDS
-
+    """Return one line with rich markup for each layer that died: when, and its dead units at the end."""
     lines = []
     measured = [e for e in epochs if e.epoch > 0 and e.dead_units]
     for layer in range(max((len(e.dead_units or ()) for e in measured), default=0)):
@@ -151,10 +149,16 @@ def deaths(epochs: list[EpochMetrics]) -> list[str]:
             continue
         epoch, share = died
         last = shares[-1][1]
-        after = "" if last >= DEAD else f"; at the end {last:.0%} of its units are dead"
-        when = f"in epoch {epoch.epoch} (hour {epoch.hour}, {PHASE_WORDS[epoch.phase]})"
-        lines.append(f"[red]layer {layer + 1} died {when}[/]: {share:.0%} of its units are silent{after}")
+        after = "" if last >= DEAD else f"; at the end {last:.0%} are dead"
+        when = f"in epoch {epoch.epoch} (hour {epoch.hour}, {_phase(epoch)})"
+        lines.append(f"[red]layer {layer + 1} died {when}[/]: {share:.0%} of its units are dead{after}")
     return lines
+
+
+def _phase(epoch: EpochMetrics) -> str:
+    from ffcli.cli.words import PHASE_WORDS
+
+    return PHASE_WORDS[epoch.phase]
 
 
 def _number(value: float | None, digits: int) -> str:

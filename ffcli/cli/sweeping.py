@@ -72,12 +72,12 @@ def resolve_sweep(
 
 def sweep_and_show(plan: Plan, *, workers: int | None, db: str | None, json: bool, quiet: bool) -> None:
     """Train what is missing; the exit code says whether a cell failed (1) or the sweep was stopped (130)."""
-    from ffcli.cli.board import watching
+    from ffcli.cli.live import watching_sweep
 
     devices = worker_devices(plan.request.device, workers)
     with open_store(db, timeout=LOCK_TIMEOUT) as store:
         pool = ProcessWorkers(devices)
-        with watching(quiet=quiet) as watcher, _stopping_on_ctrl_c(watcher.notice) as watch:
+        with watching_sweep(quiet=quiet) as watcher, _stopping_on_ctrl_c(watcher.notice) as watch:
 
             def begin(under_way: Sweep) -> None:
                 watch(under_way)

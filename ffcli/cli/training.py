@@ -77,12 +77,12 @@ def resolve_train(
 
 def train_and_show(plan: Plan, *, db: str | None, json: bool, quiet: bool) -> None:
     """Train or look up one run, and print it."""
-    from ffcli.cli.live import watching
+    from ffcli.cli.live import watching_training
 
     config = plan.config
     with open_store(db, timeout=LOCK_TIMEOUT) as store:
         try:
-            with watching(config, quiet=quiet) as watcher:
+            with watching_training(quiet=quiet) as watcher:
                 answer = run(config, plan.request, store, plan.data_folder, watcher)
         except Diverged:
             if json and (failed := runs.find(store, config.key)):

@@ -9,7 +9,7 @@ from ffcli.config import RunConfig
 from ffcli.published import cell
 from ffcli.report import protocol
 
-PHASE_WORDS = {"positive": "awake", "negative": "asleep", "joint": "both kinds", None: "untrained"}
+PHASE_WORDS = {"positive": "positive", "negative": "negative", "joint": "both", None: "untrained"}
 STATUS_STYLES: dict[Status, str] = {
     "running": "cyan",
     "completed": "green",

@@ -20,7 +20,7 @@ import pytest
 from ff import FF, SMALL
 from rich.console import Console
 
-from ffcli.cli.live import Display
+from ffcli.cli.live import TrainingDisplay
 from ffcli.config import DataRef
 from ffcli.options import TrainOptions, resolve
 
@@ -103,8 +103,8 @@ def test_a_terminal_shows_the_training_and_ctrl_c_leaves_it_clean(ff: FF) -> Non
             r"mnist \(sample\), label, 64:64, fast@1 with hidden 30,20, seed 0   run [0-9a-f]{7}",
             r"epoch (\d{2,})/3000",
             r"hour \d{2,}",
-            r"awake",
-            r"asleep",
+            r"positive",
+            r"negative",
             r"\d+ s left|\d+ min \d+ s left",
             r"accuracy  \d+\.\d\d %  .*[▁▂▃▄▅▆▇█]{5}",
             r"layer 1   goodness true \d+\.\d\d  wrong \d+\.\d\d   dead units \d+%",
@@ -128,7 +128,7 @@ def test_no_colour_means_plain_lines_on_a_terminal_too(ff: FF) -> None:
     with on_terminal(ff, "train", *SMALL, "--epochs", "2", NO_COLOR="1") as terminal:
         assert terminal.read_to_end() == 0
     assert "\x1b" not in terminal.written
-    assert re.search(r"epoch 2/2  hour +\d+  asleep +accuracy", terminal.text)
+    assert re.search(r"epoch 2/2  hour +\d+  negative +accuracy", terminal.text)
     for environment, plain in (({"NO_COLOR": "1"}, True), ({"TERM": "dumb"}, True), ({}, False)):
         for command, shows in (("list-runs", "completed"), ("--help", "Usage: ff")):
             with on_terminal(ff, command, **environment) as terminal:
@@ -143,7 +143,7 @@ def test_the_counter_of_epochs_is_whole_at_any_width(width: int) -> None:
         name="mnist", source="full", fingerprint="f" * 64, features=784, classes=10, train=60_000, test=10_000,
         largest_class=11.35,
     )  # fmt: skip
-    display, console = Display(), Console(width=width, file=io.StringIO())
+    display, console = TrainingDisplay(), Console(width=width, file=io.StringIO())
     config = resolve(TrainOptions(epochs=1000), data, uses_masks=False)
     state = SimpleNamespace(epoch=998, hour=117_000)
     display.begins(config, "0123456789", state)  # type: ignore[arg-type]
@@ -152,6 +152,6 @@ def test_the_counter_of_epochs_is_whole_at_any_width(width: int) -> None:
         with console.capture() as capture:
             console.print(display)
         shown = capture.get()
-        assert re.search(rf"epoch {shown_epoch}/1000 .*hour 117000\s+awake", shown, flags=re.S)
+        assert re.search(rf"epoch {shown_epoch}/1000 .*hour 117000\s+positive", shown, flags=re.S)
         assert max(map(len, shown.splitlines())) <= width
         display.epoch_ended(SimpleNamespace(epoch=999, accuracy=None))  # type: ignore[arg-type]

@@ -112,7 +112,7 @@ def test_formats(database: Path) -> None:
         (["--metric", "finl"], ("--metric", "finl", "final", "last5")),
         (["--format", "html"], ("--format", "html", "markdown")),
         (["--table", "3"], ("--table", "3", "all")),
-        (["--epochs", "0"], ("--epochs", "greater than or equal to 1")),
+        (["--epochs", "0"], ("--epochs", "0")),
         (["--data", "half"], ("--data", "half", "sample")),
     ],
 )

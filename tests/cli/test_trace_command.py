@@ -85,7 +85,7 @@ def test_a_phase_longer_than_the_run_is_drawn_as_far_as_it_went(inside: Inside, 
     run = inside.json(*asked)["id"]
     assert inside.json(*asked)["cached"]
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         out, _ = inside("plot", "trace", run, "--output", str(tmp_path / "a.png"))
     assert "phase 1, 20 hours" in out
 
