@@ -129,12 +129,16 @@ def test_no_colour_means_plain_lines_on_a_terminal_too(ff: FF) -> None:
         assert terminal.read_to_end() == 0
     assert "\x1b" not in terminal.written
     assert re.search(r"epoch 2/2  hour +\d+  negative +accuracy", terminal.text)
-    for environment, plain in (({"NO_COLOR": "1"}, True), ({"TERM": "dumb"}, True), ({}, False)):
-        for command, shows in (("list-runs", "completed"), ("--help", "Usage: ff")):
-            with on_terminal(ff, command, **environment) as terminal:
-                assert terminal.read_to_end() == 0
-            assert shows in terminal.text
-            assert ("\x1b" not in terminal.written) == plain
+    for command, shows, environment, plain in (
+        ("list-runs", "completed", {"NO_COLOR": "1"}, True),
+        ("--help", "Usage: ff", {"NO_COLOR": "1"}, True),
+        ("--help", "Usage: ff", {"TERM": "dumb"}, True),
+        ("list-runs", "completed", {}, False),
+    ):
+        with on_terminal(ff, command, **environment) as terminal:
+            assert terminal.read_to_end() == 0
+        assert shows in terminal.text
+        assert ("\x1b" not in terminal.written) == plain
 
 
 @pytest.mark.parametrize("width", [100, 40])
