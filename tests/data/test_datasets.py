@@ -236,7 +236,7 @@ def test_a_relative_path_and_one_without_a_file_are_named(
         locate("set.npz", wanted="sample", folder=folder, notify=lines.append)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 10**6), flip=st.integers(1, 255), cut=st.booleans())
 def test_a_damaged_copy_is_made_anew_and_never_gives_other_data(tmp_path: Path, at: int, flip: int, cut: bool) -> None:
     folder = tmp_path / "data"

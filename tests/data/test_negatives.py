@@ -36,7 +36,7 @@ def test_recorded_masks_exactly(name: str) -> None:
 
 
 @given(height=st.integers(1, 12), width=st.integers(1, 12), times=st.integers(0, 12), seed=st.integers(0, 2**31))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_mask_equals_blurring_by_convolution(height: int, width: int, times: int, seed: int) -> None:
     random = torch.Generator().manual_seed(seed)
     shape = (2, height, width)
@@ -53,7 +53,7 @@ def test_mask_equals_blurring_by_convolution(height: int, width: int, times: int
 
 
 @given(classes=st.integers(2, 12), seed=st.integers(0, 2**31))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_wrong_labels_are_every_label_but_the_true_one(classes: int, seed: int) -> None:
     labels = torch.arange(classes).repeat(200)
     wrong = wrong_labels(labels, classes, generator=torch.Generator().manual_seed(seed))

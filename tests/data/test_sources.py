@@ -49,7 +49,7 @@ def test_an_idx_file_reads_back_plain_or_gzipped(tmp_path: Path, compress: Any) 
     assert np.array_equal(read_idx(path, md5(idx(IMAGES))), IMAGES)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.booleans(), st.integers(0, 10**6), st.integers(1, 255), st.booleans())
 def test_a_damaged_idx_file_is_refused_or_reads_the_same(gz: bool, at: int, flip: int, cut: bool) -> None:
     whole = gzip.compress(idx(IMAGES), mtime=0) if gz else idx(IMAGES)
@@ -238,7 +238,7 @@ def _npy() -> bytes:
     return stream.getvalue()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 10**6), st.integers(1, 255), st.booleans())
 def test_a_damaged_npz_is_refused_or_reads_the_same(at: int, flip: int, cut: bool) -> None:
     whole = _whole_npz()
