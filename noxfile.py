@@ -16,7 +16,6 @@ from packaging.requirements import Requirement
 
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["tests"]
-nox.needs_version = ">=2024.4.15"
 
 PROJECT = nox.project.load_toml("pyproject.toml")["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
