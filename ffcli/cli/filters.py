@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ffcli.data.catalogue import CATALOGUE
+from ffcli.data.negatives import STRATEGIES
 from ffcli.errors import BadOption
 from ffcli.text import unknown
 
@@ -27,8 +29,6 @@ def known_negatives(name: str | None) -> str | None:
     """Return the name of a strategy for negatives. Raises BadOption for an unknown one."""
     if name is None:
         return None
-    from ffcli.data.negatives import STRATEGIES
-
     if name not in STRATEGIES:
         raise BadOption(unknown("negatives", name, STRATEGIES))
     return name
@@ -47,7 +47,6 @@ def check_dataset(store: Store, name: str | None) -> None:
     """Raise BadOption for a dataset that is neither in the catalogue nor in the database."""
     if name is None:
         return
-    from ffcli.data.catalogue import CATALOGUE
     from ffcli.store.runs import Filters, list_runs
 
     if name in CATALOGUE:
