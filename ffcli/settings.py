@@ -208,7 +208,7 @@ class Settings(ProtocolSettings):
         str,
         Setting(
             "Dataset, or the path of an .npz file.", DATA, key=Key.NEVER, env="FFCLI_DATASET",
-            choices="ffcli.data.sources:CATALOGUE", open_ended=True,
+            choices="ffcli.data.catalogue:CATALOGUE", open_ended=True,
         ),
     ] = "mnist"  # fmt: skip
     neg: Annotated[str, Setting("Negative data.", DATA, key=Key.NEVER, choices="ffcli.data.negatives:STRATEGIES")] = (

@@ -1,4 +1,4 @@
-"""Shared by all tests."""
+"""Fixtures and settings of all tests."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from ffcli.cli.console import err, out
 from ffcli.store.database import Store, open_store
@@ -18,22 +19,26 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from ff import FF
 
-# Started as a background job of a shell, the suite ignores Ctrl-C, and so would each program that a test interrupts.
+# A background job of a shell ignores Ctrl-C, and so would the programs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Small matrices gain nothing from threads, and the suite's processes share the machine.
+# Threads do not speed up small matrices, and the processes of the suite share the machine.
 torch.set_num_threads(1)
+
+# No test depends on the speed of the machine.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)
 def denormal_numbers() -> None:
-    """A training in this process flushes them from then on; what draws floats of all sizes needs them."""
+    """Enable denormal numbers again: training flushes them to zero in the whole process."""
     torch.set_flush_denormal(False)
 
 
 @pytest.fixture(autouse=True)
 def _fresh_consoles() -> Iterator[None]:
-    """A console holds the stream of the test that made it."""
+    """Create new consoles for each test: a console keeps the stream of the test that created it."""
     out.cache_clear()
     err.cache_clear()
     yield
@@ -43,7 +48,7 @@ def _fresh_consoles() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the sample is prepared once for all tests."""
+    """A data folder in which the sample is prepared only once."""
     return tmp_path_factory.mktemp("data")
 
 
@@ -60,24 +65,26 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 1 MB; skipped where this user may not mount one."""
+    """A file system of 1 MB; skips the test if this user may not mount one."""
     disk = tmp_path / "disk"
     disk.mkdir()
     _mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", disk)
     yield disk
-    subprocess.run(["umount", disk], check=True)
+    _unmount(disk)
 
 
 @pytest.fixture
 def sealed_folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder that becomes read-only, even for root, once `tmp_path / "open"` is filled: a read-only bind mount."""
+    """A read-only view, even for root, of the folder `tmp_path / "open"`; skips the test if this user may not mount."""
     source, sealed = tmp_path / "open", tmp_path / "sealed"
     source.mkdir()
     sealed.mkdir()
     _mount("--bind", source, sealed)
-    subprocess.run(["mount", "-o", "remount,ro,bind", sealed], check=True)
-    yield sealed
-    subprocess.run(["umount", sealed], check=True)
+    try:
+        _mount("-o", "remount,ro,bind", sealed)
+        yield sealed
+    finally:
+        _unmount(sealed)
 
 
 def _mount(*arguments: str | Path) -> None:
@@ -85,3 +92,8 @@ def _mount(*arguments: str | Path) -> None:
         subprocess.run(["mount", *arguments], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"cannot mount: {error}")
+
+
+def _unmount(folder: Path) -> None:
+    """Detach the file system even if a process still has files open there."""
+    subprocess.run(["umount", "--lazy", folder], check=True)

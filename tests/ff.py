@@ -1,4 +1,4 @@
-"""The command line as a user has it: a process of its own, with its own database, on the sample that ships."""
+"""Run `ff` as a user does: in a process of its own, with a database of its own, on the sample that ships with ffcli."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ffcli.store.runs import list_runs
 
 @dataclass(frozen=True)
 class FF:
-    """`ff` with a database and a data folder of its own."""
+    """`ff` with its own database and data folder."""
 
     folder: Path
     data: Path
@@ -42,7 +42,7 @@ class FF:
         }
 
     def __call__(self, *arguments: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run to the end; the exit code must be `code`, and no traceback may be seen."""
+        """Run a command; the exit code must be `code`, and there must be no traceback."""
         done = subprocess.run(
             self.command(*arguments), env=self.environment | environment, capture_output=True, text=True, timeout=240
         )
@@ -54,13 +54,13 @@ class FF:
         return json.loads(self(*arguments, "--json").stdout)
 
     def runs(self) -> list[RunRecord]:
-        """The stored runs, read in this process."""
+        """Return the stored runs."""
         with open_store(self.db, create=False) as store:
             return list_runs(store)
 
     @contextmanager
     def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-        """Start in the background, its messages on a pipe; killed at the end if it is still there."""
+        """Start a command in the background with pipes; it is killed at the end if it still runs."""
         pipe = subprocess.PIPE
         with subprocess.Popen(
             self.command(*arguments), env=self.environment, stdout=pipe, stderr=pipe, text=True
@@ -76,4 +76,4 @@ class FF:
 
 
 SMALL = ("--dataset", "mnist", "--hidden", "30,20")
-"""A network that trains an epoch of the sample in a blink."""
+"""Options of a small network, which trains an epoch of the sample in a tenth of a second."""

@@ -1,4 +1,4 @@
-"""`ff` run inside this process, which has torch loaded already."""
+"""Run `ff` in this process, which saves importing torch again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from ff import FF
@@ -19,16 +19,21 @@ from ffcli.cli import console
 from ffcli.cli.main import main
 
 
+class Output(NamedTuple):
+    stdout: str
+    stderr: str
+
+
 @dataclass(frozen=True)
 class Inside:
-    """As `FF`, but in this process."""
+    """Like `FF`, but in this process."""
 
     ff: FF
 
     def __call__(
         self, *arguments: str, code: int = 0, answer: str = "", env: Mapping[str, str] | None = None
-    ) -> tuple[str, str]:
-        """stdout and stderr; the exit code must be `code`. `answer` is on stdin, `env` in the environment."""
+    ) -> Output:
+        """Run `ff` with `answer` on stdin and `env` in the environment; the exit code must be `code`."""
         out, err = io.StringIO(), io.StringIO()
         terminate = signal.getsignal(signal.SIGTERM)
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
@@ -45,13 +50,13 @@ class Inside:
         signal.signal(signal.SIGTERM, terminate)
         assert (ended.value.code or 0) == code, out.getvalue() + err.getvalue()
         assert "Traceback" not in err.getvalue()
-        return out.getvalue(), err.getvalue()
+        return Output(out.getvalue(), err.getvalue())
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self(*arguments, "--json")[0])
 
     def refused(self, *arguments: str, code: int = 2, env: Mapping[str, str] | None = None) -> str:
-        """The one line, behind notices at most, that `ff` refuses with."""
+        """Return the error line; only notices may precede it."""
         _, err = self(*arguments, code=code, env=env)
         *notices, line = err.splitlines()
         assert all(notice.startswith("preparing ") for notice in notices), err
@@ -60,7 +65,7 @@ class Inside:
 
 
 def _forget_consoles() -> None:
-    """A console keeps the width and the colours of the moment it is made."""
+    """A console keeps the width and colours of the time when it was created."""
     console.out.cache_clear()
     console.err.cache_clear()
 

@@ -1,4 +1,4 @@
-"""Every command and option has help and stands in the README; CI runs what the README prints."""
+"""Every command and option has help and is documented, and CI runs the commands of the README."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from ffcli.cli.main import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTATION = "\n".join([README, *(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("docs/*.md")))])
 
 
 def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every command and group with the words that call it."""
+    """Yield every command and group with its words."""
 
     def walk(command: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
         yield words, command
@@ -33,44 +34,34 @@ def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
 COMMANDS = dict(commands())
 
 
-def section(words: tuple[str, ...]) -> str:
-    """What the README says about a command: the section under its heading."""
-    if not words:
-        return re.split(r"^### ", README.partition("\n## Commands\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
-    for part in re.split(r"^#+ (?=.*`ff )", README, flags=re.MULTILINE)[1:]:
-        heading, _, body = part.partition("\n")
-        if re.search(rf"`ff {words[0]}\b(?!-)", heading):
-            return re.split(r"^#+ ", body, maxsplit=1, flags=re.MULTILINE)[0]
-    pytest.fail(f"the README has no section on `ff {words[0]}`")
-
-
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_a_command_and_its_options_have_help_and_stand_in_the_readme(words: tuple[str, ...]) -> None:
-    command, text = COMMANDS[words], section(words)
+def test_a_command_and_its_options_have_help_and_are_documented(words: tuple[str, ...]) -> None:
+    command = COMMANDS[words]
     assert command.help
-    assert " ".join(("ff", *words)) in README
+    assert " ".join(("ff", *words)) in DOCUMENTATION
     for parameter in command.params:
         if parameter.param_type_name == "argument":
-            assert re.search(rf"\b{parameter.name.upper()}\b", README)
+            assert re.search(rf"\b{parameter.name.upper()}\b", DOCUMENTATION)
             continue
         assert parameter.help, f"{parameter.opts} has no help"
         for option in parameter.opts + parameter.secondary_opts:
-            assert re.search(rf"(?<![\w-]){option}(?![\w-])", text), f"the README's section lacks {option}"
+            assert re.search(rf"(?<![\w-]){option}(?![\w-])", DOCUMENTATION), f"{option} is not documented"
 
 
-def test_the_readme_knows_every_environment_variable_and_no_other() -> None:
-    heard = {parameter.envvar for command in COMMANDS.values() for parameter in command.params if parameter.envvar}
-    assert set(re.findall(r"FFCLI_[A-Z_]+", README)) - {"FFCLI_TRAJECTORIES"} == heard
+def test_every_environment_variable_is_documented_and_no_other() -> None:
+    read = {parameter.envvar for command in COMMANDS.values() for parameter in command.params if parameter.envvar}
+    only_in_tests = {"FFCLI_TRAJECTORIES", "FFCLI_TEST_DATA"}
+    assert set(re.findall(r"FFCLI_[A-Z_]+", DOCUMENTATION)) - only_in_tests == read
 
 
-def test_the_readme_names_no_option_that_is_not_there() -> None:
+def test_every_documented_call_has_options_that_exist() -> None:
     options = {o for command in COMMANDS.values() for parameter in command.params for o in parameter.opts} | {"--help"}
-    for call in re.findall(r"\bff ([a-z-]+[^`\n#]*)", README):
+    for call in re.findall(r"\bff ([a-z-]+[^`\n#]*)", DOCUMENTATION):
         assert set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", call)) <= options, call
 
 
 def set_up(purpose: str) -> str:
-    """One of the README's two commands."""
+    """Return one of the two commands that the README marks."""
     found = re.search(rf"^<!-- {purpose} -->\n```sh\n(.+)\n```$", README, flags=re.MULTILINE)
     assert found, f"the README has no command marked {purpose}"
     return found[1]
@@ -84,7 +75,7 @@ def test_the_two_commands_share_one_environment() -> None:
 
 
 def test_ci_runs_the_readmes_second_command(tmp_path: Path) -> None:
-    """In a copy, and with a python3 that does nothing but fail."""
+    """In a copy, with a `python3` that only fails."""
     (tmp_path / ".ci").mkdir()
     (tmp_path / "bin").mkdir()
     shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci")

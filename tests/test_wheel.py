@@ -1,4 +1,4 @@
-"""The wheel, built and installed: all that the program needs is inside, and it runs from anywhere."""
+"""The wheel contains everything that the program needs, and the installed program runs from any folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path) -> Callable[..., Any]:
-    """`ff` from the wheel alone, beside the libraries that are here; called from another folder."""
+    """Install the wheel into an empty folder and return a function that runs its `ff` from another folder."""
     site, home = wheel.parent / "site", wheel.parent / "home"
     home.mkdir()
     pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--quiet", "--target", str(site)]
@@ -63,10 +63,10 @@ def test_what_is_inside(wheel: Path) -> None:
     assert {name for name in names if ".dist-info/" not in name} == expected
     assert {"ffcli/migrations/env.py", "ffcli/published.toml", "ffcli/data/sample/mnist.npz"} <= names
     assert any(name.startswith("ffcli/migrations/versions/0001") for name in names)
-    # An install beside a torch that is there must not replace it.
-    required = metadata.get_all("Requires-Dist") or []
-    assert "torch>=2.6" in required
-    assert [line for line in required if "==" in line.partition(";")[0]] == []
+    # Only lower bounds, so that an install keeps a torch that is there.
+    required = [line.partition(";")[0] for line in metadata.get_all("Requires-Dist") or []]
+    assert any(line.startswith("torch>=") for line in required)
+    assert [line for line in required if "==" in line or "<" in line] == []
 
 
 def test_the_installed_program_is_exact(installed: Callable[..., Any]) -> None:

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcli.data.sources import CATALOGUE, SAMPLE_TEST, SAMPLE_TRAIN, Spec, files_here, read_files, sample_file
+from ffcli.data.catalogue import CATALOGUE, SAMPLE_TEST, SAMPLE_TRAIN, Spec
+from ffcli.data.sources import files_here, read_files, sample_file
 
 
 def main(folder: Path) -> None:

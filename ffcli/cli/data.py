@@ -1,4 +1,4 @@
-"""`ff data`: which data sets are here, and how more get here."""
+"""`ff data`: list datasets, download them, import your own files."""
 
 from __future__ import annotations
 
@@ -8,35 +8,44 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ffcli.data.catalogue import CATALOGUE
+
 if TYPE_CHECKING:
     from ffcli.config import DataRef
     from ffcli.data.datasets import Entry
     from ffcli.report.sheet import Item
 
-data_app = typer.Typer(no_args_is_help=True, help="Look after the data sets: list, fetch, import.")
+data_app = typer.Typer(no_args_is_help=True, help="List, download and import datasets.")
 
-Name = Annotated[str, typer.Argument(help="mnist, fashion or cifar10.", show_default=False)]
+
+def _complete_names(incomplete: str) -> list[str]:
+    return [name for name in CATALOGUE if name.startswith(incomplete)]
+
+
+Name = Annotated[
+    str, typer.Argument(help=f"{', '.join(CATALOGUE)}.", show_default=False, autocompletion=_complete_names)
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
         envvar="FFCLI_DATA_DIR",
-        help="Folder of data sets; by default in the user's data folder.",
+        help="Folder of datasets; default: in the user's data folder.",
         show_default=False,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 LAYOUTS = (
-    ("data set", "CxHxW", "training", "test", "fingerprint", "MB", "from"),
-    ("data set", "CxHxW", "training", "test"),
+    ("dataset", "CxHxW", "training", "test", "fingerprint", "MB", "from"),
+    ("dataset", "CxHxW", "training", "test"),
 )
 """Columns of the list, from the widest terminal to the narrowest."""
 
 
 @data_app.command("list")
 def list_data(data_dir: DataDir = None, json: Json = False) -> None:
-    """Show what is here: from where, shape, count, fingerprint, size."""
+    """List the available datasets: shape, number of images, fingerprint, size, origin."""
     from dataclasses import asdict
 
     from ffcli.cli.console import message, print_document, print_json
@@ -48,18 +57,19 @@ def list_data(data_dir: DataDir = None, json: Json = False) -> None:
         print_json([asdict(entry) for entry in entries])
         return
     sheet = make_list(
-        LAYOUTS, {"": _lines(entries)}, right=("CxHxW", "training", "test", "MB"), wrap=("data set", "from")
+        LAYOUTS, {"": _lines(entries)}, right=("CxHxW", "training", "test", "MB"), wrap=("dataset", "from")
     )
     print_document(Document((sheet,)))
-    if missing := [name for name in datasets.CATALOGUE if (name, "full") not in {(e.name, e.source) for e in entries}]:
+    if missing := [name for name in CATALOGUE if (name, "full") not in {(e.name, e.source) for e in entries}]:
         message(
-            f"not here in full: {', '.join(missing)}; `ff data fetch NAME` downloads one, `ff data import` takes yours"
+            f"not available in full: {', '.join(missing)};"
+            " `ff data fetch` downloads a dataset, `ff data import` reads your files"
         )
 
 
 @data_app.command()
 def fetch(name: Name, data_dir: DataDir = None, json: Json = False) -> None:
-    """Download a data set, unless it is here, and prepare it."""
+    """Download a dataset, unless it is available, and prepare it."""
     from ffcli.cli.console import message
     from ffcli.data import datasets
 
@@ -70,12 +80,12 @@ def fetch(name: Name, data_dir: DataDir = None, json: Json = False) -> None:
 def import_data(
     name: Name,
     path: Annotated[
-        Path, typer.Argument(help="Folder of idx or idx.gz files, or CIFAR-10's python archive.", show_default=False)
+        Path, typer.Argument(help="Folder with idx or idx.gz files, or CIFAR-10's archive.", show_default=False)
     ],
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
-    """Prepare a data set from your own files, once their digests are checked."""
+    """Prepare a dataset from your own files after checking their digests."""
     from ffcli.cli.console import message
     from ffcli.data import datasets
 
@@ -101,11 +111,11 @@ def _lines(entries: Iterable[Entry]) -> Iterator[dict[str, str | Item]]:
     """The line of each data set, by column."""
     for entry in entries:
         yield {
-            "data set": f"{entry.name} (sample)" if entry.source == "sample" else entry.name,
+            "dataset": f"{entry.name} (sample)" if entry.source == "sample" else entry.name,
             "CxHxW": "x".join(map(str, entry.image_shape)),
             "training": f"{entry.train:,}",
             "test": f"{entry.test:,}",
-            "fingerprint": (entry.fingerprint or "at first use")[:12],
+            "fingerprint": (entry.fingerprint or "not yet")[:12],
             "MB": f"{entry.bytes / 1e6:.1f}",
             "from": entry.origin,
         }

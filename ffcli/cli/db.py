@@ -1,4 +1,4 @@
-"""`ff db`: where the database is, its upgrade, check and backup, and merging another one into it."""
+"""`ff db`: path, upgrade, check, backup and merge of databases."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-db_app = typer.Typer(no_args_is_help=True, help="Look after the database: path, upgrade, check, backup, merge.")
+db_app = typer.Typer(no_args_is_help=True, help="Manage the database: path, upgrade, check, backup, merge.")
 
 Db = Annotated[
     str | None, typer.Option("--db", envvar="FFCLI_DB", help="Database: a path or sqlite:///PATH.", show_default=False)
@@ -17,7 +17,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @db_app.command()
 def path(db: Db = None, json: Json = False) -> None:
-    """Print where the database is."""
+    """Print the path of the database."""
     from ffcli.cli.console import print_json
     from ffcli.store.location import database_path
 
@@ -30,7 +30,7 @@ def path(db: Db = None, json: Json = False) -> None:
 
 @db_app.command()
 def upgrade(db: Db = None, json: Json = False) -> None:
-    """Bring the schema to this program's version, after a backup. Every command does so by itself."""
+    """Upgrade the database to this program's version, after a backup. Other commands do so automatically."""
     from ffcli.cli.console import message, print_json
     from ffcli.store.database import open_store
     from ffcli.store.location import existing
@@ -44,12 +44,12 @@ def upgrade(db: Db = None, json: Json = False) -> None:
         return
     typer.echo(f"{store.path}: " + (f"upgraded from {done.old or 'empty'} to {HEAD}" if done else f"is at {HEAD}"))
     if done and done.backup:
-        message(f"The database as it was: {done.backup}")
+        message(f"backup of the database before the upgrade: {done.backup}")
 
 
 @db_app.command()
 def check(db: Db = None, json: Json = False) -> None:
-    """Check the database's integrity, and that every run can be read; exit code 1 where something is wrong."""
+    """Check the integrity of the database and that every run is readable; exit code 1 if not."""
     from dataclasses import asdict
 
     from ffcli.cli.console import message, print_json
@@ -60,12 +60,12 @@ def check(db: Db = None, json: Json = False) -> None:
     if json:
         print_json({"ok": not health.problems, **asdict(health)})
     else:
-        said = ["damaged" if health.problems else "sound"]
+        parts = ["damaged" if health.problems else "sound"]
         if health.revision or not health.problems:
-            behind = "" if health.revision == health.head else ", to upgrade"
+            outdated = "" if health.revision == health.head else " (needs an upgrade)"
             content = f"{counted(health.runs, 'run')}, {counted(health.epochs, 'epoch')}"
-            said.append(f"revision {health.revision or 'none'}{behind}, {content}")
-        typer.echo(f"{health.path}: {', '.join(said)}, {health.bytes / 1e6:.1f} MB")
+            parts.append(f"revision {health.revision or 'none'}{outdated}, {content}")
+        typer.echo(f"{health.path}: {', '.join(parts)}, {health.bytes / 1e6:.1f} MB")
         for problem in health.problems:
             message(problem)
     raise typer.Exit(1 if health.problems else 0)
@@ -73,11 +73,11 @@ def check(db: Db = None, json: Json = False) -> None:
 
 @db_app.command()
 def backup(
-    to: Annotated[Path | None, typer.Argument(help="The copy; by default beside the database.")] = None,
+    to: Annotated[Path | None, typer.Argument(help="Path of the copy; default: beside the database.")] = None,
     db: Db = None,
     json: Json = False,
 ) -> None:
-    """Copy the database, also while runs write to it. Saved states are not copied."""
+    """Copy the database, even while runs write to it. Weights and states are not copied."""
     from ffcli.cli.console import print_json
     from ffcli.store import maintenance
 
@@ -90,30 +90,29 @@ def backup(
 
 @db_app.command()
 def merge(
-    other: Annotated[str, typer.Argument(help="The database whose runs to take in; it is only read.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be taken in, and take nothing.")] = False,
+    other: Annotated[str, typer.Argument(help="Database whose runs are added; it is not changed.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be added, without adding it.")] = False,
     db: Db = None,
     json: Json = False,
 ) -> None:
-    """Take in the runs of another database. Under one key the longer run stays current, the other is superseded."""
+    """Add the runs of another database. Of two runs with the same key, the shorter one becomes superseded."""
     from dataclasses import asdict
 
     from ffcli.cli.console import message, print_json
     from ffcli.store.database import open_store
-    from ffcli.store.merge import merge as take_in
+    from ffcli.store.merge import merge as merge_into
     from ffcli.text import counted
 
     with open_store(db, create=not dry_run) as store:
-        merged = take_in(store, other, dry_run=dry_run)
+        merged = merge_into(store, other, dry_run=dry_run)
     if json:
         print_json(asdict(merged) | {"dry_run": dry_run})
         return
     for notice in merged.notices:
         message(notice)
     typer.echo(
-        ("would take in " if dry_run else "took in ")
-        + f"{counted(merged.taken, 'run')} (already here: {merged.already_here}, extended: {merged.extended}),"
+        ("would add " if dry_run else "added ")
+        + f"{counted(merged.taken, 'run')} (already stored: {merged.already_here}, extended: {merged.extended}),"
         f" {counted(merged.epochs, 'epoch')}, {counted(merged.files, 'file')};"
-        f" {counted(merged.superseded, 'run')} superseded"
-        + (f"; {merged.left_out} left out" if merged.left_out else "")
+        f" {counted(merged.superseded, 'run')} superseded" + (f"; {merged.left_out} omitted" if merged.left_out else "")
     )

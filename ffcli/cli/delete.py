@@ -1,4 +1,4 @@
-"""`ff delete RUN`: forget a run."""
+"""`ff delete`: delete a run."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ffcli.cli.options import DatabaseOption, JsonOption
 
 
 def delete(
-    run: Annotated[str, typer.Argument(help="The run's id, or its first digits.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    run: Annotated[str, typer.Argument(help="Id of a run, or its first digits.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     db: DatabaseOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Delete a run with its epochs and its weights."""
+    """Delete a run with its epochs, weights and state."""
     from ffcli.cli.console import message, print_json
     from ffcli.cli.words import describe
-    from ffcli.errors import DamagedRun
+    from ffcli.errors import BadOption, DamagedRun
     from ffcli.records import ID_DIGITS
     from ffcli.store import runs
     from ffcli.store.database import open_store
@@ -28,27 +28,27 @@ def delete(
     with open_store(existing(db)) as store:
         id = runs.whole_id(store, run)
         try:
-            named = f"run {id[:ID_DIGITS]} ({describe(runs.get(store, id).config)})"
+            description = f"run {id[:ID_DIGITS]} ({describe(runs.get(store, id).config)})"
         except DamagedRun:
-            named = f"run {id[:ID_DIGITS]}, which is damaged"
-        if not yes and not _confirmed(f"Delete {named}?"):
-            message("nothing is deleted")
+            description = f"run {id[:ID_DIGITS]}, which is damaged"
+        if not yes and (confirmed := _confirmed(f"Delete {description}?")) is not True:
+            if confirmed is None:
+                raise BadOption("cannot ask for confirmation: stdin is at its end; --yes deletes without asking")
+            message("nothing was deleted")
             raise typer.Exit(1)
         runs.delete(store, id)
     if json:
         print_json({"deleted": id})
     else:
-        message(f"deleted {named}")
+        message(f"deleted {description}")
 
 
-def _confirmed(question: str) -> bool:
-    """Raises BadOption where stdin ends without an answer, as in a script."""
-    from ffcli.errors import BadOption
-
+def _confirmed(question: str) -> bool | None:
+    """Return the answer, or None if stdin ends without one, as in a script."""
     try:
         return typer.confirm(question, err=True)
     except typer.Abort:
         if sys.stdin.isatty():
             raise
         typer.echo(err=True)
-        raise BadOption("nobody is there to answer: --yes deletes without asking") from None
+        return None

@@ -1,4 +1,4 @@
-"""`ff export`: runs and epochs for other programs."""
+"""`ff export`: write runs and epochs as CSV or JSON."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ Format = Literal["csv", "json"]
 
 def export(
     format: Annotated[
-        Format, typer.Option(help="csv: a row an epoch. json: a list of runs with their epochs.")
+        Format, typer.Option(help="csv: one row per epoch. json: a list of runs with their epochs.")
     ] = "csv",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The file to write; else standard output.", show_default=False)
+        Path | None,
+        typer.Option("--output", "-o", help="File to write instead of standard output.", show_default=False),
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
     neg: Annotated[str | None, typer.Option(help="Only these negatives.")] = None,
-    preset: Annotated[str | None, typer.Option(help="fast, paper or custom.")] = None,
-    cure: Annotated[str | None, typer.Option(help="none, gradient-memory or replay:SAMPLES.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Only this preset, or custom.")] = None,
+    cure: Annotated[str | None, typer.Option(help="Only this cure: none, gradient-memory or replay:SAMPLES.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
-    all: Annotated[bool, typer.Option("--all", help="Superseded runs too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    all: Annotated[bool, typer.Option("--all", help="Include superseded runs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,
     db: DatabaseOption = None,
 ) -> None:
     """Write runs and epochs as CSV or JSON, oldest run first."""
@@ -52,15 +53,15 @@ def export(
 
 
 def _new_file(output: Path, database: Path) -> Path:
-    """The file to write. Raises BadOption where there can be none, and for the database."""
+    """Return the absolute path of the output file. Raises BadOption if it cannot be a new file."""
     from ffcli.errors import BadOption
 
     if output.exists() and not output.is_file():
-        raise BadOption(f"--output {output} is no file: give the name of one")
+        raise BadOption(f"--output {output} is not a file: give the path of one")
     if not output.absolute().parent.is_dir():
-        raise BadOption(f"--output {output}: {output.absolute().parent} is no folder, make it first")
+        raise BadOption(f"--output {output}: {output.absolute().parent} is not a folder, create it first")
     if output.exists() and database.exists() and output.samefile(database):
-        raise BadOption(f"--output {output} is the database: give another name")
+        raise BadOption(f"--output {output} is the database: give another path")
     return output.resolve()
 
 

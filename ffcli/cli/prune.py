@@ -1,4 +1,4 @@
-"""`ff prune`: free what is no longer needed."""
+"""`ff prune`: delete superseded runs and files that are no longer needed."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ffcli.cli.options import DatabaseOption, JsonOption
 
 def prune(
     keep_superseded: Annotated[
-        bool, typer.Option("--keep-superseded", help="Free state files only, no superseded run.")
+        bool, typer.Option("--keep-superseded", help="Delete files only, no superseded runs.")
     ] = False,
     db: DatabaseOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Free the full states of finished runs, superseded runs, and files that nothing refers to."""
+    """Delete full states of finished runs, superseded runs, and files without a run."""
     from ffcli.cli.console import message, print_json
+    from ffcli.store import maintenance
     from ffcli.store.database import open_store
     from ffcli.store.location import existing
-    from ffcli.store.maintenance import prune as free
     from ffcli.text import counted
 
     with open_store(existing(db)) as store:
-        freed = free(store, superseded=not keep_superseded)
+        freed = maintenance.prune(store, superseded=not keep_superseded)
     if json:
         print_json(asdict(freed))
     else:

@@ -1,4 +1,4 @@
-"""`ff show RUN`: one run, whole."""
+"""`ff show`: everything that is stored about one run."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ if TYPE_CHECKING:
     from ffcli.report.sheet import Item, Sheet
 
 DEAD = 0.99
-"""A layer counts as dead once this share of its units is."""
+"""Share of dead units from which on a layer counts as dead."""
 
 
 def show(
-    run: Annotated[str, typer.Argument(help="The run's id, or its first digits.")],
-    toml: Annotated[bool, typer.Option("--toml", help="The options that ask for it again.")] = False,
+    run: Annotated[str, typer.Argument(help="Id of a run, or its first digits.")],
+    toml: Annotated[
+        bool, typer.Option("--toml", help="Print the options of the run as a file for `ff train --config`.")
+    ] = False,
     db: DatabaseOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show a run: its config, where it was trained, every epoch, and which layer died when."""
+    """Show a run: settings, where it was trained, every epoch, and when a layer died."""
     from dataclasses import asdict
 
     from ffcli.cli.console import out, print_document, print_json
@@ -57,7 +59,7 @@ def show(
 
 
 def summary(run: RunRecord) -> list[str]:
-    """What it is, how it ended, and where it was trained."""
+    """Return lines with rich markup: what was trained, how it ended, and where."""
     from rich.markup import escape
 
     from ffcli.cli.words import describe, duration, published_line, status_text
@@ -68,7 +70,7 @@ def summary(run: RunRecord) -> list[str]:
         f"[bold]{escape(describe(config))}[/]   {status_text(run.status)}",
         f"run {run.id}" + (f", {escape(run.name)}" if run.name else "") + "".join(f" #{escape(t)}" for t in run.tags),
         f"key {config.key}",
-        f"hidden {','.join(map(str, config.hidden))}; {counted(config.updates_per_batch, 'update')} a batch"
+        f"hidden {','.join(map(str, config.hidden))}; {counted(config.updates_per_batch, 'update')} per batch"
         f" of {config.batch_size};"
         f" learning rate {config.lr_positive:g} (positive phase), {config.lr_negative:g} (negative);"
         f" threshold {config.threshold:g}; {config.precision}",
@@ -134,9 +136,7 @@ def _epoch_line(e: EpochMetrics) -> dict[str, str | Item]:
 
 
 def deaths(epochs: list[EpochMetrics]) -> list[str]:
-    """Which layer died when, and whether it came back."""
-    from ffcli.cli.words import PHASE_WORDS
-
+    """Return one line with rich markup for each layer that died: when, and its dead units at the end."""
     lines = []
     measured = [e for e in epochs if e.epoch > 0 and e.dead_units]
     for layer in range(max((len(e.dead_units or ()) for e in measured), default=0)):
@@ -146,10 +146,16 @@ def deaths(epochs: list[EpochMetrics]) -> list[str]:
             continue
         epoch, share = died
         last = shares[-1][1]
-        after = "" if last >= DEAD else f"; at the end {last:.0%} of its units are dead"
-        when = f"in epoch {epoch.epoch} (hour {epoch.hour}, {PHASE_WORDS[epoch.phase]})"
-        lines.append(f"[red]layer {layer + 1} died {when}[/]: {share:.0%} of its units are silent{after}")
+        after = "" if last >= DEAD else f"; at the end {last:.0%} are dead"
+        when = f"in epoch {epoch.epoch} (hour {epoch.hour}, {_phase(epoch)})"
+        lines.append(f"[red]layer {layer + 1} died {when}[/]: {share:.0%} of its units are dead{after}")
     return lines
+
+
+def _phase(epoch: EpochMetrics) -> str:
+    from ffcli.cli.words import PHASE_WORDS
+
+    return PHASE_WORDS[epoch.phase]
 
 
 def _number(value: float | None, digits: int) -> str:

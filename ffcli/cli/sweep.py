@@ -37,8 +37,8 @@ def sweep(
     Most options take a comma-separated list. Kill a sweep or run it twice at once: it ends with the same tables.
     """
     from ffcli.cli import results
-    from ffcli.cli.board import watching as watching_sweep
     from ffcli.cli.console import message
+    from ffcli.cli.live import watching_sweep
     from ffcli.planning import plan_sweep
     from ffcli.running.sweep import Sweep
     from ffcli.running.sweep import sweep as run_sweep

@@ -34,7 +34,7 @@ def train(
     """
     from ffcli.cli import results
     from ffcli.cli.console import message
-    from ffcli.cli.live import watching
+    from ffcli.cli.live import watching_training
     from ffcli.errors import Diverged
     from ffcli.planning import plan_training
     from ffcli.running.run import run
@@ -47,7 +47,7 @@ def train(
         return
     with open_store(db, timeout=results.LOCK_TIMEOUT) as store:
         try:
-            with watching(plan.config, quiet=quiet) as watcher:
+            with watching_training(quiet=quiet) as watcher:
                 result = run(plan.config, plan.request, store, plan.data_folder, watcher)
         except Diverged:
             if json:

@@ -1,1 +1,1 @@
-"""Data sets: where they come from, what they contain, and the negatives made from them."""
+"""Datasets: where to find them, their content, and the negatives made from them."""

@@ -1,7 +1,4 @@
-"""Data sets by name or by path: found, prepared once, described by a `DataRef`, loaded.
-
-`locate` says what a run will see and makes sure that a prepared copy of it exists; `load` reads that copy.
-"""
+"""Datasets by name or path: `locate` finds one and prepares a copy if there is none, `load` reads the copy."""
 
 from __future__ import annotations
 
@@ -16,15 +13,12 @@ import platformdirs
 
 from ffcli.config import DataRef, DataSource
 from ffcli.data import prepared
+from ffcli.data.catalogue import CATALOGUE, SAMPLE_TEST, SAMPLE_TRAIN, Spec
 from ffcli.data.formats import Images, channel_statistics, read_npz
 from ffcli.data.prepared import Arrays, Copy
 from ffcli.data.sources import (
-    CATALOGUE,
-    SAMPLE_TEST,
-    SAMPLE_TRAIN,
     SHIPPED,
     Notify,
-    Spec,
     download,
     files_here,
     files_under,
@@ -38,11 +32,9 @@ from ffcli.settings import DataChoice
 from ffcli.text import unknown
 
 __all__ = [
-    "CATALOGUE",
     "Arrays",
     "DataChoice",
     "Entry",
-    "Spec",
     "default_folder",
     "fetch",
     "import_files",
@@ -52,39 +44,51 @@ __all__ = [
 ]  # fmt: skip
 
 RETRY_SECONDS = 24 * 3600
-"""How long `auto` remembers that a download failed before it tries again."""
+"""Time after a failed download in which `auto` does not try again."""
 
 
 def default_folder() -> Path:
-    """The user's data folder, unless --data-dir or FFCLI_DATA_DIR names another."""
+    """Return the data folder that is used unless --data-dir or FFCLI_DATA_DIR names another."""
     return platformdirs.user_data_path("ffcli", appauthor=False) / "data"
 
 
 def locate(dataset: str, *, wanted: DataChoice = "auto", folder: Path, notify: Notify) -> DataRef:
-    """What `dataset`, a name of the catalogue or the path of an `.npz`, stands for; a prepared copy of it exists then.
+    """Find a dataset, prepare a copy if there is none, and return its description.
 
-    `full` is looked for as a prepared copy, among the user's files in `folder`, in the operating system's package, and
-    is else downloaded; `auto` falls back to the shipped sample and says so; `sample` takes nothing else.
-    Raises BadData, DownloadFailed, StorageFull.
+    The full dataset is searched as a prepared copy, as files in `folder`, as files of the operating system's package,
+    and finally downloaded.
+
+    Args:
+        dataset: a name of the catalogue, or the path of an `.npz` file.
+        wanted: `full`; `sample`; or `auto`, which falls back to the sample with a notice.
+        folder: the data folder.
+        notify: called with messages for the user.
+
+    Raises:
+        BadData: if the name is unknown or the files are wrong.
+        DownloadFailed: if a download was needed and failed.
+        StorageFull: if the disk is full.
     """
     if dataset in CATALOGUE:
         return _locate_named(CATALOGUE[dataset], wanted, folder, notify)
     if dataset.endswith(".npz") or os.sep in dataset:
         if wanted == "sample":
-            raise BadData(f"{dataset} is a file and has no sample: leave out --data sample")
+            raise BadData(f"{dataset} is a file, which has no sample: leave out --data sample")
         return _locate_file(_absolute(dataset), folder, notify)
-    raise BadData(f"{unknown('data set', dataset, CATALOGUE)}, or give the path of an .npz file")
+    raise BadData(f"{unknown('dataset', dataset, CATALOGUE)}, or give the path of an .npz file")
 
 
 def load(ref: DataRef, folder: Path, notify: Notify = lambda line: None) -> Arrays:
-    """The content of `ref` from its prepared copy, verified; a copy that is gone or damaged is made anew.
+    """Return the verified content of `ref`; a copy that is missing or damaged is prepared again.
 
-    Raises BadData where the source no longer holds what `ref` says, and what `locate` raises.
+    Raises:
+        BadData: if the source has changed.
+        DownloadFailed, StorageFull: as in `locate`.
     """
     arrays = prepared.read(folder, ref)
     if arrays is None:
-        notify(f"the prepared copy of {ref.label} is missing or damaged: making it anew")
-        made = _make_anew(ref, folder, notify)
+        notify(f"the prepared copy of {ref.label} is missing or damaged: preparing it again")
+        made = _prepare_again(ref, folder, notify)
         arrays = prepared.read(folder, made)
         if arrays is None or made.fingerprint != ref.fingerprint:
             raise BadData(
@@ -95,7 +99,7 @@ def load(ref: DataRef, folder: Path, notify: Notify = lambda line: None) -> Arra
 
 
 def fetch(name: str, folder: Path, notify: Notify) -> DataRef:
-    """The full set, downloaded unless it is here. Always tries, whatever `auto` remembers. Raises as `locate` does."""
+    """Return the full dataset, downloaded if necessary, even if a recent download failed. Raises as `locate` does."""
     spec = _spec(name)
     with prepared.writing(folder):
         _marker(spec, folder).unlink(missing_ok=True)
@@ -103,12 +107,12 @@ def fetch(name: str, folder: Path, notify: Notify) -> DataRef:
 
 
 def import_files(name: str, path: Path, folder: Path, notify: Notify) -> DataRef:
-    """Prepare the full set from the user's files: a folder of idx or idx.gz, or CIFAR-10's archive. Raises BadData."""
+    """Prepare the full dataset from the user's files: a folder of idx files, or CIFAR-10's archive. Raises BadData."""
     spec, path = _spec(name), _absolute(path)
     is_archive = path.is_file() and len(spec.files) == 1
     files = (path,) if is_archive else files_under(spec, path)
     if files is None:
-        problem = f"is no complete {name}" if path.exists() else "does not exist"
+        problem = f"is not a complete {name}" if path.exists() else "does not exist"
         expected = ", ".join(file for file, _ in spec.files)
         raise BadData(f"{path} {problem}: expected a folder with {expected}")
     return _prepare_files(spec, files, folder, notify)
@@ -116,12 +120,12 @@ def import_files(name: str, path: Path, folder: Path, notify: Notify) -> DataRef
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A data set and source that is available here without a download."""
+    """A dataset that is available without a download."""
 
     name: str
     source: DataSource
     origin: str
-    """Where it came from: a folder, a file, `download`, `shipped with ffcli`."""
+    """Where it came from: a folder, a file, a download, or `shipped with ffcli`."""
     image_shape: tuple[int, int, int]
     """(C, H, W)"""
     train: int
@@ -129,12 +133,12 @@ class Entry:
     fingerprint: str | None
     """None until it is prepared."""
     bytes: int
-    """Of the prepared copy, else of its source's files."""
+    """Size of the prepared copy, else of the source files."""
     prepared: bool
 
 
 def inventory(folder: Path) -> list[Entry]:
-    """Everything that is available here: the named sets, prepared or not, and the prepared `.npz` files."""
+    """Return all available datasets: named ones, prepared or not, and prepared `.npz` files."""
     entries = [_prepared_entry(copy) for copy in prepared.copies(folder) if isinstance(copy, Copy)]
     known = {(entry.name, entry.source) for entry in entries}
     for spec in CATALOGUE.values():
@@ -169,7 +173,7 @@ def _locate_named(spec: Spec, wanted: DataChoice, folder: Path, notify: Notify) 
             raise DownloadFailed(f"no full {spec.name}: {error}; {how_to_get(spec)}") from error
         notify(
             f"NOTE: this is the sample of {spec.name} that ships with ffcli ({SAMPLE_TRAIN:,} training and"
-            f" {SAMPLE_TEST:,} test images), not the full set: {error}; {how_to_get(spec)}"
+            f" {SAMPLE_TEST:,} test images), not the full dataset: {error}; {how_to_get(spec)}"
         )
         return _locate_named(spec, "sample", folder, notify)
 
@@ -186,11 +190,11 @@ def _copy_here(name: str, source: DataSource, folder: Path, notify: Notify) -> D
     for copy in prepared.copies(folder, name, source):
         if isinstance(copy, Copy):
             return copy.ref
-        notify(f"{copy} is damaged: making it anew")
+        notify(f"{copy} is damaged: preparing it again")
     return None
 
 
-def _make_anew(ref: DataRef, folder: Path, notify: Notify) -> DataRef:
+def _prepare_again(ref: DataRef, folder: Path, notify: Notify) -> DataRef:
     if ref.path is not None:
         return _make_file(Path(ref.path), folder, notify)
     if ref.source == "sample":
@@ -199,7 +203,7 @@ def _make_anew(ref: DataRef, folder: Path, notify: Notify) -> DataRef:
 
 
 def _make_full(spec: Spec, folder: Path, notify: Notify, *, remember: bool = False) -> DataRef:
-    """From files on this machine, else by download; with `remember`, not where that failed within a day."""
+    """Prepare from files on this machine, else download; with `remember`, not if a recent download failed."""
     if files := files_here(spec, folder):
         return _prepare_files(spec, files, folder, notify)
     marker = _marker(spec, folder)
@@ -259,7 +263,7 @@ def _arrays(images: Images, mean: tuple[float, ...], std: tuple[float, ...]) -> 
 
 def _spec(name: str) -> Spec:
     if name not in CATALOGUE:
-        raise BadData(unknown("data set", name, CATALOGUE))
+        raise BadData(unknown("dataset", name, CATALOGUE))
     return CATALOGUE[name]
 
 
@@ -268,7 +272,7 @@ def _absolute(path: str | Path) -> Path:
 
 
 def _stamp(path: Path) -> str:
-    """What changes when the file does; empty where there is none."""
+    """Return size and modification time; empty if there is no file."""
     try:
         status = path.stat()
     except OSError:
@@ -281,7 +285,7 @@ def _marker(spec: Spec, folder: Path) -> Path:
 
 
 def _failed_lately(marker: Path) -> str | None:
-    """Why the last download failed, if that is less than RETRY_SECONDS ago."""
+    """Return why a download less than RETRY_SECONDS ago failed, or None."""
     with contextlib.suppress(OSError):
         if time.time() - marker.stat().st_mtime < RETRY_SECONDS:
             return marker.read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
-"""The file formats that data sets come in: idx, CIFAR-10's python archive, `.npz`.
+"""Readers of the file formats of datasets: idx, CIFAR-10's python archive and `.npz`.
 
-Every reader checks digest, form and sizes, and raises BadData naming the file and what is wrong with it.
+Every reader checks digests, shapes and types, and raises BadData that names the file and the problem.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from ffcli.errors import BadData
 
 
 class Images(NamedTuple):
-    """Both splits of a data set: images (N, C, H, W) uint8, labels (N,) int64 in 0..K-1."""
+    """Both splits of a dataset: images (N, C, H, W) uint8, labels (N,) int64 in 0..K-1."""
 
     train_images: NDArray[np.uint8]
     train_labels: NDArray[np.int64]
@@ -34,7 +34,7 @@ class Images(NamedTuple):
 
 
 def read_idx_set(files: Sequence[tuple[Path, str]]) -> Images:
-    """The four idx files of a data set in `Images`' order, each with the MD5 of its decompressed content."""
+    """Read four idx files in the order of the fields of `Images`, each with the MD5 of its decompressed content."""
     train_images, train_labels, test_images, test_labels = (read_idx(path, digest) for path, digest in files)
     return _checked(
         f"{files[0][0].parent}",
@@ -48,7 +48,7 @@ def read_idx_set(files: Sequence[tuple[Path, str]]) -> Images:
 
 
 def read_idx(path: Path, digest: str) -> NDArray[np.uint8]:
-    """An idx file of unsigned bytes, plain or gzipped: images (N, H, W) or labels (N,)."""
+    """Read an idx file of unsigned bytes, plain or gzipped: images (N, H, W) or labels (N,)."""
     raw = _read(path)
     if raw[:2] == b"\x1f\x8b":
         try:
@@ -57,12 +57,12 @@ def read_idx(path: Path, digest: str) -> NDArray[np.uint8]:
             raise BadData(f"{path} is truncated or damaged: {error}; get a fresh copy (MD5 {digest})") from error
     dimensions = {b"\0\0\x08\x01": 1, b"\0\0\x08\x03": 3}.get(raw[:4], 0)
     if dimensions == 0 or len(raw) < 4 + 4 * dimensions:
-        raise BadData(f"{path} is no idx file of images or labels: MD5 {_digest(raw, digest)}, expected {digest}")
+        raise BadData(f"{path} is not an idx file of images or labels: MD5 {_digest(raw, digest)}, expected {digest}")
     shape = struct.unpack_from(f">{dimensions}I", raw, 4)
     promised, found = math.prod(shape), len(raw) - 4 - 4 * dimensions
     if promised != found:
         raise BadData(
-            f"{path} is truncated or damaged: {found:,} bytes of data where its header says {promised:,};"
+            f"{path} is truncated or damaged: it has {found:,} bytes of data, but its header says {promised:,};"
             f" MD5 {_digest(raw, digest)}, expected {digest}"
         )
     _check_digest(path, raw, digest)
@@ -70,7 +70,7 @@ def read_idx(path: Path, digest: str) -> NDArray[np.uint8]:
 
 
 def read_cifar_archive(files: Sequence[tuple[Path, str]]) -> Images:
-    """`cifar-10-python.tar.gz` with its SHA-256. Read in memory: nothing is extracted to the disk."""
+    """Read `cifar-10-python.tar.gz`, given with its SHA-256, without extracting it to the disk."""
     [(path, digest)] = files
     raw = _read(path)
     _check_digest(path, raw, digest)
@@ -97,22 +97,22 @@ def read_cifar_archive(files: Sequence[tuple[Path, str]]) -> Images:
 def _cifar_batch(archive: tarfile.TarFile, member: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     stream = archive.extractfile(f"cifar-10-batches-py/{member}")
     if stream is None:
-        raise LookupError(f"{member} is no file")
+        raise LookupError(f"{member} is not a file")
     batch = _ArrayUnpickler(stream, encoding="bytes").load()
     pixels = np.asarray(batch[b"data"])
     if pixels.dtype != np.uint8:
-        raise ValueError(f"{member} holds {pixels.dtype} where uint8 was expected")
+        raise ValueError(f"{member} has type {pixels.dtype}, expected uint8")
     return pixels.reshape(-1, 3, 32, 32), np.asarray(batch[b"labels"], dtype=np.int64)
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """The one exception to "nothing is unpickled": CIFAR-10's batches are published as pickles and as nothing else
-    that keeps its original pixels and digests. It is used only behind the archive's SHA-256, and even then admits
-    just the three names that an array of numbers consists of, so no pickle can call anything else.
+    """The only unpickler in ffcli: CIFAR-10 is published only as pickles.
+
+    It runs after the archive's SHA-256 was verified, and allows only the three names that an array of numbers needs.
     """
 
-    ADMITTED = {  # noqa: RUF012
-        # `_reconstruct` has moved between numpy's modules; an array's own reduction names today's.
+    ALLOWED = {  # noqa: RUF012
+        # numpy has moved `_reconstruct` between modules; the reduction of an array gives the current one.
         ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
@@ -120,28 +120,34 @@ class _ArrayUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return self.ADMITTED[module, name]
+            return self.ALLOWED[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array of pixels needs") from None
+            raise pickle.UnpicklingError(
+                f"{module}.{name} is not allowed: an array of pixels does not need it"
+            ) from None
+
+
+READERS: dict[str, Callable[[Sequence[tuple[Path, str]]], Images]] = {"idx": read_idx_set, "cifar": read_cifar_archive}
+"""The reader of each format of the catalogue; it takes the files with their digests."""
 
 
 def read_npz(path: Path) -> Images:
-    """train_images, test_images (N, H, W[, C]) uint8 and train_labels, test_labels (N,) integers from 0."""
+    """Read train_images, test_images (N, H, W[, C]) uint8 and train_labels, test_labels (N,), integers 0..K-1."""
     if not path.is_file():
-        raise BadData(f"{path} is no file: expected an .npz with {', '.join(Images._fields)}")
+        raise BadData(f"{path} is not a file: expected an .npz with {', '.join(Images._fields)}")
     if path.stat().st_size == 0:
         raise BadData(f"{path} is empty")
     try:
         with path.open("rb") as stream:
             npz = np.load(stream, allow_pickle=False)
             if not isinstance(npz, np.lib.npyio.NpzFile):
-                raise BadData(f"{path} holds a single array, expected an .npz with {', '.join(Images._fields)}")
+                raise BadData(f"{path} contains a single array, expected an .npz with {', '.join(Images._fields)}")
             missing = [name for name in Images._fields if name not in npz]
             if missing:
-                raise BadData(f"{path} lacks {', '.join(missing)}: it has {', '.join(npz.files) or 'no arrays'}")
+                raise BadData(f"{path} has no {', '.join(missing)}: it contains {', '.join(npz.files) or 'no arrays'}")
             arrays = {name: npz[name] for name in Images._fields}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
-        raise BadData(f"{path} is no .npz, or truncated or damaged: {_one_line(error)}") from error
+        raise BadData(f"{path} is not an .npz file, or is truncated or damaged: {_one_line(error)}") from error
     return _checked(
         str(path),
         Images(
@@ -154,10 +160,12 @@ def read_npz(path: Path) -> Images:
 
 
 def channel_statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of pixels / 255 for each channel of images (N, C, H, W).
+    """Return the mean and standard deviation of pixels / 255 for each channel of images (N, C, H, W).
 
-    Summed in integers, so that they, and with them the fingerprint, are the same on every machine.
-    Raises ValueError where a channel is constant.
+    Sums integers, so that the statistics, and with them the fingerprint, are the same on every machine.
+
+    Raises:
+        ValueError: if all pixels of a channel are equal.
     """
     total = np.zeros(images.shape[1], np.int64)
     squares = np.zeros(images.shape[1], np.int64)
@@ -170,7 +178,7 @@ def channel_statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tu
     for channel, (s, q) in enumerate(zip(total.tolist(), squares.tolist(), strict=True)):
         spread = count * q - s * s
         if spread == 0:
-            raise ValueError(f"every pixel of channel {channel} is {s // count}: there is nothing to learn from")
+            raise ValueError(f"every pixel of channel {channel} is {s // count}, expected pixels that differ")
         mean.append(s / count / 255)
         std.append(math.sqrt(spread) / count / 255)
     return tuple(mean), tuple(std)
@@ -178,26 +186,26 @@ def channel_statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tu
 
 def _channels_first(path: Path, name: str, images: NDArray[Any]) -> NDArray[np.uint8]:
     if images.dtype != np.uint8:
-        raise BadData(f"{path}: {name} holds {images.dtype}, expected uint8 (pixels 0 to 255)")
+        raise BadData(f"{path}: {name} has type {images.dtype}, expected uint8 (pixels 0 to 255)")
     if images.ndim not in (3, 4) or 0 in images.shape:
-        raise BadData(f"{path}: {name} has shape {images.shape}, expected (N, H, W) or (N, H, W, C), none of them 0")
+        raise BadData(f"{path}: {name} has shape {images.shape}, expected (N, H, W) or (N, H, W, C) without zeros")
     if images.ndim == 3:
         return images[:, np.newaxis]
     if images.shape[1] <= 4 < images.shape[3]:
-        raise BadData(f"{path}: {name} has shape {images.shape}, expected the channels last: (N, H, W, C)")
+        raise BadData(f"{path}: {name} has shape {images.shape}, expected channels last: (N, H, W, C)")
     return images.transpose(0, 3, 1, 2)
 
 
 def _integers(path: Path, name: str, labels: NDArray[Any]) -> NDArray[np.int64]:
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
         raise BadData(
-            f"{path}: {name} is {labels.dtype} of shape {labels.shape}, expected integers (N,), one for each image"
+            f"{path}: {name} has type {labels.dtype} and shape {labels.shape}, expected integers (N,), one per image"
         )
     return labels.astype(np.int64)
 
 
 def _checked(where: str, images: Images) -> Images:
-    """`images` if every image has a label, both splits one image shape, and the labels are 0..K-1 with K >= 2."""
+    """Return `images` after checking counts, image shapes, and that labels are 0..K-1 with K >= 2."""
     for split in ("train", "test"):
         pixels, labels = getattr(images, f"{split}_images"), getattr(images, f"{split}_labels")
         if len(pixels) != len(labels):
@@ -209,7 +217,7 @@ def _checked(where: str, images: Images) -> Images:
         )
     lowest, highest = int(images.train_labels.min()), int(images.train_labels.max())
     if lowest != 0:
-        raise BadData(f"{where}: the smallest train label is {lowest}, expected labels 0 to K-1")
+        raise BadData(f"{where}: the smallest training label is {lowest}, expected labels 0 to K-1")
     if highest == 0:
         raise BadData(f"{where}: all train_labels are 0, expected at least 2 classes")
     outside = images.test_labels[(images.test_labels < 0) | (images.test_labels > highest)]
@@ -236,9 +244,9 @@ def _check_digest(path: Path, raw: bytes, expected: str) -> None:
     found = _digest(raw, expected)
     if found != expected:
         kind = "MD5" if len(expected) == 32 else "SHA-256"
-        raise BadData(f"{path} is not the published file: {kind} {found}, expected {expected}")
+        raise BadData(f"{path} is not the published file: its {kind} is {found}, expected {expected}")
 
 
 def _digest(raw: bytes, expected: str) -> str:
-    """The digest of the kind that `expected` is."""
+    """Return the MD5 or SHA-256 of `raw`, whichever `expected` is."""
     return hashlib.new("md5" if len(expected) == 32 else "sha256", raw, usedforsecurity=False).hexdigest()

@@ -1,10 +1,11 @@
-"""Negative data: what the network is shown asleep. One function a strategy, registered under its name.
+"""Negative data: one function per strategy.
 
-A strategy gets the current positive batch and a `Pool` to draw from, and returns (images, labels); the network
-overlays the labels. It draws only from the generator it is given. Where it returns the very images of the positive
-batch, the engine computes the image product of both halves once.
+To add a strategy, write a function and register it with `@strategy`; its name then is a value of `--neg`. A strategy
+takes the current positive batch and a `Pool`, and returns images (B, F) and labels (B,), which the network overlays. It
+draws random numbers only from the generator that it is given. If it returns the images of the positive batch
+themselves (the same tensor), the engine computes their product with layer 1's weights once for both halves.
 
-Importing this module does not import torch: the command line asks it which strategies there are.
+Importing this module is cheap (no numpy, no torch): the command line lists the names.
 """
 
 from __future__ import annotations
@@ -13,71 +14,89 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import Tensor
 
-    Strategy = Callable[[Tensor, Tensor, "Pool", torch.Generator], tuple[Tensor, Tensor]]
+    Draw = Callable[[Tensor, Tensor, "Pool", torch.Generator], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """What negatives are made of."""
+    """What negatives are made from."""
 
-    images: Tensor  # (N, features), the normalised training images
+    images: Tensor
+    """(N, F), all normalised training images."""
     classes: int
-    image_shape: tuple[int, int, int]  # channels, height, width
-    blur: tuple[Tensor, Tensor] | None  # (height, height), (width, width); see `blur_matrix`
+    image_shape: tuple[int, int, int]
+    """(C, H, W)"""
+    blur: tuple[Tensor, Tensor] | None
+    """Blur matrices of rows (H, H) and columns (W, W), see `blur_matrix`; None for strategies without masks."""
 
 
 @dataclass(frozen=True, slots=True)
-class Registered:
-    draw: Strategy
+class Strategy:
+    """A registered way to make negatives."""
+
+    name: str
+    help: str
+    """One line for the command line's help."""
+    draw: Draw
+    """Returns the negatives (images, labels) of a positive batch."""
     masks: bool
-    """Whether it blurs masks, so that the number of blurs is part of the run's identity."""
+    """Whether it uses masks; then the number of blurs is part of the run key."""
     full_batches: bool
-    """Whether an epoch leaves out its last batch where that is not full."""
+    """Whether an epoch omits its last batch if that has fewer images than the others."""
 
 
-STRATEGIES: dict[str, Registered] = {}
+STRATEGIES: dict[str, Strategy] = {}
 
 
-def strategy(*, masks: bool = False, full_batches: bool = False) -> Callable[[Strategy], Strategy]:
-    """Register a strategy under its function's name."""
+def strategy(*, help: str, masks: bool = False, full_batches: bool = False) -> Callable[[Draw], Draw]:
+    """Register a function as a strategy under its own name."""
 
-    def register(draw: Strategy) -> Strategy:
-        STRATEGIES[draw.__name__] = Registered(draw, masks, full_batches)
+    def register(draw: Draw) -> Draw:
+        STRATEGIES[draw.__name__] = Strategy(draw.__name__, help, draw, masks, full_batches)
         return draw
 
     return register
 
 
-@strategy()
+@strategy(help="The same image with a random wrong label.")
 def label(images: Tensor, labels: Tensor, pool: Pool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """The same image under a uniformly random wrong label."""
+    """Return the same images with uniformly random wrong labels."""
     return images, wrong_labels(labels, pool.classes, generator=generator)
 
 
-@strategy(masks=True, full_batches=True)
+@strategy(
+    help="Two random images combined through a blurred random mask, with a random label.",
+    masks=True,
+    full_batches=True,
+)
 def masks(images: Tensor, labels: Tensor, pool: Pool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Two random training images, joined along a random mask with blurred edges (Hinton, arXiv 2212.13345, 3.2)."""
+    """Combine two random training images through a random mask with blurred edges (Hinton, arXiv 2212.13345, 3.2).
+
+    The labels are uniformly random labels other than those of the positive batch.
+    """
     a, b = (
         pool.images.index_select(0, labels.new_empty(len(labels)).random_(0, len(pool.images), generator=generator))
         for _ in range(2)
     )
     bits = random_bits(labels, images.shape[1], generator=generator)
-    return join(a, b, bits, pool), wrong_labels(labels, pool.classes, generator=generator)
+    return combine(a, b, bits, pool), wrong_labels(labels, pool.classes, generator=generator)
 
 
 def wrong_labels(labels: Tensor, classes: int, *, generator: torch.Generator) -> Tensor:
-    """For each label a uniformly random other one."""
+    """Return for each label a uniformly random other label of 0..classes-1."""
     return labels.new_empty(labels.shape).random_(1, classes, generator=generator).add_(labels).remainder_(classes)
 
 
 def random_bits(labels: Tensor, features: int, *, generator: torch.Generator) -> Tensor:
-    """Fair coins, bool (rows, features): 64 from each random word, since a draw is what costs."""
+    """Return fair random bits, bool (B, features), on the device of `labels` (B,).
+
+    Each random 64-bit word gives 64 bits, because drawing words dominates the cost.
+    """
     import torch
 
     rows = len(labels)
@@ -88,11 +107,17 @@ def random_bits(labels: Tensor, features: int, *, generator: torch.Generator) ->
     return bits.flatten()[: rows * features].view(rows, features)
 
 
-def join(a: Tensor, b: Tensor, bits: Tensor, pool: Pool) -> Tensor:
-    """`a` where the blurred mask is below 1/2, else `b`; all (rows, features), channels first.
+def combine(a: Tensor, b: Tensor, bits: Tensor, pool: Pool) -> Tensor:
+    """Return `a` where the blurred mask is below 1/2, else `b`.
 
-    Blurring by [1 2 1] x [1 2 1] / 16 five times is T^5 m (T^5)': multiples of 2^-20, so exact in float32 in any
-    order of summation.
+    Five blurs with [1 2 1] x [1 2 1] / 16 are T^5 m (T^5)', see `blur_matrix`. All terms are multiples of 2^-20, so
+    float32 sums are exact in any order.
+
+    Args:
+        a: images (B, F), flattened channels first.
+        b: images (B, F).
+        bits: the mask before blurring, bool (B, F).
+        pool: gives the image shape and the blur matrices.
     """
     if pool.blur is None:
         raise ValueError("this pool has no blur")
@@ -104,6 +129,8 @@ def join(a: Tensor, b: Tensor, bits: Tensor, pool: Pool) -> Tensor:
 
 
 def blur_matrix(size: int, times: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """T^times with T = tridiagonal [1 2 1]/4, (size, size): blurring one axis with zeros beyond its ends."""
+    """Return T^times (size, size) with T = tridiagonal [1 2 1] / 4: `times` blurs along one axis, padded with zeros."""
+    import numpy as np
+
     t = (np.eye(size, k=-1) + 2 * np.eye(size) + np.eye(size, k=1)) / 4
     return np.linalg.matrix_power(t, times)

@@ -1,7 +1,7 @@
-"""Prepared copies: one safetensors file a data set and source, ready for training, read without torch.
+"""Prepared copies: one safetensors file per dataset and source, ready for training and readable without torch.
 
-A copy lies in `FOLDER/prepared/NAME-SOURCE-FINGERPRINT.safetensors`. Its header says what it contains, so that a
-`DataRef` costs no pixels; the fingerprint is the SHA-256 of the content and is verified whenever the pixels are read.
+The path of a copy is `FOLDER/prepared/NAME-SOURCE-FINGERPRINT.safetensors`. Its header contains the `DataRef`, so that
+finding a dataset does not read pixels. The fingerprint is the SHA-256 of the content, verified on every read.
 """
 
 from __future__ import annotations
@@ -25,36 +25,40 @@ from ffcli.errors import BadData
 from ffcli.files import disk_full, is_disk_full, replacing
 
 LAYOUT = 1
-"""Raised when copies written by an earlier version no longer serve."""
+"""Version of the file layout. Increase it when copies of earlier versions can no longer be read."""
 
 DAMAGED = (SafetensorError, OSError, ValueError, KeyError, TypeError)
-"""What reading a damaged copy can raise."""
+"""Exceptions that reading a damaged copy can raise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrays:
-    """A data set ready for training. F = C H W; images are flattened channels first."""
+    """A dataset ready for training. Images are flattened channels first, F = C * H * W."""
 
     train_images: NDArray[np.uint8]
     """(N, F)"""
     train_labels: NDArray[np.int64]
     """(N,), 0..K-1"""
     test_images: NDArray[np.uint8]
+    """(M, F)"""
     test_labels: NDArray[np.int64]
+    """(M,), 0..K-1"""
     mean: tuple[float, ...]
-    """Of each channel, of pixels / 255."""
+    """Mean of each channel of pixels / 255."""
     std: tuple[float, ...]
+    """Standard deviation of each channel of pixels / 255."""
     image_shape: tuple[int, int, int]
     """(C, H, W)"""
 
     @property
     def channels(self) -> int:
+        """Number of channels C."""
         return self.image_shape[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """What the header of a prepared copy says."""
+    """The header of a prepared copy."""
 
     file: Path
     ref: DataRef
@@ -62,13 +66,13 @@ class Copy:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     origin: str
-    """Where the data came from, for people."""
+    """Where the data came from, for display."""
     stamp: str
-    """Size and time of the `.npz` it was made from; empty for the named data sets, whose content never changes."""
+    """Size and modification time of the source `.npz`; empty for named datasets, whose content never changes."""
 
 
 def fingerprint(arrays: Arrays) -> str:
-    """SHA-256 of shapes, normalisation, pixels and labels: the same on every machine, whatever the arrays' layout."""
+    """Return the SHA-256 of shapes, normalisation, pixels and labels, independent of machine and memory layout."""
     contents = (arrays.train_images, arrays.train_labels, arrays.test_images, arrays.test_labels)
     form = [[(a.dtype.name, a.shape) for a in contents], arrays.image_shape, arrays.mean, arrays.std]
     digest = hashlib.sha256(json.dumps(form).encode())
@@ -87,9 +91,20 @@ def write(
     path: str | None = None,
     stamp: str = "",
 ) -> DataRef:
-    """Write the copy beside and rename it, so that no reader and no other writer ever meets a part of it.
+    """Write a prepared copy atomically.
 
-    Raises StorageFull, and BadData where the folder cannot be written.
+    Args:
+        folder: the data folder.
+        name: name of the dataset.
+        source: `full`, `sample` or `file`.
+        arrays: the content.
+        origin: where the data came from, for display.
+        path: path of the source `.npz`; None for named datasets.
+        stamp: size and modification time of that file.
+
+    Raises:
+        StorageFull: if the disk is full.
+        BadData: if the folder cannot be written.
     """
     test_counts = np.unique(arrays.test_labels, return_counts=True)[1]
     ref = DataRef(
@@ -129,12 +144,12 @@ def write(
 
 
 def copy_of(folder: Path, ref: DataRef) -> Path:
-    """Where the prepared copy of `ref` lies."""
+    """Return the path of the prepared copy of `ref`."""
     return folder / "prepared" / f"{_safe(ref.name)}-{ref.source}-{ref.fingerprint[:12]}.safetensors"
 
 
 def copies(folder: Path, name: str | None = None, source: DataSource | None = None) -> Iterator[Copy | Path]:
-    """The headers of the prepared copies, of one name and source where given; a Path is a copy that is damaged."""
+    """Yield the headers of the prepared copies, filtered by name and source; for a damaged copy, yield its path."""
     pattern = f"{_safe(name) if name else '*'}-{source or '*'}-*.safetensors"
     for file in sorted((folder / "prepared").glob(pattern)):
         try:
@@ -147,7 +162,7 @@ def copies(folder: Path, name: str | None = None, source: DataSource | None = No
 
 
 def read(folder: Path, ref: DataRef) -> Arrays | None:
-    """The content of `ref`, or None where there is no copy of it or the copy is damaged."""
+    """Return the content of `ref`, or None if its copy is missing or damaged."""
     file = copy_of(folder, ref)
     try:
         copy, tensors = _header(file), load_file(file)
@@ -160,7 +175,7 @@ def read(folder: Path, ref: DataRef) -> Arrays | None:
 
 
 def _header(file: Path) -> Copy | None:
-    """The header alone; None for another layout. safe_open compares the file's size with what the header promises."""
+    """Return the header, or None for another layout. `safe_open` also checks the file size against the header."""
     with safe_open(file, framework="numpy") as opened:
         digest, _, text = opened.metadata()["ffcli"].partition(" ")
     if digest != _sha256(text):
@@ -185,16 +200,16 @@ def _sha256(text: str) -> str:
 
 
 def _safe(name: str) -> str:
-    """`name` as part of a file name: without the `-` between the parts, and short enough for any file system."""
+    """Return `name` as a part of a file name: without `-`, which separates the parts, and short."""
     return re.sub(r"[^\w.]", "_", name)[:40]
 
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """The boundary at which an OSError of writing in `folder` becomes StorageFull or BadData."""
+    """Translate an OSError while writing in `folder` into StorageFull or BadData."""
     try:
         yield
     except OSError as error:
         if is_disk_full(error):
             raise disk_full(folder) from error
-        raise BadData(f"cannot write in {folder}: {error.strerror}; name another folder with --data-dir") from error
+        raise BadData(f"cannot write in {folder}: {error.strerror}; give another folder with --data-dir") from error

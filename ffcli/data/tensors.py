@@ -1,4 +1,4 @@
-"""A data set as tensors, ready for training: normalised on its device, validation images held out, negatives bound."""
+"""A dataset as tensors for training: normalised, on its device, with held-out images and a function for negatives."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ if TYPE_CHECKING:
     from ffcli.data.datasets import Arrays
 
 HOLDOUT_SEED = 20231018
-"""The held-out images are the same for every run's seed."""
+"""Seed that chooses the held-out images: the same ones for every seed of a run."""
 
 
 class Negatives(Protocol):
+    """Returns the negatives (images (B, F), labels (B,)) of a positive batch."""
+
     def __call__(self, images: Tensor, labels: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingTensors:
-    """Images (N, features) normalised, labels (N,) int64, on the device of the run."""
+    """Normalised images (N, F) and labels (N,) int64, on the device of the run."""
 
     images: Tensor
     labels: Tensor
@@ -34,23 +36,24 @@ class TrainingTensors:
     validation_images: Tensor
     validation_labels: Tensor
     amplitude: float
-    """The maximum of the normalised training data: what a raised label is set to."""
+    """Maximum of the normalised training data: the value of the label's feature in the overlay."""
     negatives: Negatives
     full_batches: bool
+    """Whether an epoch omits its last batch if that has fewer images than the others."""
 
 
 def training_tensors(arrays: Arrays, config: RunConfig, device: torch.device) -> TrainingTensors:
-    """Everything that training and evaluation read, on `device`, in the precision of `config`."""
+    """Return all data of training and evaluation, on `device`, in the precision of `config`."""
     dtype = torch.float64 if config.precision == "float64" else torch.float32
     images = _normalised(arrays.train_images, arrays, dtype, device)
     labels = torch.from_numpy(arrays.train_labels).to(device)
     amplitude = float(images.max())
     images, labels, validation_images, validation_labels = _hold_out(images, labels, config.holdout)
-    registered = STRATEGIES[config.negatives]
+    strategy = STRATEGIES[config.negatives]
     pool = Pool(images, config.data.classes, arrays.image_shape, _blur(config, arrays.image_shape, device))
 
     def negatives(images: Tensor, labels: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return registered.draw(images, labels, pool, generator)
+        return strategy.draw(images, labels, pool, generator)
 
     return TrainingTensors(
         images,
@@ -61,12 +64,12 @@ def training_tensors(arrays: Arrays, config: RunConfig, device: torch.device) ->
         validation_labels,
         amplitude,
         negatives,
-        registered.full_batches,
+        strategy.full_batches,
     )
 
 
 def _normalised(pixels: object, arrays: Arrays, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(pixels / 255 - mean) / deviation by channel, (N, features)."""
+    """Return (pixels / 255 - mean) / std by channel, (N, F)."""
     raw = torch.from_numpy(pixels).to(device)
     by_channel = partial(torch.tensor, dtype=dtype, device=device)
     mean, std = (by_channel(values).mul_(255).view(1, -1, 1) for values in (arrays.mean, arrays.std))
@@ -84,8 +87,8 @@ def _hold_out(images: Tensor, labels: Tensor, count: int) -> tuple[Tensor, Tenso
 def _blur(config: RunConfig, shape: tuple[int, int, int], device: torch.device) -> tuple[Tensor, Tensor] | None:
     if config.mask_blur is None:
         return None
-    # Each product's operands are multiples of 4^-blur and at most 1: up to five blurs they have the 11 bits of tf32 and
-    # the results those of float32; up to twelve those of float64. So whatever the precision, masks are exact.
+    # Operands are multiples of 4^-blur and at most 1. For up to five blurs they fit into the 11 bits of tf32 and the
+    # results into float32, for up to twelve into float64, so masks are exact in every precision.
     dtype = torch.float32 if config.mask_blur <= 5 else torch.float64
     _, height, width = shape
     rows, columns = (torch.from_numpy(blur_matrix(n, config.mask_blur)).to(device, dtype) for n in (height, width))

@@ -17,7 +17,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from ffcli.cli.data import data_app
-from ffcli.data.datasets import CATALOGUE, locate
+from ffcli.data.catalogue import CATALOGUE
+from ffcli.data.datasets import locate
 from ffcli.errors import BadData, DownloadFailed
 
 FIELDS = {"name", "source", "origin", "image_shape", "train", "test", "fingerprint", "bytes", "prepared"}
@@ -46,7 +47,7 @@ def test_list_prints_what_is_here(folder: Path) -> None:
 
     result = ff_data("list", FFCLI_DATA_DIR=str(folder))
     assert result.exit_code == 0
-    assert re.match(r"not here in full: .*cifar10; `ff data fetch NAME` downloads one", result.stderr)
+    assert re.match(r"not available in full: .*cifar10; `ff data fetch` downloads", result.stderr)
     rows = [line.split() for line in result.stdout.splitlines()]
     tiny = next(row for row in rows if row[0] == "tiny")
     fingerprint = next(e["fingerprint"] for e in entries if e["name"] == "tiny")

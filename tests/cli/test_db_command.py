@@ -119,14 +119,14 @@ def test_merge_says_what_it_takes_in(db: Path) -> None:
     counts = {"taken": 2, "extended": 0, "already_here": 0, "left_out": 0, "superseded": 0, "epochs": 2, "files": 0}
     planned = json.loads(ff_db("merge", other, "--dry-run", "--json", db=db).stdout)
     assert planned == counts | {"notices": [], "dry_run": True}
-    assert "would take in 2 runs" in ff_db("merge", other, "--dry-run", db=db).stdout
-    assert "took in 2 runs" in ff_db("merge", other, db=db).stdout
+    assert "would add 2 runs" in ff_db("merge", other, "--dry-run", db=db).stdout
+    assert "added 2 runs" in ff_db("merge", other, db=db).stdout
     again = json.loads(ff_db("merge", other, "--json", db=db).stdout)
     assert (again["taken"], again["already_here"], again["dry_run"]) == (0, 2, False)
 
 
 def test_a_dry_merge_makes_no_database(db: Path) -> None:
     new = db.with_name("new.db")
-    assert "would take in 0 runs" in ff_db("merge", db, "--dry-run", db=new).stdout
+    assert "would add 0 runs" in ff_db("merge", db, "--dry-run", db=new).stdout
     assert not new.exists()
     assert isinstance(ff_db("merge", db, db=db).exception, BadDatabase)

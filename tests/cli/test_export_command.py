@@ -162,8 +162,8 @@ def test_a_file_that_cannot_be_written_is_named_and_what_was_there_stays(databas
     before = database.read_bytes()
     for output, words in (
         (database, "is the database"),
-        (tmp_path, "is no file"),
-        (tmp_path / "no" / "x.csv", "no folder"),
+        (tmp_path, "is not a file"),
+        (tmp_path / "no" / "x.csv", "is not a folder"),
     ):
         result = run("--output", output, db=database)
         assert isinstance(result.exception, BadOption)

@@ -20,10 +20,9 @@ import pytest
 from ff import FF, SMALL
 from rich.console import Console
 
-from ffcli.cli.live import Display
+from ffcli.cli.live import TrainingDisplay
 from ffcli.config import DataRef
 from ffcli.planning import resolve
-from ffcli.settings import Settings
 
 # The command becomes the foreground of its terminal, as under a shell.
 OWN_TERMINAL = (
@@ -130,12 +129,16 @@ def test_no_colour_means_plain_lines_on_a_terminal_too(ff: FF) -> None:
         assert terminal.read_to_end() == 0
     assert "\x1b" not in terminal.written
     assert re.search(r"epoch 2/2  hour +\d+  negative +accuracy", terminal.text)
-    for environment, plain in (({"NO_COLOR": "1"}, True), ({"TERM": "dumb"}, True), ({}, False)):
-        for command, shows in (("list-runs", "completed"), ("--help", "Usage: ff")):
-            with on_terminal(ff, command, **environment) as terminal:
-                assert terminal.read_to_end() == 0
-            assert shows in terminal.text
-            assert ("\x1b" not in terminal.written) == plain
+    for command, shows, environment, plain in (
+        ("list-runs", "completed", {"NO_COLOR": "1"}, True),
+        ("--help", "Usage: ff", {"NO_COLOR": "1"}, True),
+        ("--help", "Usage: ff", {"TERM": "dumb"}, True),
+        ("list-runs", "completed", {}, False),
+    ):
+        with on_terminal(ff, command, **environment) as terminal:
+            assert terminal.read_to_end() == 0
+        assert shows in terminal.text
+        assert ("\x1b" not in terminal.written) == plain
 
 
 @pytest.mark.parametrize("width", [100, 40])
@@ -144,7 +147,7 @@ def test_the_counter_of_epochs_is_whole_at_any_width(width: int) -> None:
         name="mnist", source="full", fingerprint="f" * 64, features=784, classes=10, train=60_000, test=10_000,
         largest_class=11.35,
     )  # fmt: skip
-    display, console = Display(), Console(width=width, file=io.StringIO())
+    display, console = TrainingDisplay(), Console(width=width, file=io.StringIO())
     config = resolve(Settings(epochs=1000), data)
     state = SimpleNamespace(epoch=998, hour=117_000)
     display.begins(config, "0123456789", state)  # type: ignore[arg-type]

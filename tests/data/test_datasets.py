@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import os
 import resource
+import shutil
 import struct
 import subprocess
 import sys
@@ -20,7 +21,8 @@ from hypothesis import strategies as st
 
 from ffcli.config import DataRef
 from ffcli.data import datasets
-from ffcli.data.datasets import CATALOGUE, fetch, import_files, inventory, load, locate
+from ffcli.data.catalogue import CATALOGUE
+from ffcli.data.datasets import fetch, import_files, inventory, load, locate
 from ffcli.data.sources import read_sample, sample_file
 from ffcli.errors import BadData, DownloadFailed, StorageFull
 
@@ -89,12 +91,11 @@ def test_the_users_files_come_before_the_packages_and_those_before_the_sample(
     assert lines[1:] == [f"preparing mnist from {other / 'MNIST/raw'}"]
 
 
-def test_a_prepared_copy_needs_no_source_and_is_found_at_once(folder: Path, lines: list[str], tmp_path: Path) -> None:
+def test_a_prepared_copy_needs_no_source(folder: Path, lines: list[str], tmp_path: Path) -> None:
     ref = import_files("mnist", tmp_path / "complete", folder, lines.append)
     assert (ref.source, ref.train, ref.test) == ("full", 300, 300)
-    begin = time.perf_counter()
+    shutil.rmtree(tmp_path / "complete")
     assert locate("mnist", folder=folder, notify=lines.append) == ref
-    assert time.perf_counter() - begin < 0.1
     assert len(lines) == 1
     assert len(load(ref, folder).train_images) == 300
 
@@ -134,17 +135,17 @@ def test_a_failed_download_is_remembered_for_a_day_by_auto_alone(folder: Path, l
     assert not marker.exists()
 
 
-def test_offline_costs_neither_torch_nor_long(folder: Path) -> None:
+def test_offline_the_sample_needs_no_torch(folder: Path) -> None:
     program = """
-import dataclasses, sys, time
+import dataclasses, sys
 from pathlib import Path
 from ffcli.data import datasets
-spec = datasets.CATALOGUE["fashion"]
-datasets.CATALOGUE["fashion"] = dataclasses.replace(spec, host="http://127.0.0.1:9", system=None)
-begin = time.perf_counter()
+from ffcli.data.catalogue import CATALOGUE
+spec = CATALOGUE["fashion"]
+CATALOGUE["fashion"] = dataclasses.replace(spec, host="http://127.0.0.1:9", system=None)
 ref = datasets.locate("fashion", folder=Path(sys.argv[1]), notify=lambda line: None)
 datasets.load(ref, Path(sys.argv[1]))
-assert ref.source == "sample" and time.perf_counter() - begin < 3
+assert ref.source == "sample"
 assert not {"torch", "torchvision"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program, str(folder)], check=True)
@@ -219,7 +220,7 @@ def test_an_npz_that_changed_is_not_taken_for_what_it_was(folder: Path, tmp_path
     with pytest.raises(BadData, match="has changed"):
         load(ref, folder, lines.append)
     path.unlink()
-    with pytest.raises(BadData, match="is no file"):
+    with pytest.raises(BadData, match="is not a file"):
         load(ref, folder, lines.append)
 
 
@@ -229,13 +230,13 @@ def test_a_relative_path_and_one_without_a_file_are_named(
     monkeypatch.chdir(tmp_path)
     write_npz(tmp_path / "set.npz")
     assert locate("set.npz", folder=folder, notify=lines.append).path == str(tmp_path / "set.npz")
-    with pytest.raises(BadData, match=f"{tmp_path / 'gone.npz'} is no file"):
+    with pytest.raises(BadData, match=f"{tmp_path / 'gone.npz'} is not a file"):
         locate("./gone.npz", folder=folder, notify=lines.append)
     with pytest.raises(BadData, match="has no sample"):
         locate("set.npz", wanted="sample", folder=folder, notify=lines.append)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 10**6), flip=st.integers(1, 255), cut=st.booleans())
 def test_a_damaged_copy_is_made_anew_and_never_gives_other_data(tmp_path: Path, at: int, flip: int, cut: bool) -> None:
     folder = tmp_path / "data"
@@ -263,7 +264,7 @@ def test_a_damaged_copy_is_said_to_be_made_anew(folder: Path, tmp_path: Path, li
     whole = copy.read_bytes()
     copy.write_bytes(whole[:-1])
     assert locate("mnist", folder=folder, notify=lines.append) == ref
-    assert lines[1] == f"{copy} is damaged: making it anew"
+    assert lines[1] == f"{copy} is damaged: preparing it again"
     copy.write_bytes(whole[:-1] + b"\x77")
     assert len(load(ref, folder, lines.append).train_images) == 300
     assert "missing or damaged" in lines[3]
@@ -271,23 +272,27 @@ def test_a_damaged_copy_is_said_to_be_made_anew(folder: Path, tmp_path: Path, li
 
 
 def test_processes_that_prepare_at_once_do_not_disturb_each_other(folder: Path) -> None:
+    # Files of the same name and content in different places have one prepared copy, written anew for each place.
     program = """
-import sys
+import os, shutil, sys
 from pathlib import Path
 from ffcli.data import datasets
-folder = Path(sys.argv[1])
-for _ in range(4):
-    ref = datasets.locate("fashion", wanted="sample", folder=folder, notify=lambda line: None)
+folder, source = map(Path, sys.argv[1:])
+for number in range(3):
+    path = folder / f"{os.getpid()}-{number}" / source.name
+    path.parent.mkdir(parents=True)
+    shutil.copy(source, path)
+    ref = datasets.locate(str(path), folder=folder, notify=lambda line: None)
     assert len(datasets.load(ref, folder).train_images) == 10_000
-    datasets._make_anew(ref, folder, lambda line: None)
 print(ref.fingerprint)
 """
+    source = sample_file(CATALOGUE["fashion"])
     racers = [
-        subprocess.Popen([sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, text=True)
-        for _ in range(4)
+        subprocess.Popen([sys.executable, "-c", program, folder, source], stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
     ]
     answers = {racer.communicate()[0] for racer in racers}
-    assert [racer.returncode for racer in racers] == [0] * 4
+    assert [racer.returncode for racer in racers] == [0] * 3
     assert len(answers) == 1
     assert len(list((folder / "prepared").iterdir())) == 1
 
@@ -334,9 +339,7 @@ def test_the_inventory_has_every_set_and_source_that_is_here(folder: Path, tmp_p
 
 
 @pytest.mark.skipif("FFCLI_TEST_DATA" not in os.environ, reason="FFCLI_TEST_DATA names no folder with the full sets")
-def test_the_full_sets_are_what_they_are_known_for_and_load_fast(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_full_sets_are_what_they_are_known_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     source = Path(os.environ["FFCLI_TEST_DATA"])
     for name, part, largest in (("mnist", "mnist", 11.35), ("fashion", "fashion-mnist", 10.0)):
@@ -345,8 +348,6 @@ def test_the_full_sets_are_what_they_are_known_for_and_load_fast(
             name=name, source="full", fingerprint=ref.fingerprint, features=784, classes=10,
             train=60_000, test=10_000, largest_class=largest,
         )  # fmt: skip
-        begin = time.perf_counter()
         arrays = load(ref, tmp_path)
-        assert time.perf_counter() - begin < 0.3
         assert float(arrays.train_images.mean()) / 255 == pytest.approx(arrays.mean[0], abs=3e-4)
         assert datasets.locate(name, folder=tmp_path, notify=lambda line: None) == ref

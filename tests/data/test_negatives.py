@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import conv2d
 
-from ffcli.data.negatives import STRATEGIES, Pool, blur_matrix, join, random_bits, wrong_labels
+from ffcli.data.negatives import STRATEGIES, Pool, blur_matrix, combine, random_bits, wrong_labels
 
 RECORDED = Path(os.environ.get("FFCLI_TRAJECTORIES") or Path(__file__).parents[1] / "reference")
 
@@ -27,14 +29,14 @@ def pool(images: torch.Tensor, shape: tuple[int, int, int], *, classes: int = 10
 def test_recorded_masks_exactly(name: str) -> None:
     with np.load(RECORDED / f"{name}.npz") as arrays:
         a, b, uniform, negative = (torch.from_numpy(arrays[n]) for n in ("a", "b", "uniform", "negative"))
-    found = join(
+    found = combine(
         a.flatten(1), b.flatten(1), (uniform < 0.5).flatten(1), pool(a.flatten(1), (a.shape[1], a.shape[2], a.shape[3]))
     )
     assert torch.equal(found.view(a.shape), negative)
 
 
 @given(height=st.integers(1, 12), width=st.integers(1, 12), times=st.integers(0, 12), seed=st.integers(0, 2**31))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_mask_equals_blurring_by_convolution(height: int, width: int, times: int, seed: int) -> None:
     random = torch.Generator().manual_seed(seed)
     shape = (2, height, width)
@@ -47,11 +49,11 @@ def test_mask_equals_blurring_by_convolution(height: int, width: int, times: int
         field = conv2d(field, kernel, padding=1)
     expected = torch.where(field.view(3, -1) < 0.5, a, b)
 
-    assert torch.equal(join(a, b, bits, pool(a, shape, times=times)), expected)
+    assert torch.equal(combine(a, b, bits, pool(a, shape, times=times)), expected)
 
 
 @given(classes=st.integers(2, 12), seed=st.integers(0, 2**31))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_wrong_labels_are_every_label_but_the_true_one(classes: int, seed: int) -> None:
     labels = torch.arange(classes).repeat(200)
     wrong = wrong_labels(labels, classes, generator=torch.Generator().manual_seed(seed))
@@ -83,3 +85,12 @@ def test_label_keeps_the_images_and_masks_join_two_of_the_pool() -> None:
     assert not torch.any(wrong == labels)
     assert all(len(set(row.tolist())) <= 2 for row in joined)
     assert any(len(set(row.tolist())) == 2 for row in joined)
+
+
+def test_the_names_of_strategies_and_datasets_need_no_library() -> None:
+    program = (
+        "import sys; from ffcli.data.negatives import STRATEGIES; from ffcli.data.catalogue import CATALOGUE\n"
+        "assert all(s.name == name and s.help for name, s in STRATEGIES.items()) and 'mnist' in CATALOGUE\n"
+        "assert not {'torch', 'torchvision', 'numpy', 'pydantic'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

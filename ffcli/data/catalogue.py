@@ -1,0 +1,117 @@
+"""The named datasets. To add one, add its record here.
+
+Importing this module is cheap (no numpy, no torch): the command line lists the names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+SAMPLE_TRAIN, SAMPLE_TEST = 10_000, 2_000
+"""Number of images in each sample, the same for every class."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A named dataset."""
+
+    name: str
+    title: str
+    """The name in print."""
+    torchvision: str
+    """The class in `torchvision.datasets` that knows the download addresses."""
+    host: str
+    """The first download server: scheme and host."""
+    format: Literal["idx", "cifar"]
+    """The file format; see `ffcli.data.formats.READERS`."""
+    files: tuple[tuple[str, str], ...]
+    """File names with digests: MD5 of the decompressed idx file, or SHA-256 of the archive."""
+    folders: tuple[str, ...]
+    """Subfolders of the data folder that may contain the files; downloads go to the first."""
+    image_shape: tuple[int, int, int]
+    """(C, H, W)"""
+    train: int
+    """Number of training images."""
+    test: int
+    """Number of test images."""
+    mean: tuple[float, ...]
+    """Mean of each channel of pixels / 255."""
+    std: tuple[float, ...]
+    """Standard deviation of each channel of pixels / 255."""
+    system: Path | None = None
+    """Folder in which a package of the operating system installs the files."""
+    has_sample: bool = False
+    """Whether ffcli ships a sample of it."""
+
+
+def _idx_files(train_images: str, train_labels: str, test_images: str, test_labels: str) -> tuple[tuple[str, str], ...]:
+    return (
+        ("train-images-idx3-ubyte", train_images),
+        ("train-labels-idx1-ubyte", train_labels),
+        ("t10k-images-idx3-ubyte", test_images),
+        ("t10k-labels-idx1-ubyte", test_labels),
+    )
+
+
+CATALOGUE: dict[str, Spec] = {
+    spec.name: spec
+    for spec in (
+        Spec(
+            name="mnist",
+            title="MNIST",
+            torchvision="MNIST",
+            host="https://ossci-datasets.s3.amazonaws.com",
+            format="idx",
+            files=_idx_files(
+                "6bbc9ace898e44ae57da46a324031adb",
+                "a25bea736e30d166cdddb491f175f624",
+                "2646ac647ad5339dbf082846283269ea",
+                "27ae3e4e09519cfbb04c329615203637",
+            ),
+            folders=("mnist", "MNIST/raw"),
+            image_shape=(1, 28, 28),
+            train=60_000,
+            test=10_000,
+            mean=(0.1307,),
+            std=(0.3081,),
+            has_sample=True,
+        ),
+        Spec(
+            name="fashion",
+            title="Fashion-MNIST",
+            torchvision="FashionMNIST",
+            host="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+            format="idx",
+            files=_idx_files(
+                "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+                "9018921c3c673c538a1fc5bad174d6f9",
+                "8181f5470baa50b63fa0f6fddb340f0a",
+                "15d484375f8d13e6eb1aabb0c3f46965",
+            ),
+            folders=("fashion", "fashion-mnist", "FashionMNIST/raw"),
+            image_shape=(1, 28, 28),
+            train=60_000,
+            test=10_000,
+            mean=(0.28582752,),
+            std=(0.35303804,),
+            system=Path("/usr/share/datasets/fashion-mnist"),
+            has_sample=True,
+        ),
+        Spec(
+            name="cifar10",
+            title="CIFAR-10",
+            torchvision="CIFAR10",
+            host="https://www.cs.toronto.edu",
+            format="cifar",
+            files=(("cifar-10-python.tar.gz", "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"),),
+            folders=("cifar10", "."),
+            image_shape=(3, 32, 32),
+            train=50_000,
+            test=10_000,
+            mean=(0.4914, 0.4822, 0.4465),
+            std=(0.2470, 0.2435, 0.2616),
+        ),
+    )
+}
