@@ -78,7 +78,7 @@ OPTIONS: list[tuple[str, tuple[str, ...]]] = [
     ("train mnist", ("unexpected", "mnist")),
     ("trian", ("trian",)),
     ("train --config nowhere.toml", ("--config nowhere.toml", "no such file")),
-    ("train --db nowhere/ff.db", ("nowhere is no folder", "--db")),
+    ("train --db nowhere/ff.db", ("nowhere is not a folder", "--db")),
     ("train --db .", ("is a folder", "ffcli.db")),
     ("train --db postgresql://lab/runs", ("postgresql:// is not supported", "sqlite:///PATH")),
     ("train --db sqlite://", ("three slashes",)),
@@ -93,7 +93,7 @@ OPTIONS: list[tuple[str, tuple[str, ...]]] = [
     ("list-runs --limit -1", ("--limit", "0")),
     ("show", ("Missing argument", "run")),
     *[
-        (command, ("there is no database", "ff.db yet", "ff train"))
+        (command, ("there is no database", "ff.db: check the path", "ff train"))
         for command in (
             "list-runs",
             "show abc",
@@ -257,8 +257,8 @@ def read_only(path: Path) -> str:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (garbage, "is no database: give the path of one, or of a new file"),
-        (of_another_program, "it is no ffcli database"),
+        (garbage, "is not a database: give the path of a database or of a new file"),
+        (of_another_program, "it is not a database of ffcli"),
         (newer, "is newer than this program"),
         (read_only, "is read-only: make it writable, or give another --db"),
     ],

@@ -169,7 +169,7 @@ def test_list_runs_filters(study: Inside, filters: tuple[str, ...], found: int) 
             "unknown data set 'minst': did you mean 'mnist'? there are mnist,",
         ),
         ("export --dataset minst", "unknown data set 'minst'"),
-        ("show latest", "'latest' is no run id: ids are hex digits, and `ff list-runs` shows them"),
+        ("show latest", "'latest' is not a run id: ids are hexadecimal digits; `ff list-runs` shows them"),
         ("show 0123456789abcdef", "there is no run '0123456789abcdef'"),
     ],
 )
@@ -290,7 +290,7 @@ def test_a_dry_run_says_what_is_stored(study: Inside) -> None:
         ("FFCLI_DATA", "half", ("--data", "sample"), "--data should be"),
         ("FFCLI_DEVICE", "tpu", ("--device", "cpu"), "--device tpu"),
         ("FFCLI_THREADS", "0", ("--threads", "1"), "--threads should be"),
-        ("FFCLI_DB", "nowhere/ff.db", ("--db", "ff.db"), "nowhere is no folder"),
+        ("FFCLI_DB", "nowhere/ff.db", ("--db", "ff.db"), "nowhere is not a folder"),
         ("FFCLI_DATA_DIR", "ff.toml/data", ("--data-dir", "data"), "cannot write in"),
     ],
 )
