@@ -23,6 +23,7 @@ from rich.console import Console
 from ffcli.cli.live import TrainingDisplay
 from ffcli.config import DataRef
 from ffcli.planning import resolve
+from ffcli.settings import Settings
 
 # The command becomes the foreground of its terminal, as under a shell.
 OWN_TERMINAL = (
