@@ -1,6 +1,7 @@
-"""Write measured tables into a page, between its markers, as `ff report --format markdown` draws them.
+"""Write measured tables into a page, between its markers, as `ff report --format markdown` prints them.
 
-python tools/write_study.py results/study.db README.md
+python tools/write_study.py results/study.db README.md --table 1
+python tools/write_study.py results/study.db docs/study.md
 python tools/write_study.py results/cures.db docs/cures.md --table cures
 """
 
@@ -16,18 +17,18 @@ TOOL = Path(__file__).name
 
 
 def study_tables(database: Path, table: str = "all") -> str:
-    """What `ff report --table` draws, with the published figures, in Markdown."""
+    """Return what `ff report --table` prints in Markdown, with the paper's figures."""
     command = [sys.executable, "-m", "ffcli", "report", "--db", str(database), "--table", table, "--format", "markdown"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def written(page: str, tool: str = TOOL) -> str:
-    """What the page says between the markers."""
+    """Return the text between the markers of a page."""
     return page.partition(BEGIN.format(tool))[2].partition(END)[0].strip()
 
 
 def put(text: str, page: Path, tool: str = TOOL) -> None:
-    """Replace what the page says between the markers."""
+    """Replace the text between the markers of a page."""
     begin = BEGIN.format(tool)
     before, _, rest = page.read_text(encoding="utf-8").partition(begin)
     page.write_text(f"{before}{begin}\n\n{text}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
@@ -37,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("database", type=Path)
     parser.add_argument("page", type=Path)
-    parser.add_argument("--table", default="all", help="as `ff report` takes it")
+    parser.add_argument("--table", default="all", help="as for `ff report`")
     arguments = parser.parse_args()
     put(study_tables(arguments.database, arguments.table), arguments.page)
 
