@@ -12,7 +12,7 @@ command, followed by a fenced block with the command and its output:
     ...
     ```
 
-Commands read copies of the databases, because opening a database upgrades its schema. The pictures of traces
+Commands use copies of the databases, so nothing can change the stored results. The pictures of traces
 (docs/trace-*.png) cannot be regenerated: their runs were not kept.
 """
 
@@ -96,7 +96,8 @@ def with_new_text(block: re.Match[str], run: Run) -> str:
 
 def new_text(block: re.Match[str], run: Run) -> str:
     """Return the text inside an output block: the command and what it prints now."""
-    lines = [line.rstrip() for line in run(["-m", "ffcli", *shlex.split(block["arguments"])]).splitlines()]
+    output = run(["-m", "ffcli", *shlex.split(block["arguments"])]).rstrip()
+    lines = [line.rstrip() for line in output.splitlines()]
     shown = lines[: int(block["lines"])] if block["lines"] else lines
     return "\n".join([f"$ {block['command']}", *shown, ""])
 
