@@ -101,11 +101,11 @@ class Cure(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-        if not isinstance(value, str):
+        if isinstance(value, Cure | dict):
             return value
         from ffcli.engine.cures import CURES
 
-        name, colon, samples = value.partition(":")
+        name, colon, samples = str(value).partition(":")
         default = CURES[name].default_samples if name in CURES else None
         if name not in CURES or (colon and (default is None or not re.fullmatch("0*[1-9][0-9]*", samples))):
             forms = [*CURES, *(f"{cure.name}:SAMPLES" for cure in CURES.values() if cure.default_samples)]

@@ -1,4 +1,4 @@
-"""The study's results: the README says what the files say."""
+"""The README and the pages have the tables of the stored results."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ import write_scaling  # noqa: E402
 from write_study import study_tables, written  # noqa: E402
 
 
-def test_the_readme_has_the_tables_of_the_study(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("page", "table"), [("README.md", "1"), ("docs/study.md", "all")])
+def test_the_readme_has_the_tables_of_the_study(page: str, table: str, tmp_path: Path) -> None:
     database = Path(shutil.copy(ROOT / "results" / "study.db", tmp_path))
-    assert written((ROOT / "README.md").read_text(encoding="utf-8")) == study_tables(database)
+    assert written((ROOT / page).read_text(encoding="utf-8")) == study_tables(database, table)
 
 
 def test_the_study_is_whole_and_its_csv_says_the_same(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Write the results of `ff bench --scaling --json` into the page on speed, as tables and as a figure.
+"""Write the results of `ff bench --scaling --json` into the page on speed, as tables and as a picture.
 
 ff bench --scaling --seconds 150 --json > results/scaling.json
 python tools/write_scaling.py results/scaling.json docs/speed.md docs/scaling.svg

@@ -1,6 +1,7 @@
-"""Write the output of `ff report --format markdown` into a page, between its markers.
+"""Write measured tables into a page, between its markers, as `ff report --format markdown` prints them.
 
-python tools/write_study.py results/study.db README.md
+python tools/write_study.py results/study.db README.md --table 1
+python tools/write_study.py results/study.db docs/study.md
 python tools/write_study.py results/cures.db docs/cures.md --table cures
 """
 
@@ -16,7 +17,7 @@ TOOL = Path(__file__).name
 
 
 def study_tables(database: Path, table: str = "all") -> str:
-    """Return what `ff report --table` prints in Markdown."""
+    """Return what `ff report --table` prints in Markdown, with the paper's figures."""
     command = [sys.executable, "-m", "ffcli", "report", "--db", str(database), "--table", table, "--format", "markdown"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
@@ -37,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("database", type=Path)
     parser.add_argument("page", type=Path)
-    parser.add_argument("--table", default="all", help="as `ff report` takes it")
+    parser.add_argument("--table", default="all", help="as for `ff report`")
     arguments = parser.parse_args()
     put(study_tables(arguments.database, arguments.table), arguments.page)
 

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from ffcli.cli.options import DatabaseOption, JsonOption
+from ffcli.cli.options import DatabaseOption, JsonOption, RunArgument
 
 
 def delete(
-    run: Annotated[str, typer.Argument(help="Id of a run, or its first digits.")],
+    run: RunArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     db: DatabaseOption = None,
     json: JsonOption = False,

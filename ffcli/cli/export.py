@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ffcli.cli.options import DatabaseOption
+from ffcli.cli.options import CureFilter, DatabaseOption, DatasetFilter, NegativesFilter, PresetFilter, TagFilter
 
 Format = Literal["csv", "json"]
 
@@ -22,11 +22,11 @@ def export(
         Path | None,
         typer.Option("--output", "-o", help="File to write instead of standard output.", show_default=False),
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
-    neg: Annotated[str | None, typer.Option(help="Only these negatives.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Only this preset, or custom.")] = None,
-    cure: Annotated[str | None, typer.Option(help="Only this cure: none, gradient-memory or replay:SAMPLES.")] = None,
-    tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
+    dataset: DatasetFilter = None,
+    neg: NegativesFilter = None,
+    preset: PresetFilter = None,
+    cure: CureFilter = None,
+    tag: TagFilter = None,
     all: Annotated[bool, typer.Option("--all", help="Include superseded runs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,
     db: DatabaseOption = None,

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ffcli.choices import Status
-from ffcli.cli.options import DatabaseOption, JsonOption
+from ffcli.cli.options import (
+    CureFilter,
+    DatabaseOption,
+    DatasetFilter,
+    JsonOption,
+    NegativesFilter,
+    PresetFilter,
+    TagFilter,
+)
 
 if TYPE_CHECKING:
     from ffcli.records import RunRecord
@@ -38,13 +46,13 @@ DEFAULT_LAYOUTS = (
 
 
 def list_runs(
-    dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
-    neg: Annotated[str | None, typer.Option(help="Only these negatives.")] = None,
+    dataset: DatasetFilter = None,
+    neg: NegativesFilter = None,
     status: Annotated[Status | None, typer.Option(help="Filter by status.")] = None,
     pos_phase: Annotated[int | None, typer.Option(help="Only this positive phase; 0 for unseparated.", min=0)] = None,
-    preset: Annotated[str | None, typer.Option(help="fast, paper or custom.")] = None,
-    cure: Annotated[str | None, typer.Option(help="none, gradient-memory or replay:SAMPLES.")] = None,
-    tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
+    preset: PresetFilter = None,
+    cure: CureFilter = None,
+    tag: TagFilter = None,
     since: Annotated[
         str | None,
         typer.Option(help="Only runs started since, such as 2025-01-31 or 2025-01-31T12:00."),

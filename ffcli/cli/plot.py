@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ffcli.cli.options import DatabaseOption, JsonOption
-from ffcli.cli.report import DataFilter, HorizonOption, MetricOption, NoPublishedOption, PresetFilter, TagFilter
+from ffcli.cli.options import DatabaseOption, JsonOption, PresetFilter, RunArgument, TagFilter
+from ffcli.cli.report import DataFilter, HorizonOption, MetricOption, NoPublishedOption
 from ffcli.plots import Figure, figures
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def _of_run(figure: Figure) -> Callable[..., None]:
     """The command of a figure of one run."""
 
     def command(
-        run: Annotated[str, typer.Argument(help="The run's id, or its first digits.")],
+        run: RunArgument,
         output: OutputOption = None,
         db: DatabaseOption = None,
         json: JsonOption = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ffcli.choices import DataKind, Metric
-from ffcli.cli.options import DatabaseOption
+from ffcli.cli.options import DatabaseOption, PresetFilter, TagFilter
 from ffcli.report.writers import Format
 
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ MetricOption = Annotated[
 ]
 HorizonOption = Annotated[int | None, typer.Option(min=1, help="Read every run after this many epochs.")]
 NoPublishedOption = Annotated[bool, typer.Option("--no-published", help="Leave out the paper's figures.")]
-PresetFilter = Annotated[str | None, typer.Option(help="Only runs of this preset, or 'custom'.")]
 DataFilter = Annotated[DataKind | None, typer.Option(help="Only runs on full data, or on the sample.")]
-TagFilter = Annotated[str | None, typer.Option(help="Only runs with this tag.")]
 
 
 def report(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ffcli.cli.options import DatabaseOption, JsonOption
+from ffcli.cli.options import DatabaseOption, JsonOption, RunArgument
 
 if TYPE_CHECKING:
     from ffcli.records import EpochMetrics, RunRecord
@@ -17,7 +17,7 @@ DEAD = 0.99
 
 
 def show(
-    run: Annotated[str, typer.Argument(help="Id of a run, or its first digits.")],
+    run: RunArgument,
     toml: Annotated[
         bool, typer.Option("--toml", help="Print the options of the run as a file for `ff train --config`.")
     ] = False,

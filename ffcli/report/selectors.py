@@ -17,7 +17,7 @@ from ffcli.config import PRESETS, Device, RunConfig
 from ffcli.errors import BadOption
 from ffcli.records import RunSummary
 from ffcli.report.protocol import data_kind, fitting_rules
-from ffcli.settings import parse, selectable
+from ffcli.settings import is_flag, parse, selectable
 from ffcli.text import unknown
 
 NAMES = ("tag", *selectable(), "algorithm_version")
@@ -72,7 +72,8 @@ def _parse(name: str, text: str) -> Any:
         return int(text)
     if name in ("tag", "preset", *choices):
         return text
-    value = getattr(parse({name: text.split(",") if name == "hidden" else text}, ""), name)
+    given = {"true": True, "false": False}.get(text, text) if is_flag(name) else text
+    value = getattr(parse({name: given}, ""), name)
     return str(value) if name == "cure" else value
 
 

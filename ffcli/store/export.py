@@ -15,17 +15,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
+from ffcli.config import RunConfig
 from ffcli.records import EpochMetrics, RunRecord, epoch_json, run_json
 from ffcli.store.database import Store, reading
 from ffcli.store.mapping import epochs_by_run
 from ffcli.store.runs import Filters, chunks, list_runs
 from ffcli.store.traces import traces_by_run
 
-_SETTINGS = (
-    "preset", "lr", "lr_scaling", "lr_positive", "lr_negative", "updates_per_batch", "batch_size", "threshold",
-    "mask_blur", "holdout", "precision", "device", "cure", "warmup", "beta1", "beta2",
-    "algorithm_version",
-)  # fmt: skip
+_FLATTENED = ("data", "negatives", "schedule", "seed", "hidden", "epochs")
+"""Fields of the config that have columns of their own below, or none."""
+
+_SETTINGS = [name for name in RunConfig.model_fields if name not in _FLATTENED]
 """Settings that have the same name in the config and in CSV."""
 
 _BY_LAYER = ("goodness_positive", "goodness_negative", "dead_units")

@@ -168,7 +168,7 @@ def test_list_runs_filters(study: Inside, filters: tuple[str, ...], found: int) 
             "list-runs --dataset minst",
             "'minst': did you mean 'mnist'? there are mnist,",
         ),
-        ("export --dataset minst", "unknown data set 'minst'"),
+        ("export --dataset minst", "unknown dataset 'minst'"),
         ("show latest", "'latest' is not a run id: ids are hexadecimal digits; `ff list-runs` shows them"),
         ("show 0123456789abcdef", "there is no run '0123456789abcdef'"),
     ],
@@ -288,7 +288,7 @@ def test_a_dry_run_says_what_is_stored(study: Inside) -> None:
     [
         ("FFCLI_DATASET", "minst", ("--dataset", "mnist"), "'minst'"),
         ("FFCLI_DATA", "half", ("--data", "sample"), "--data"),
-        ("FFCLI_DEVICE", "tpu", ("--device", "cpu"), "--device tpu"),
+        ("FFCLI_DEVICE", "tpu", ("--device", "cpu"), "--device should be"),
         ("FFCLI_THREADS", "0", ("--threads", "1"), "--threads should be"),
         ("FFCLI_DB", "nowhere/ff.db", ("--db", "ff.db"), "nowhere is not a folder"),
         ("FFCLI_DATA_DIR", "ff.toml/data", ("--data-dir", "data"), "cannot write in"),

@@ -77,7 +77,7 @@ def test_a_phase_that_goes_on_untraced_is_not_kept_in_half(inside: Inside) -> No
     run = inside.json(*asked)["id"]
     assert hours(inside.json("show", run)["trace"]) == list(range(1, 21)), "phase 3 goes on when the run ends"
     _, err = inside(*ASKED[:-1], "2", "--quiet")
-    assert "was traced in part only in its phase 3, which is not kept: --force" in err
+    assert "the trace of phase 3 is incomplete and was deleted; use --force" in err
     assert hours(inside.json("show", run)["trace"]) == list(range(1, 17))
 
 

@@ -22,7 +22,7 @@ from ffcli.report.grouping import by_signature
 from ffcli.report.protocol import Protocol, default_protocol, describe, select, settings_of, signature
 from ffcli.report.tables import with_horizons
 from ffcli.schedule import UNSEPARATED, Schedule
-from ffcli.settings import Settings, parse
+from ffcli.settings import Settings, is_flag, names, option, parse
 
 _ids = itertools.count()
 
@@ -83,8 +83,8 @@ def protocols(*outcomes: Outcome) -> list[str]:
         ({"lr": 1e-3, "updates_per_batch": 50}, "paper@1"),
         ({"threshold": 2.0, "hidden": (100, 100)}, "fast@1 with threshold 2.0, hidden 100,100"),
         ({"lr": 0.01}, "custom: lr 0.01"),
-        ({"lr": 0.01, "updates_per_batch": 5, "device": "cuda"}, "custom: lr 0.01, 5 updates a batch, device cuda"),
-        ({"data": "sample", "mask_blur": 6, "lr_scaling": "none"}, "fast@1 with lr scaling none, mask blur 6"),
+        ({"lr": 0.01, "updates_per_batch": 5, "device": "cuda"}, "custom: lr 0.01, 5 updates per batch, device cuda"),
+        ({"data": "sample", "mask_blur": 6, "lr_scaling": "none"}, "fast@1 with mask blur 6, lr scaling none"),
     ],
 )
 def test_the_label_names_what_differs_from_the_defaults(fields: dict[str, Any], label: str) -> None:
@@ -229,16 +229,9 @@ def _parse(command: str) -> Settings:
     program, verb, *arguments = shlex.split(command)
     assert (program, verb) == ("ff", "train")
     parser = argparse.ArgumentParser()
-    for flag in ("balanced", "unseparated"):
-        parser.add_argument("--" + flag, action="store_true")
-    for name in Settings.model_fields.keys() - {"unseparated"}:
-        parser.add_argument("--" + name.replace("_", "-"))
-    given = {k: v for k, v in vars(parser.parse_args(arguments)).items() if v is not None}
-    if given.pop("balanced"):
-        given["neg_phase"] = given["pos_phase"]
-    if "hidden" in given:
-        given["hidden"] = given["hidden"].split(",")
-    return parse(given)
+    for name in names():
+        parser.add_argument(option(name), action="store_true" if is_flag(name) else "store")
+    return parse({name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None})
 
 
 @pytest.mark.parametrize(
