@@ -169,6 +169,11 @@ class ProtocolSettings(Frozen):
             "Optimiser of each layer.", TRAINING, label="optimiser {}", choices="ffcli.engine.optimisers:OPTIMISERS"
         ),
     ] = "adam"
+    weight_decay: Annotated[
+        float,
+        Field(ge=0, allow_inf_nan=False),
+        Setting("Decoupled weight decay, as in AdamW.", TRAINING, label="weight decay {}"),
+    ] = 0.0
     threshold: Annotated[
         float,
         Field(allow_inf_nan=False),

@@ -32,7 +32,9 @@ class AutogradLayer(nn.Module):
         super().__init__()
         self.linear = nn.Linear(inputs, units)
         self.optimisers = {
-            phase: torch.optim.Adam(self.parameters(), lr=lr, betas=(hyper.beta1, hyper.beta2))
+            phase: torch.optim.AdamW(
+                self.parameters(), lr=lr, betas=(hyper.beta1, hyper.beta2), weight_decay=hyper.weight_decay
+            )
             for phase, lr in rates.items()
         }
         self.threshold, self.updates, self.objective = threshold, updates, objective

@@ -28,6 +28,8 @@ class Hyperparameters:
     """Decay rate of Adam's first moment, per step."""
     beta2: float = 0.999
     """Decay rate of Adam's second moment, per step."""
+    weight_decay: float = 0.0
+    """Share of a parameter that a step of rate 1 removes (AdamW: Loshchilov and Hutter, arXiv 1711.05101)."""
 
 
 DEFAULT_HYPER = Hyperparameters()
@@ -58,7 +60,9 @@ def adam_state(parameters: Tensor) -> State:
 
 
 def adam_step(parameters: Tensor, gradient: Tensor, state: State, lr: float, hyper: Hyperparameters) -> None:
-    """Take one step of Adam (Kingma and Ba, arXiv 1412.6980, algorithm 1)."""
+    """Take one step of Adam (Kingma and Ba, arXiv 1412.6980, algorithm 1), after the decoupled weight decay."""
+    if hyper.weight_decay:
+        parameters.mul_(1 - lr * hyper.weight_decay)
     _fastest_adam()(parameters, gradient, state, lr, hyper)
 
 

@@ -139,7 +139,7 @@ class Hours:
     phase=st.sampled_from(["positive", "negative", "joint"]),
     shared=st.booleans(),
     objective=objectives,
-    betas=st.tuples(st.floats(0, 0.95), st.floats(0.5, 0.9999)),
+    hyper=st.builds(Hyperparameters, st.floats(0, 0.95), st.floats(0.5, 0.9999), st.sampled_from([0.0, 0.3])),
     seed=seeds,
 )
 @settings(deadline=None, max_examples=60)
@@ -151,11 +151,11 @@ def test_hours_equal_autograd(
     phase: Phase,
     shared: bool,
     objective: Objective,
-    betas: tuple[float, float],
+    hyper: Hyperparameters,
     seed: int,
 ) -> None:
     hours = Hours(rows, widths, classes, seed, shared)
-    network, plain = hours.networks({phase: 0.01}, updates, objective, Hyperparameters(*betas))
+    network, plain = hours.networks({phase: 0.01}, updates, objective, hyper)
     for _ in range(3):
         data = hours.hour()
         used = [(kind, sign) for kind, sign in zip(used_data(phase, *data), (1.0, -1.0), strict=True) if kind]
