@@ -88,7 +88,9 @@ def test_a_cell_is_read_after_the_most_epochs_that_were_asked_and_reached() -> N
     (table,) = drawn(*runs)
     found = cell(table, "gradient-memory", "16:16")
     assert (found.epochs, found.measured.runs, found.measured.mean) == (40, 2, 85.0)
-    assert "Not counted because they are shorter: mnist label 16:16 gradient-memory seed 0 (20 epochs)" in printed([table])
+    assert "Not counted because they are shorter: mnist label 16:16 gradient-memory seed 0 (20 epochs)" in printed(
+        [table]
+    )
     assert cell(drawn(*runs, epochs=20)[0], "gradient-memory", "16:16").measured.runs == 3
 
 
