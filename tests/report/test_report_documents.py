@@ -115,6 +115,26 @@ def test_a_list_shows_the_widest_layout_in_which_nothing_is_cut() -> None:
     assert as_csv(Document((runs,))).splitlines()[1] == "6d04824,[dim]fashion masks,25.59,completed"
 
 
+def test_titles_and_entries_are_not_taken_for_markup() -> None:
+    columns = ["[red]a", "[/]", "[b]c[/b]"]
+    entries = {title: f"{title}!" for title in columns}
+    listed = make_list([columns], {"[i]block": [entries]}, title="[u]title", caption="[/]", notes=(("[d]note",),))
+    line = Line(tuple(Item(f"{title}!") for title in columns), "[e]line")
+    block = Block((line,), ("[f]data", "[/f]"))
+    across = Sheet(tuple(map(Column, columns)), (block,), ("data", "negatives", ""), transposable=True)
+    for width in (200, 60):
+        text = "".join(printed(Document((listed, across)), width).split())
+        for part in (*columns, *entries.values(), "[i]block", "[u]title", "[d]note", "[f]data", "[/f]", "[e]line"):
+            assert part in text, (width, part)
+
+
+@pytest.mark.parametrize("spare", [0, 1])
+def test_a_layout_is_shown_from_exactly_its_width_on(spare: int) -> None:
+    listed = make_list([["a", "b", "c"], ["a", "b"]], {"": [{"a": "12345", "b": "123", "c": "1234"}]})
+    assert "1234\n" in printed(Document((listed,)), 5 + 2 + 3 + 2 + 4 + spare)
+    assert printed(Document((listed,)), 5 + 2 + 3 + 2 + 4 - 1).splitlines()[1].split() == ["12345", "123"]
+
+
 def test_a_new_format_is_a_function_and_its_entry() -> None:
     assert get_args(writers.Format) == tuple(WRITERS) == ("rich", "markdown", "csv", "json", "latex")
 
