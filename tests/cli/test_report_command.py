@@ -112,7 +112,7 @@ def test_formats(database: Path) -> None:
         (["--metric", "finl"], ("--metric", "finl", "final", "last5")),
         (["--format", "html"], ("--format", "html", "markdown")),
         (["--table", "3"], ("--table", "3", "all")),
-        (["--epochs", "0"], ("--epochs", "0")),
+        (["--epochs", "0"], ("--epochs",)),
         (["--data", "half"], ("--data", "half", "sample")),
     ],
 )
