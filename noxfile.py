@@ -1,8 +1,9 @@
 """Checks of the project.
 
-`nox` runs the test suite, `nox -s lint` and `nox -s types` the static checks, all in the environment that nox itself
-lives in, so that torch is installed once. `nox -s oldest` and `nox -s newest` run the suite in environments of their
-own, with the lowest versions that pyproject.toml allows and with the newest ones (several gigabytes each).
+`nox` runs the test suite, `nox -s lint` and `nox -s types` the static checks, and `nox -s docs` regenerates the
+documentation, all in the environment that nox itself lives in, so that torch is installed once. `nox -s oldest` and
+`nox -s newest` run the suite in environments of their own, with the lowest versions that pyproject.toml allows and with
+the newest ones (several gigabytes each).
 """
 
 from __future__ import annotations
@@ -39,6 +40,12 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check types with mypy (strict)."""
     session.run(sys.executable, "-m", "mypy", external=True)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Regenerate docs/commands.md and every table, picture and program output in README.md and docs/."""
+    session.run(sys.executable, "tools/write_docs.py", external=True)
 
 
 @nox.session(venv_backend="venv")
