@@ -14,18 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ffcli.schedule import LrScaling, Phase, Schedule
-from ffcli.settings import (
-    BETA1,
-    BETA2,
-    NO_CURE,
-    Cure,
-    Frozen,
-    Key,
-    Precision,
-    PresetSettings,
-    ProtocolSettings,
-    Setting,
-)
+from ffcli.settings import Cure, Frozen, Key, PresetSettings, ProtocolSettings, Setting
 
 ALGORITHM_VERSION = 1
 """Raised whenever the same key would no longer give the same mathematics."""
@@ -205,6 +194,3 @@ def _key_of(name: str) -> Key:
     metadata = RunConfig.model_fields[name].metadata
     declared = [m if isinstance(m, Key) else m.key for m in metadata if isinstance(m, (Key, Setting))]
     return declared[0] if declared else Key.UNLESS_DEFAULT
-
-
-__all__ = ["BETA1", "BETA2", "NO_CURE", "Cure", "Precision"]

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 from ffcli import __version__
 from ffcli.benchmark import Machine
-from ffcli.config import Device, Precision
+from ffcli.config import Device
 from ffcli.errors import BadOption
 from ffcli.records import Provenance
+from ffcli.settings import Precision
 from ffcli.text import counted
 
 if TYPE_CHECKING:

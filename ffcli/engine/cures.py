@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ffcli.config import Cure
 
 OtherGradient = Callable[["Tensor"], "Tensor"]
 """Layer inputs (rows, inputs) -> gradient (P,) of the other phase's loss on them, at the current parameters."""
@@ -77,18 +76,19 @@ class CureMethod:
     """Samples kept of each phase if no number is given; None for a cure that keeps no samples."""
 
 
-def make_memory(cure: Cure, parameters: Tensor, inputs: int) -> Memory | None:
+def make_memory(name: str, samples: int | None, parameters: Tensor, inputs: int) -> Memory | None:
     """Return the empty memory of a layer, or None if the cure keeps nothing.
 
     Args:
-        cure: name and number of samples.
+        name: name of the cure.
+        samples: inputs to keep of each phase; None for a cure that keeps none.
         parameters: the layer's flat parameters (P,); the memory has their type and device.
         inputs: number of inputs of the layer.
     """
-    method = CURES[cure.name].memory
+    method = CURES[name].memory
     if method is None:
         return None
-    filling, kept = (method.empty(parameters, inputs, cure.samples) for _ in range(2))
+    filling, kept = (method.empty(parameters, inputs, samples) for _ in range(2))
     return Memory(method, filling, kept)
 
 

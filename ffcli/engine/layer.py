@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ffcli.config import Cure
 from ffcli.engine.cures import Memory, OtherGradient, combine_gradients, make_memory
 from ffcli.engine.goodness import LayerInput, Rows, loss_gradient
 from ffcli.engine.optimisers import Hyperparameters, Optimiser, State
 from ffcli.engine.parameters import views
 from ffcli.schedule import Phase
+from ffcli.settings import Cure
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def make_layer(
         optimiser=optimiser,
         hyper=hyper,
         states={phase: optimiser.initial_state(parameters) for phase in phases},
-        memory=make_memory(cure, parameters, weight.shape[1]),
+        memory=make_memory(cure.name, cure.samples, parameters, weight.shape[1]),
     )
 
 

@@ -9,7 +9,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ffcli.config import NO_CURE, Cure
 from ffcli.engine import cures
 from ffcli.engine.goodness import EPSILON, LayerInput, Rows, SharedImages, activity, goodness, normalise, product
 from ffcli.engine.labels import Labelled, overlay
@@ -18,6 +17,7 @@ from ffcli.engine.objectives import MEAN, Objective
 from ffcli.engine.optimisers import ADAM, DEFAULT_HYPER, Hyperparameters, Optimiser
 from ffcli.engine.parameters import initial_parameters
 from ffcli.schedule import Phase
+from ffcli.settings import NO_CURE, Cure
 
 EVALUATED_ROWS = 1000
 """Images evaluated at a time, so that their activities fit in the processor's cache."""

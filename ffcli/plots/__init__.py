@@ -104,11 +104,11 @@ def writing_picture(option: str, file: Path) -> Iterator[None]:
         BadOption: where the file that `option` names cannot be written.
         OSError: on a full disk.
     """
-    import errno
+    from ffcli.files import is_disk_full
 
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise
         raise BadOption(f"{option} {file} cannot be written: {(error.strerror or str(error)).lower()}") from error

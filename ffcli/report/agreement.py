@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from ffcli.text import counted
 
 if TYPE_CHECKING:
-    from ffcli.report.cells import Cell
-    from ffcli.report.tables import Table, TableRow
+    from ffcli.choices import DataKind
+    from ffcli.report.cells import Cell, TableRow
 
 MIN_CELLS = 2
 """A table has no agreement with fewer compared cells."""
@@ -54,14 +54,14 @@ class Agreement:
     """One for each row with a compared cell."""
 
 
-def agreement(table: Table) -> Agreement | None:
-    """Return a table's agreement with the paper.
+def agreement(rows: Sequence[TableRow], data: DataKind) -> Agreement | None:
+    """Return the agreement of a table's rows with the paper.
 
     None for the sample, which the paper does not have, and for fewer than two compared cells.
     """
-    measured = [cell for row in table.rows for cell in row.cells if cell.measured.mean is not None]
+    measured = [cell for row in rows for cell in row.cells if cell.measured.mean is not None]
     distances = [(abs(cell.difference), cell.measured.std) for cell in measured if cell.difference is not None]
-    if table.protocol.data == "sample" or len(distances) < MIN_CELLS:
+    if data == "sample" or len(distances) < MIN_CELLS:
         return None
     spreads = [(distance, std) for distance, std in distances if std is not None]
     return Agreement(
@@ -70,7 +70,7 @@ def agreement(table: Table) -> Agreement | None:
         left_out=len(measured) - len(distances),
         within_spread=sum(distance <= std for distance, std in spreads),
         spread_known=len(spreads),
-        rank_correlation=tuple(_rank_correlations(table.rows)),
+        rank_correlation=tuple(_rank_correlations(rows)),
     )
 
 

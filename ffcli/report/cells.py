@@ -57,6 +57,20 @@ class Cell:
         return None if mean is None or self.published is None else mean - self.published
 
 
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One dataset with one kind of negatives, in all schedules of a table."""
+
+    dataset: str
+    """Its name; with a short fingerprint if the table has another dataset of that name."""
+    negatives: str
+    fingerprint: str | None
+    """None if nothing was measured."""
+    source: str
+    """What `ff train --dataset` takes: the name, or a path."""
+    cells: tuple[Cell, ...]
+
+
 class Place(NamedTuple):
     """Where a run stands in the tables."""
 

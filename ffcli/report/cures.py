@@ -27,10 +27,8 @@ from typing import Any, Literal
 from ffcli.choices import Metric
 from ffcli.config import (
     CURED_SCALING,
-    NO_CURE,
     PLAIN_SCALING,
     WARMUP,
-    Cure,
     DataRef,
     RunConfig,
     automatic_lr,
@@ -61,7 +59,7 @@ from ffcli.report.protocol import Protocol, Signature, signature
 from ffcli.report.sheet import Block, Column, Document, Item, Line, Sheet, Span
 from ffcli.report.writers import rounded
 from ffcli.schedule import LrScaling, Schedule
-from ffcli.settings import AUTO
+from ffcli.settings import AUTO, NO_CURE, Cure
 from ffcli.text import counted
 
 PLAIN, SAME_RATE = "plain", "same rate"

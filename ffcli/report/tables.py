@@ -22,6 +22,7 @@ from ffcli.report.cells import (
     Cell,
     Measured,
     Place,
+    TableRow,
     by_key,
     metric_words,
     place_of,
@@ -49,20 +50,6 @@ FIELDS = (
     "mean", "std", "runs", "published", "difference", "learned",
 )  # fmt: skip
 """Columns of the CSV. `table` is empty for schedules that neither table has."""
-
-
-@dataclass(frozen=True, slots=True)
-class TableRow:
-    """One data set under one kind of negatives."""
-
-    dataset: str
-    """Its name; with a short fingerprint where the table has another data set of that name."""
-    negatives: str
-    fingerprint: str | None
-    """None where nothing was measured."""
-    source: str
-    """What `ff train --dataset` takes: the name, or a path."""
-    cells: tuple[Cell, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +319,7 @@ def _also_measured(table: Table) -> tuple[str, ...]:
 
 
 def _agreement(table: Table) -> tuple[str, ...]:
-    found = agreement(table)
+    found = agreement(table.rows, table.protocol.data)
     return () if found is None else tuple(sentences(found))
 
 
@@ -360,7 +347,7 @@ def _legend(cells: Sequence[Cell]) -> str:
 
 def _json(table: Table) -> dict[str, Any]:
     """The stable names of `ff report --json`. Accuracies in percent, null where there is no number."""
-    agreed = agreement(table)
+    agreed = agreement(table.rows, table.protocol.data)
     return {
         "table": table.number,
         "protocol": {"label": table.protocol.label, **table.protocol.model_dump(mode="json")},

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from random_data import CLASSES, make_config, random_data
 from torch import Tensor
 
-from ffcli.config import Cure
 from ffcli.engine.autograd import AutogradLayer, AutogradNetwork
 from ffcli.engine.goodness import EPSILON
 from ffcli.engine.labels import Labelled, overlay
@@ -21,6 +20,7 @@ from ffcli.engine.network import begin_phase, initial_network, train_hour
 from ffcli.engine.objectives import OBJECTIVES
 from ffcli.engine.training import initial_state, restored_state, state_arrays, train
 from ffcli.schedule import Schedule, phase_of
+from ffcli.settings import Cure
 
 CPU = torch.device("cpu")
 THRESHOLD, RATE = 1.5, 0.02

@@ -11,7 +11,6 @@ import torch
 from random_data import BATCH, CLASSES, Data, bits, make_config, random_arrays, random_data
 from torch import Tensor
 
-from ffcli.config import Cure
 from ffcli.data import datasets
 from ffcli.data.negatives import STRATEGIES
 from ffcli.data.tensors import training_tensors
@@ -25,7 +24,7 @@ from ffcli.machine import set_numerics
 from ffcli.planning import resolve
 from ffcli.running.session import load_data
 from ffcli.schedule import Phase
-from ffcli.settings import Settings
+from ffcli.settings import Cure, Settings
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(torch.cuda.device_count() == 0, reason="no CUDA device")]
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from ffcli.config import Cure
 from ffcli.engine import optimisers
 from ffcli.engine.cures import CURES
 from ffcli.engine.objectives import OBJECTIVES
 from ffcli.engine.optimisers import ADAM_EPSILON, OPTIMISERS, Hyperparameters
+from ffcli.settings import Cure
 
 
 def test_registries_are_read_without_torch() -> None:

@@ -14,7 +14,7 @@ from test_report_protocol import data_ref, outcome
 
 from ffcli import published
 from ffcli.records import Outcome
-from ffcli.report.agreement import agreement, spearman
+from ffcli.report.agreement import Agreement, agreement, spearman
 from ffcli.report.protocol import Protocol
 from ffcli.report.tables import Table, build, tables_document
 from ffcli.report.writers import as_json, as_latex, as_markdown, as_rich
@@ -22,6 +22,10 @@ from ffcli.report.writers import as_json, as_latex, as_markdown, as_rich
 
 def table_of(*outcomes: Outcome, number: int = 2, published: bool = True, protocol: Protocol | None = None) -> Table:
     return build(protocol or Protocol(), 20, outcomes, numbers=(number,), with_published=published)[0]
+
+
+def agreed(table: Table) -> Agreement | None:
+    return agreement(table.rows, table.protocol.data)
 
 
 def some_cells() -> list[Outcome]:
@@ -41,7 +45,7 @@ def some_cells() -> list[Outcome]:
 
 def test_agreement() -> None:
     # Differences -1, -2 (standard deviation 4.2) and +12 (1.4).
-    found = agreement(table_of(*some_cells()))
+    found = agreed(table_of(*some_cells()))
     assert found is not None
     assert found.mean_absolute_difference == pytest.approx(5.0)
     assert (found.compared, found.left_out) == (3, 3)
@@ -56,21 +60,21 @@ def test_the_spread_of_the_seeds_is_their_sample_standard_deviation_and_its_edge
     on_edge = [outcome("1:1", value, seed=seed) for seed, value in enumerate((83.0, 86.0, 89.0))]
     beyond = [outcome("1:1", value, seed=seed) for seed, value in enumerate((82.9, 85.9, 88.9))]
     for runs, within in ((on_edge, 1), (beyond, 0)):
-        found = agreement(table_of(*runs, outcome("unseparated", 90.0)))
+        found = agreed(table_of(*runs, outcome("unseparated", 90.0)))
         assert found is not None
         assert (found.within_spread, found.spread_known, found.compared) == (within, 1, 2)
 
 
 def test_where_agreement_cannot_be_said() -> None:
     two = [outcome("unseparated", 90.0), outcome("1:1", 80.0)]
-    assert agreement(table_of(*two)) is not None
-    assert agreement(table_of(two[0], outcome("8:1", 9.8))) is None
-    assert agreement(table_of()) is None
-    assert agreement(table_of(*two, published=False)) is None
+    assert agreed(table_of(*two)) is not None
+    assert agreed(table_of(two[0], outcome("8:1", 9.8))) is None
+    assert agreed(table_of()) is None
+    assert agreed(table_of(*two, published=False)) is None
     sample = [outcome(schedule, 80.0, data=data_ref(source="sample")) for schedule in ("unseparated", "1:1")]
     table = table_of(*sample, protocol=Protocol(data="sample"))
     assert sum(cell.difference is not None for row in table.rows for cell in row.cells) == 2
-    assert agreement(table) is None
+    assert agreed(table) is None
     document = tables_document([table])
     assert document.data[0]["agreement"] is None
     assert "Agreement" not in as_markdown(document) + as_latex(document)
@@ -84,7 +88,7 @@ def test_the_papers_own_numbers_agree_wholly() -> None:
             for schedule, figure in row.items()
             if figure is not None
         ]
-        found = agreement(table_of(*cells, number=number))
+        found = agreed(table_of(*cells, number=number))
         assert found is not None
         assert (found.mean_absolute_difference, found.compared, found.left_out) == (0, len(cells), 0)
         assert [row.rho for row in found.rank_correlation] == [pytest.approx(1.0)] * 4

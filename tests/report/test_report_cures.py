@@ -15,7 +15,6 @@ import torch
 from rich.console import Console
 from test_report_protocol import data_ref, outcome
 
-from ffcli.config import Precision
 from ffcli.engine.training import initial_state
 from ffcli.records import EpochMetrics, Outcome, Provenance, RunRecord
 from ffcli.report.cures import (
@@ -32,6 +31,7 @@ from ffcli.report.cures import (
 )
 from ffcli.report.protocol import Protocol
 from ffcli.report.writers import as_csv, as_json, as_latex, as_markdown, as_rich
+from ffcli.settings import Precision
 
 GRADIENT: dict[str, Any] = {"cure": "gradient-memory", "lr": "auto"}
 
