@@ -192,6 +192,11 @@ def test_flags_override_a_grid_file(inside: Inside, tmp_path: Path) -> None:
         (("--seeds", "4-1"), "give seeds such as"),
         (("--neg", "label,mask"), "did you mean 'masks'"),
         (("--pos-phase", "1", "--workers", "0"), "--workers should be at least 1"),
+        (("--pos-phase", "1", "--eval-every", "0"), "--eval-every should be at least 1"),
+        (("--pos-phase", "1", "--threads", "0"), "--threads should be at least 1"),
+        (("--pos-phase", "1", "--threads", "5000"), "--threads should be at most 1024"),
+        (("--balanced", "--pos-phase", "1,2", "--neg-phase", "1,2"), "leave out --balanced or --neg-phase"),
+        (("--table", "2", "--balanced"), "leave out --balanced or --table"),
     ],
 )
 def test_bad_sweeps(inside: Inside, arguments: tuple[str, ...], said: str) -> None:
