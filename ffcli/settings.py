@@ -349,6 +349,12 @@ def choices(name: str) -> list[str]:
     return [str(value) for kind in _types(name) if get_origin(kind) is Literal for value in get_args(kind)]
 
 
+def choice_help(name: str) -> dict[str, str]:
+    """Return one line of help for each choice of a setting whose choices come from a registry."""
+    entries: Any = resolve_name(setting(name).choices) if setting(name).choices else {}
+    return {key: entries[key].help for key in entries if isinstance(entries, dict) and hasattr(entries[key], "help")}
+
+
 def kind(name: str) -> str:
     """Return what a value of the setting is called in the help: its choices, `number`, `integer` or `text`; empty for
     a flag."""

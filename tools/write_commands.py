@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ffcli import settings
 from ffcli.cli.commands import COMMANDS, load
 
 PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
@@ -58,9 +59,16 @@ def _row(parameter: Any) -> str:
     name = ", ".join(f"`{opt}`" for opt in parameter.opts) if is_option else f"`{parameter.metavar or parameter.name}`"
     value = (parameter.metavar or "").replace("|", ", ") if is_option else ""
     meaning = _plain(parameter.help or "")
+    if parameter.name in settings.names() and parameter.rich_help_panel == settings.setting(parameter.name).panel:
+        choices = settings.choice_help(parameter.name).items()
+        meaning += "".join(f" `{name}`: {_lowered(help)}." for name, help in choices)
     if parameter.envvar:
         meaning += f" Environment variable: `{parameter.envvar}`."
     return f"| {name} | {value} | {meaning} |"
+
+
+def _lowered(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:].rstrip(".")
 
 
 def _plain(text: str) -> str:
