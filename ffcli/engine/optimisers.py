@@ -116,6 +116,6 @@ def _adam_public(parameters: Tensor, gradient: Tensor, state: State, lr: float, 
     )  # fmt: skip
 
 
-ADAM = Optimiser("adam", "Adam: steps scaled by running moments of the gradient", adam_state, adam_step)
+ADAM = Optimiser("adam", "steps scaled by running moments of the gradient", adam_state, adam_step)
 
 OPTIMISERS = {optimiser.name: optimiser for optimiser in (ADAM,)}
