@@ -33,7 +33,7 @@ def tables() -> dict[int, PublishedTable]:
 
 
 def cell(dataset: str, negatives: str, schedule: Schedule) -> tuple[int, float | None] | None:
-    """(table number, accuracy) that the paper printed for this cell, or None where it has no such cell."""
+    """(table number, accuracy) that the paper printed for this cell, or None if it has no such cell."""
     for number, table in tables().items():
         row = table.rows.get((dataset, negatives), {})
         if schedule in row:

@@ -1,6 +1,6 @@
 """The settings of a run. Each setting is defined once, in one of the classes below.
 
-A definition has a name, a type with its limits, a default, and a `Setting` with all that is said about it. Derived from
+A definition has a name, a type with its limits, a default, and a `Setting` that describes it. Derived from
 it are the options of `ff train` and `ff sweep` with their help and completion, the keys of TOML and grid files, the
 fields of `RunConfig`, the run key, the protocol of a report and its label, the columns of JSON and exports, and the
 reference in docs/commands.md.
@@ -53,7 +53,7 @@ class Key(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is said about a setting beside its name, type and default."""
+    """The description of a setting: everything beside its name, type and default."""
 
     help: str
     panel: str
@@ -266,7 +266,9 @@ class Settings(ProtocolSettings):
     beta1: Beta | None = None
     beta2: Beta | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63), Setting("Seed of all random choices.", TRAINING, key=Key.ALWAYS)] = 0
-    eval_every: Annotated[Count, Setting("Evaluate every so many epochs.", TRAINING, key=Key.NEVER, in_sweep="one")] = 1
+    eval_every: Annotated[
+        Count, Setting("Number of epochs between evaluations.", TRAINING, key=Key.NEVER, in_sweep="one")
+    ] = 1
     device: Annotated[
         str,
         Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$"),

@@ -140,7 +140,7 @@ def test_contestants_take_turns() -> None:
     assert calls == ["a"] * 5
 
 
-def test_marks_are_asked_where_they_can_be(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_marks_apply_only_if_the_machine_can_reach_them(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = replace(setting, quick=False)
     monkeypatch.setattr(rows, "bf16_instructions", lambda: None)
     monkeypatch.setattr(rows, "cores", lambda: 1)
@@ -201,7 +201,7 @@ def change(path: Path, name: str, by: float) -> None:
     ("name", "by"),
     [("final_w1", 1e-8), ("loss", 1e-8), ("probe_goodness", np.nan), ("phase", 1), ("probe_prediction", 1)],
 )
-def test_check_fails_where_one_number_differs(
+def test_check_fails_if_one_number_differs(
     inside: Inside, recordings: Path, monkeypatch: pytest.MonkeyPatch, name: str, by: float
 ) -> None:
     monkeypatch.setattr(check, "reference_folder", lambda: recordings)
@@ -242,7 +242,7 @@ def test_options_that_do_not_go_together(inside: Inside, tmp_path: Path) -> None
     assert "no folder" in inside.refused("bench", "--scaling", "--plot", str(tmp_path / "none" / "a.svg"))
 
 
-def test_the_sample_stands_in_for_the_full_set(setting: Setting) -> None:
+def test_the_sample_replaces_a_full_dataset_that_is_missing(setting: Setting) -> None:
     row = rows.load(replace(setting, quick=False))
     assert row.note == "measured on 10,000 images of the sample and scaled to 60,000"
     assert row.mark == 20

@@ -156,7 +156,7 @@ def test_what_only_some_may_load(package: str) -> None:
     assert [str(found) for found in loading if not among(found.importer, ONLY_IN[package])] == []
 
 
-def test_torch_is_loaded_only_where_tensors_are() -> None:
+def test_only_modules_with_tensors_import_torch() -> None:
     at_import = [found for found in IMPORTS if among(found.module, {"torch"}) and not found.lazy]
     assert [str(found) for found in at_import if not among(found.importer, LOADS_TORCH)] == []
 

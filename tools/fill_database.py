@@ -1,4 +1,4 @@
-"""Fill a new database with synthetic runs, to measure what is said of `ff`'s speed:
+"""Fill a new database with synthetic runs, to measure the speed of `ff`:
 
     python tools/fill_database.py runs.db --runs 10000 --epochs 20
     time ff report --db runs.db
@@ -58,7 +58,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def fill(path: Path, *, runs: int, epochs: int) -> None:
-    """Make the database `path` with so many runs, in one transaction."""
+    """Make the database `path` with the given number of runs in one transaction."""
     random = Random(0)
     wanted = enumerate(islice(configs(epochs), runs))
     with open_store(path) as store, writing(store) as connection:

@@ -122,7 +122,7 @@ def _show_history(db: str | None, *, json: bool) -> None:
 
 
 def _check(*, json: bool) -> None:
-    """Replay every trajectory; exit code 1 where one is not reproduced."""
+    """Replay every trajectory; exit code 1 if one is not reproduced."""
     from dataclasses import asdict
 
     from ffcli.cli.console import out, print_document

@@ -30,7 +30,7 @@ def compare(
 
     Runs are paired that agree in every setting that neither side names; with tags, in data, negatives, phases and seed.
 
-    The interval is a bootstrap over the pairs; one side is better where it excludes 0.
+    The interval is a bootstrap over the pairs; one side is better if it excludes 0.
     """
     from functools import partial
 

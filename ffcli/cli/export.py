@@ -66,7 +66,7 @@ def _new_file(output: Path, database: Path) -> Path:
 
 
 def _write(path: Path, pieces: Iterable[str]) -> None:
-    """Write a text file atomically. Raises StorageFull, and BadOption where the folder cannot be written."""
+    """Write a text file atomically. Raises StorageFull, and BadOption if the folder cannot be written."""
     from ffcli.errors import BadOption
     from ffcli.files import replacing
 

@@ -28,7 +28,7 @@ def protocol_of(config: RunConfig) -> str:
 
 
 def published_line(config: RunConfig, accuracy: float | None) -> str | None:
-    """Return the paper's figure and the distance from it; None where the paper has no such cell."""
+    """Return the paper's figure and the distance from it; None if the paper has no such cell."""
     if config.data.source != "full":
         return None
     found = cell(config.data.name, config.negatives, config.schedule)

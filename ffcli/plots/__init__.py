@@ -63,7 +63,7 @@ class Figure(NamedTuple):
     name: str
     help: str
     of_run: Callable[[OneRun, Path], Drawn] | None = None
-    """Draws into the file. Raises BadOption where there is nothing to draw, OSError where it cannot be written."""
+    """Draws into the file. Raises BadOption if there is nothing to draw, OSError if it cannot be written."""
     of_runs: Callable[[ManyRuns, Path], Drawn] | None = None
 
 
@@ -86,7 +86,7 @@ def check_picture(option: str, file: Path) -> None:
         file: the file.
 
     Raises:
-        BadOption: where no picture can be drawn into the file.
+        BadOption: if no picture can be drawn into the file.
     """
     if file.suffix.lower() not in FORMATS:
         raise BadOption(f"{option} {file}: the name must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
@@ -101,7 +101,7 @@ def writing_picture(option: str, file: Path) -> Iterator[None]:
     """Translate the errors of writing a picture.
 
     Raises:
-        BadOption: where the file that `option` names cannot be written.
+        BadOption: if the file that `option` names cannot be written.
         OSError: on a full disk.
     """
     from ffcli.files import is_disk_full

@@ -52,8 +52,8 @@ def draw(given: ManyRuns, file: Path) -> Drawn:
     """Draw the first table of cures that has balanced phases.
 
     Raises:
-        BadOption: where there is none.
-        OSError: where the file cannot be written.
+        BadOption: if there is none.
+        OSError: if the file cannot be written.
     """
     from ffcli.report.cures import START, cure_costs, cures_caption, cures_json, draw_cures
 
@@ -89,7 +89,7 @@ def save_cures(table: CureTable, file: Path) -> None:
     """Write the figure of a table that has rows, in the format of the file's ending.
 
     Raises:
-        OSError: where the file cannot be written.
+        OSError: if the file cannot be written.
     """
     from ffcli.report.cures import PLAIN, SAME_RATE, cures_caption, line_name
 

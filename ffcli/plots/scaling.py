@@ -42,7 +42,7 @@ def save_scaling(points: Sequence[Point], machine: Machine, default: str, file: 
         file: the file to write.
 
     Raises:
-        OSError: where the file cannot be written.
+        OSError: if the file cannot be written.
     """
     panels = [(key, list(group)) for key, group in groupby(points, lambda point: (point.what, point.quantity))]
     rows = -(-len(panels) // COLUMNS)

@@ -47,5 +47,5 @@ def legend_below(figure: Figure, shown: Mapping[str, Any], columns: int) -> None
 
 
 def plain(text: str) -> str:
-    """Return text in which dollar signs are escaped: matplotlib sets what stands between two as mathematics."""
+    """Return text in which dollar signs are escaped: matplotlib sets text between two of them as mathematics."""
     return text.replace("$", r"\$")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ffcli.records import HourTrace
 
 MAX_STRETCHES = 6
-"""Stretches of consecutive phases that stand side by side; where there are more, all share one axis of hours."""
+"""Up to this many stretches of consecutive phases have panels of their own; more share one axis of hours."""
 MIN_WIDTH = 0.12
 """Width of a stretch at least, as a share of all hours."""
 MAX_NUMBERED = 20
@@ -46,8 +46,8 @@ def draw(given: OneRun, file: Path) -> Drawn:
     """Draw the trace of a run.
 
     Raises:
-        BadOption: where it has none.
-        OSError: where the file cannot be written.
+        BadOption: if it has none.
+        OSError: if the file cannot be written.
     """
     from dataclasses import asdict
 
@@ -80,7 +80,7 @@ def save_trace(trace: Sequence[HourTrace], threshold: float, title: str, file: P
         file: the file to write.
 
     Raises:
-        OSError: where the file cannot be written.
+        OSError: if the file cannot be written.
     """
     layers = sorted({row.layer for row in trace})
     stretches = _stretches(trace)

@@ -32,7 +32,7 @@ class RankCorrelation:
     dataset: str
     negatives: str
     rho: float | None
-    """Spearman's, -1 to 1; None for fewer than three cells, or where either side is the same in all of them."""
+    """Spearman's, -1 to 1; None for fewer than three cells, or if either side is the same in all of them."""
     cells: int
     """Cells compared."""
 
@@ -86,7 +86,7 @@ def _pair(cell: Cell) -> tuple[float, float] | None:
 
 
 def spearman(xs: Sequence[float], ys: Sequence[float]) -> float | None:
-    """Return Spearman's rank correlation; None for fewer than three values, or where either side is constant.
+    """Return Spearman's rank correlation; None for fewer than three values, or if either side is constant.
 
     scipy.stats.spearmanr gives the same, but takes longer to import than the whole report takes to print.
     """

@@ -25,7 +25,7 @@ DATA = {"full": "full data", "sample": "the sample that ships with ffcli, not th
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the runs of one cell reached. Accuracies in percent; None where there is no number."""
+    """What the runs of one cell reached. Accuracies in percent; None if there is no number."""
 
     runs: int = 0
     """Number of runs counted: those that reached the table's horizon."""
@@ -48,7 +48,7 @@ class Cell:
     measured: Measured
     published: float | None
     published_learned: bool | None
-    """False is the paper's "-"; None where the paper has no such cell."""
+    """False is the paper's "-"; None if the paper has no such cell."""
 
     @property
     def difference(self) -> float | None:
@@ -72,7 +72,7 @@ class TableRow:
 
 
 class Place(NamedTuple):
-    """Where a run stands in the tables."""
+    """The place of a run in the tables."""
 
     dataset: str
     fingerprint: str
@@ -81,7 +81,7 @@ class Place(NamedTuple):
 
 
 def place_of(config: RunConfig) -> Place:
-    """Return where a run with this configuration stands."""
+    """Return the place of a run with this configuration."""
     data, schedule = config.data, config.schedule
     return Place(data.name, data.fingerprint, config.negatives, (schedule.positive, schedule.negative))
 
@@ -130,7 +130,7 @@ def _progress(outcomes: Collection[Outcome], epochs: int) -> str:
 
 
 def value(cell: Cell) -> str:
-    """Return `87.3`; a dash where no run left chance; `7/20 ep` for runs that are too short; `·` without runs."""
+    """Return `87.3`; a dash if no run left chance; `7/20 ep` for runs that are too short; `·` without runs."""
     if cell.measured.mean is None:
         return cell.measured.short or NOT_RUN
     return f"{cell.measured.mean:.1f}" if cell.measured.learned else NOT_LEARNED
@@ -171,7 +171,7 @@ def metric_words(metric: Metric, horizon: int, *, shortest: int | None = None, h
     Args:
         metric: the accuracy shown.
         horizon: epochs after which runs are read.
-        shortest: the smallest horizon, where cells differ; `horizon` is then the largest.
+        shortest: the smallest horizon, if cells differ; `horizon` is then the largest.
         held_out: whether held-out images chose the best epoch.
     """
     epochs = counted(horizon, "epoch")

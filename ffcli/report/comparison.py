@@ -47,7 +47,7 @@ class Comparison:
     protocol: str
     """The settings that all the runs share, as far as they differ from the defaults."""
     data: DataKind | None
-    """None where the kind of data is compared."""
+    """None if the kind of data is compared."""
     differing: Mapping[str, tuple[tuple[Any, ...], tuple[Any, ...]]]
     """The settings in which partners differ, each with its values on side a and on side b."""
     metric: Metric
@@ -57,7 +57,7 @@ class Comparison:
     """The horizon: every run is read after this many epochs."""
     cells: tuple[ComparedCell, ...]
     overall: Difference | None
-    """Over the pairs of all cells that learned; None where none did."""
+    """Over the pairs of all cells that learned; None if none did."""
     left_out: int
     """Pairs with a run that is shorter, or was not evaluated at the horizon."""
 
@@ -92,7 +92,7 @@ def compare(
         a comparison for each set of settings that partners share, and the pairing.
 
     Raises:
-        BadOption: as `pair` does, and where no pair has an accuracy at the horizon.
+        BadOption: as `pair` does, and if no pair has an accuracy at the horizon.
     """
     pairing = pair(runs, a, b, only)
     read: dict[int, dict[str, Outcome]] = {}
@@ -372,12 +372,12 @@ def _with_interval(comparison: Comparison) -> list[Difference]:
 
 
 def _caution(comparisons: Sequence[Comparison]) -> str:
-    """That intervals over few pairs are too narrow; empty where none is."""
+    """That intervals over few pairs are too narrow; empty if none is."""
     intervals = [d for c in comparisons for d in (*_with_interval(c), c.overall) if d and d.interval]
     if all(difference.pairs >= MIN_PAIRS for difference in intervals):
         return ""
     return (
-        f"Intervals over fewer than {MIN_PAIRS} pairs are too narrow: where nothing differs, two pairs exclude 0 every"
+        f"Intervals over fewer than {MIN_PAIRS} pairs are too narrow: if nothing differs, two pairs exclude 0 every"
         " second time, three every fourth"
     )
 
@@ -394,7 +394,7 @@ def _unpaired(pairing: Pairing) -> str:
 def _json(comparison: Comparison) -> dict[str, Any]:
     """The stable names of `ff compare --json`.
 
-    Accuracies are in percent; null where there is no number, and for what is compared.
+    Accuracies are in percent; null if there is no number, and for what is compared.
     """
     return {
         "protocol": comparison.protocol,

@@ -112,7 +112,7 @@ class Family:
 def families(runs: Iterable[RunSummary]) -> list[tuple[Family, list[RunSummary]]]:
     """Return the families of all cured runs, presets and full data first, each with all runs of its signature.
 
-    Superseded runs are left out. A rate has a family of its own only where some cured run does not follow `auto`.
+    Superseded runs are left out. A rate has a family of its own only if some cured run does not follow `auto`.
     """
     found = []
     for shared, members in by_signature(runs, _signature).items():
@@ -205,7 +205,7 @@ class CureRow:
     """One data set under one kind of negatives."""
 
     dataset: str
-    """Its name; with a short fingerprint where the table has another data set of that name."""
+    """Its name; with a short fingerprint if the table has another data set of that name."""
     negatives: str
     data: DataRef
     chance: float
@@ -215,7 +215,7 @@ class CureRow:
 
     @property
     def paper(self) -> tuple[Cell, ...]:
-        """The cells, for the paper's figures in them; empty where the paper has none of them."""
+        """The cells, for the paper's figures in them; empty if the paper has none of them."""
         cells = self.lines[0].cells
         return cells if any(map(published, cells)) else ()
 
@@ -227,7 +227,7 @@ class CureTable:
     family: Family
     metric: Metric
     schedules: tuple[Schedule, ...]
-    """Those of the cured runs, balanced ones first; before them unseparated, for reference, where it was trained."""
+    """Those of the cured runs, balanced ones first; before them unseparated, for reference, if it was trained."""
     rows: tuple[CureRow, ...]
     """Each line with a cell for each of `schedules`."""
 
@@ -377,7 +377,7 @@ class Cost:
     memory: int
     """Bytes that the cure keeps for the network."""
     time: float | None
-    """Time of an hour divided by that of plain training; None where no cell has both."""
+    """Time of an hour divided by that of plain training; None if no cell has both."""
     cells: int
     """Cells compared for the time."""
     evaluated: bool
@@ -388,8 +388,8 @@ def cure_costs(table: CureTable, timed: TimedRun) -> list[Cost]:
     """Return the costs of each of the table's cures.
 
     Compared are runs of one cell on the same host, device and number of threads, by the median seconds of their
-    epochs without an evaluation, or where a pair has none, with one. A cure's time is the geometric mean of the cells'
-    ratios, of those without an evaluation where there are any.
+    epochs without an evaluation, or if a pair has none, with one. A cure's time is the geometric mean of the cells'
+    ratios, of those without an evaluation if there are any.
 
     Args:
         table: the table.
@@ -513,7 +513,7 @@ def _learned_mean(cell: Cell) -> float:
 
 
 def _value(line: CureLine, cell: CureCell) -> str:
-    """`value`; empty where there is nothing to run, for unseparated hours have no cure."""
+    """`value`; empty if there is nothing to run, for unseparated hours have no cure."""
     return value(cell) if cell.schedule.separated or line.name == PLAIN else ""
 
 
@@ -541,7 +541,7 @@ def cures_caption(table: CureTable) -> str:
 
 
 def _notes(table: CureTable, costs: Sequence[Cost]) -> Iterator[str]:
-    """The rates, the epochs where they differ, runs that are not counted, and the costs."""
+    """The rates, the epochs if they differ, runs that are not counted, and the costs."""
     automatic = table.family.rate == AUTO
     cured = [found for found in table.with_runs if found[1].name != PLAIN]
     plain = [found for found in table.with_runs if found[1].name == PLAIN]
@@ -571,7 +571,7 @@ def _rates(table: CureTable) -> Iterator[str]:
 
 
 def _epochs(found: Iterable[tuple[CureRow, CureLine, CureCell]]) -> str:
-    """`20 at 1:1; 100 at 16:16, 64:64`: of a column where its rows agree, else of each row."""
+    """`20 at 1:1; 100 at 16:16, 64:64`: of a column if its rows agree, else of each row."""
     columns: dict[str, set[int | None]] = defaultdict(set)
     found = sorted(found, key=lambda each: (each[2].schedule.positive, each[2].schedule.negative))
     for _, _, cell in found:
@@ -614,7 +614,7 @@ def _legend(tables: Iterable[CureTable]) -> str:
 def cures_json(table: CureTable, costs: Sequence[Cost]) -> dict[str, Any]:
     """Return the stable names of `ff report --table cures --json`.
 
-    Accuracies are in percent; null where there is no number.
+    Accuracies are in percent; null if there is no number.
     """
     protocol = table.family.protocol
     return {

@@ -37,7 +37,7 @@ class Difference:
 
     @property
     def better(self) -> Literal["a", "b"] | None:
-        """The side with the higher accuracy; None where the interval includes 0, or where there is none."""
+        """The side with the higher accuracy; None if the interval includes 0, or if there is none."""
         if self.interval is None:
             return None
         low, high = self.interval

@@ -21,7 +21,7 @@ from ffcli.report.selectors import NAMES, Selector, overlap, select, shown, valu
 Pair = tuple[RunSummary, RunSummary]
 
 LOOSE = ("lr_scaling", "mask_blur")
-"""Settings that some runs do not determine: partners agree where some value fits both."""
+"""Settings that some runs do not determine: partners agree if some value fits both."""
 
 _CELL: dict[str, Callable[[RunConfig], Any]] = {
     "content": lambda c: c.data.fingerprint,
@@ -41,7 +41,7 @@ _SETTINGS_OF: Mapping[str, tuple[str, ...]] = {
     "preset": ("lr", "updates_per_batch"),
     "tag": (*SHARED, *LOOSE),
 }
-"""The settings in which partners may differ where a side names an option; by default that option alone."""
+"""The settings in which partners may differ if a side names an option; by default that option alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def pair(runs: Iterable[RunSummary], a: Selector, b: Selector, only: Sequence[Se
         only: conditions on both sides.
 
     Raises:
-        BadOption: where a side selects nothing, both select the same, no run has a partner, or one has several.
+        BadOption: if a side selects nothing, both select the same, no run has a partner, or one has several.
     """
     if a.conditions == b.conditions:
         raise BadOption(f"both sides are {a.text}: give two that differ, such as neg=label and neg=masks")
@@ -102,7 +102,7 @@ def _agreed(a: Selector, b: Selector, only: Sequence[Selector]) -> tuple[str, ..
 
 
 def settings_named(names: Iterable[str]) -> set[str]:
-    """Return the settings in which partners may differ where a selector names these options."""
+    """Return the settings in which partners may differ if a selector names these options."""
     return {setting for name in names for setting in _SETTINGS_OF.get(name, (name,))}
 
 
@@ -121,7 +121,7 @@ def _partners(ours: Iterable[RunSummary], theirs: Iterable[RunSummary], agreed: 
 
 
 def _refuse_rivals(pairs: Sequence[Pair], a: Selector, b: Selector) -> None:
-    """Raise BadOption where two runs of a side have the same partner."""
+    """Raise BadOption if two runs of a side have the same partner."""
     for side, selector in ((0, a), (1, b)):
         rivals: dict[str, list[RunSummary]] = defaultdict(list)
         for both in pairs:
@@ -159,7 +159,7 @@ def _no_partners(
 
 
 def _hint(ours: Iterable[RunSummary], theirs: Iterable[RunSummary], apart: Collection[str]) -> str:
-    """How to train a plain run at the rate of a cured one, where one side is cured and the other is not."""
+    """How to train a plain run at the rate of a cured one, if one side is cured and the other is not."""
     sides = sorted(([run.config for run in side] for side in (ours, theirs)), key=lambda side: bool(side[0].cure))
     plain, cured = sides
     if {"lr", "warmup"}.isdisjoint(apart) or any(c.cure for c in plain) or not all(c.cure for c in cured):

@@ -1,4 +1,4 @@
-"""Protocols: which runs may stand in one table.
+"""Protocols: which runs may share a table.
 
 A protocol is every setting of a run except dataset, negatives, schedule and seed. Runs of two protocols, or of full
 data and of the sample, never share a table. Two settings do not show in every run: the scaling rule of the positive
@@ -47,7 +47,7 @@ class Protocol(ProtocolSettings, PresetSettings):
     """The settings of the runs of one table. Its defaults are those of the command line."""
 
     data: DataKind = "full"
-    """`full` also stands for the user's own `.npz` files."""
+    """`full` includes the user's own `.npz` files."""
     lr: float = DEFAULT_PRESET.lr
     updates_per_batch: int = DEFAULT_PRESET.updates_per_batch
     beta1: float = DEFAULT_PRESET.beta1

@@ -81,7 +81,7 @@ def select(runs: Iterable[RunSummary], *selectors: Selector) -> list[RunSummary]
     """Return the runs that fit all the selectors.
 
     Raises:
-        BadOption: where there are none; it names the values that are stored.
+        BadOption: if there are none; it names the values that are stored.
     """
     left, before = list(runs), list[str]()
     if not left:

@@ -34,7 +34,7 @@ class Item(NamedTuple):
     role: Role = ""
     """What the text is, which decides its colour."""
     spread: str = ""
-    """Follows the text; stands below it where the terminal is narrow."""
+    """Follows the text, or is printed below it if the terminal is narrow."""
     published: str = ""
     """The paper's figure, on a line of its own below the text."""
     difference: Span = NOTHING

@@ -82,7 +82,7 @@ class Table:
     def next_command(self) -> str | None:
         """The command that fills the first missing cell.
 
-        None where no cell is missing, or where an earlier version of the algorithm made the table.
+        None if no cell is missing, or if an earlier version of the algorithm made the table.
         """
         if not self.missing or self.protocol.algorithm_version != ALGORITHM_VERSION:
             return None
@@ -105,7 +105,7 @@ def draw_tables(
     Args:
         runs: the runs to show.
         outcomes_at: returns the outcomes at a horizon of epochs; those of other runs are ignored.
-        default: the protocol to show where there are no runs.
+        default: the protocol to show if there are no runs.
         metric: the accuracy to show.
         epochs: the horizon of all tables; None for each protocol's own (see `with_horizons`).
         numbers: the tables to make, 1 and 2.
@@ -129,7 +129,7 @@ def with_horizons(
 ) -> list[tuple[Protocol, int]]:
     """Return the protocols of runs grouped by signature, each with the horizon of its tables in epochs.
 
-    The horizon is `epochs` where given. Else it is the length of the preset where a run got that far; without a
+    The horizon is `epochs` if given. Otherwise it is the length of the preset if a run got that far; without a
     preset, the largest number of epochs that was asked for and reached. Else it is as far as any run got.
     """
     found = []
@@ -346,7 +346,7 @@ def _legend(cells: Sequence[Cell]) -> str:
 
 
 def _json(table: Table) -> dict[str, Any]:
-    """The stable names of `ff report --json`. Accuracies in percent, null where there is no number."""
+    """The stable names of `ff report --json`. Accuracies in percent, null if there is no number."""
     agreed = agreement(table.rows, table.protocol.data)
     return {
         "table": table.number,

@@ -243,7 +243,7 @@ def _published(item: Item) -> Text:
 
 
 def _aligned(number: str) -> str:
-    """Pad a number so that the decimal points of two-digit numbers stand below each other."""
+    """Pad a number so that the decimal points of two-digit numbers are aligned."""
     whole, point, decimals = number.partition(".")
     return f"{whole:>2}{point + decimals:<2}"
 

@@ -64,7 +64,7 @@ def _paragraph(sentences: Iterable[str]) -> str:
 
 
 def as_csv(document: Document) -> str:
-    """Return the document's records as CSV, or the text of its sheets where it has none."""
+    """Return the document's records as CSV, or the text of its sheets if it has none."""
     import csv
     import io
 

@@ -118,7 +118,7 @@ OPTIONS: list[tuple[str, tuple[str, ...]]] = [
 
 
 @pytest.mark.parametrize(("command", "says"), OPTIONS, ids=[command for command, _ in OPTIONS])
-def test_a_wrong_option_is_named_and_nothing_is_made(
+def test_wrong_options_are_explained_and_change_nothing(
     inside: Inside, monkeypatch: pytest.MonkeyPatch, command: str, says: tuple[str, ...]
 ) -> None:
     monkeypatch.chdir(inside.ff.folder)
@@ -298,7 +298,7 @@ def test_a_full_disk_fails_the_run_which_continues_once_there_is_space(inside: I
     assert inside.json("list-runs", "--db", str(tiny_disk / "ff.db"))[0]["id"] == run["id"]
 
 
-def test_a_full_stdout_is_said(ff: FF) -> None:
+def test_a_full_disk_behind_stdout_is_reported(ff: FF) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     command, environment = ff.command("data", "list", "--json"), ff.environment | {"PYTHONUNBUFFERED": ""}

@@ -294,7 +294,7 @@ def test_a_dry_run_says_what_is_stored(study: Inside) -> None:
         ("FFCLI_DATA_DIR", "ff.toml/data", ("--data-dir", "data"), "cannot write in"),
     ],
 )
-def test_the_environment_is_heard_under_the_flags(
+def test_options_override_environment_variables(
     inside: Inside, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, flag: tuple[str, str], says: str
 ) -> None:
     monkeypatch.chdir(inside.ff.folder)

@@ -50,7 +50,7 @@ def test_the_table_has_every_line_and_the_costs(trained: Inside) -> None:
     )
 
 
-def test_tables_1_and_2_only_say_where_cured_runs_are_shown(trained: Inside) -> None:
+def test_tables_1_and_2_point_to_the_table_of_cures(trained: Inside) -> None:
     out, err = trained("report")
     assert "custom" not in out + err
     assert err.strip() == (
@@ -67,11 +67,11 @@ def test_the_picture_is_drawn(trained: Inside, tmp_path: Path, name: str, begins
     assert found["table"]["table"] == "cures"
 
 
-def test_a_picture_that_cannot_be_written_is_said(trained: Inside) -> None:
+def test_a_picture_that_cannot_be_written_is_reported(trained: Inside) -> None:
     assert "--output /proc/a.png cannot be written: " in trained.refused("plot", "cures", "--output", "/proc/a.png")
 
 
-def test_a_warm_up_longer_than_the_run_is_said(inside: Inside) -> None:
+def test_a_warm_up_longer_than_the_run_gives_a_notice(inside: Inside) -> None:
     for hours, said in ((40, False), (41, True)):
         _, err = inside("train", *CELL, "--warmup", str(hours), "--dry-run")
         assert (f"2 epochs have 40 hours, --warmup is {hours}" in err) == said

@@ -47,7 +47,7 @@ def test_path_makes_nothing(tmp_path: Path) -> None:
     assert not missing.exists()
 
 
-def test_upgrade_says_where_the_schema_is(db: Path) -> None:
+def test_upgrade_prints_the_schema_revision(db: Path) -> None:
     assert f"is at {HEAD}" in ff_db("upgrade", db=db).stdout
     empty = db.with_name("empty.db")
     empty.touch()

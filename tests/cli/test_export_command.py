@@ -143,7 +143,7 @@ def test_filters(database: Path, options: list[str], found: list[str]) -> None:
     assert [run["config"]["dataset"] for run in json.loads(run("--json", *options, db=database).stdout)] == found
 
 
-def test_where_nothing_is_stored_there_is_a_heading_or_an_empty_list(tmp_path: Path) -> None:
+def test_an_empty_database_exports_a_header_or_an_empty_list(tmp_path: Path) -> None:
     open_store(empty := tmp_path / "empty.db").close()
     assert run(db=empty).stdout.startswith("id,key,status,")
     assert json.loads(run("--json", db=empty).stdout) == []

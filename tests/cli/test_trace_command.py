@@ -72,7 +72,7 @@ def test_a_killed_run_is_traced_on_to_the_same_numbers(inside: Inside, tmp_path:
     assert trace == straight.json("show", whole["id"])["trace"]
 
 
-def test_a_phase_that_goes_on_untraced_is_not_kept_in_half(inside: Inside) -> None:
+def test_an_incomplete_trace_of_a_phase_is_deleted(inside: Inside) -> None:
     asked = (*ASKED[:-1], "1", "--trace", "1-3", "--keep-state")
     run = inside.json(*asked)["id"]
     assert hours(inside.json("show", run)["trace"]) == list(range(1, 21)), "phase 3 goes on when the run ends"

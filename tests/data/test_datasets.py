@@ -176,7 +176,7 @@ def test_an_import_of_something_else_says_what_is_expected(folder: Path, tmp_pat
         import_files("cifar10", wrong, folder, lines.append)
 
 
-def test_an_unknown_name_is_answered_with_the_nearest(folder: Path, lines: list[str]) -> None:
+def test_an_unknown_name_suggests_the_nearest(folder: Path, lines: list[str]) -> None:
     with pytest.raises(BadData, match=r"did you mean 'fashion'\?.*or give the path of an \.npz"):
         locate("fashon", folder=folder, notify=lines.append)
 
@@ -238,7 +238,7 @@ def test_a_relative_path_and_one_without_a_file_are_named(
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 10**6), flip=st.integers(1, 255), cut=st.booleans())
-def test_a_damaged_copy_is_made_anew_and_never_gives_other_data(tmp_path: Path, at: int, flip: int, cut: bool) -> None:
+def test_a_damaged_copy_is_prepared_again_and_never_gives_other_data(tmp_path: Path, at: int, flip: int, cut: bool) -> None:
     folder = tmp_path / "data"
     path = tmp_path / "set.npz"
     if not path.exists():
@@ -257,7 +257,7 @@ def test_a_damaged_copy_is_made_anew_and_never_gives_other_data(tmp_path: Path, 
     assert [file.name for file in (folder / "prepared").iterdir()] == [copy.name]
 
 
-def test_a_damaged_copy_is_said_to_be_made_anew(folder: Path, tmp_path: Path, lines: list[str]) -> None:
+def test_preparing_a_damaged_copy_again_gives_a_notice(folder: Path, tmp_path: Path, lines: list[str]) -> None:
     write_idx(folder / "mnist")
     ref = locate("mnist", folder=folder, notify=lines.append)
     [copy] = (folder / "prepared").iterdir()
@@ -297,7 +297,7 @@ print(ref.fingerprint)
     assert len(list((folder / "prepared").iterdir())) == 1
 
 
-def test_no_space_is_said_and_leaves_nothing(folder: Path, lines: list[str]) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_file(folder: Path, lines: list[str]) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
     try:

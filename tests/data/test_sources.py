@@ -92,7 +92,7 @@ def test_an_idx_file_with_another_digest_is_named_with_both_digests(tmp_path: Pa
     ],
     ids=["empty", "truncated gz", "truncated", "html"],
 )
-def test_a_broken_idx_file_is_said_to_be_what_it_is(tmp_path: Path, content: bytes, says: str) -> None:
+def test_a_broken_idx_file_is_explained(tmp_path: Path, content: bytes, says: str) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
     with pytest.raises(BadData, match=says):

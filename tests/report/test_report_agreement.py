@@ -65,7 +65,7 @@ def test_the_spread_of_the_seeds_is_their_sample_standard_deviation_and_its_edge
         assert (found.within_spread, found.spread_known, found.compared) == (within, 1, 2)
 
 
-def test_where_agreement_cannot_be_said() -> None:
+def test_agreement_needs_full_data_and_two_compared_cells() -> None:
     two = [outcome("unseparated", 90.0), outcome("1:1", 80.0)]
     assert agreed(table_of(*two)) is not None
     assert agreed(table_of(two[0], outcome("8:1", 9.8))) is None

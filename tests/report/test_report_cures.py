@@ -52,7 +52,7 @@ def cell(table: CureTable, line: str, schedule: str, row: int = 0) -> CureCell:
     return lines[line][[str(s) for s in table.schedules].index(schedule)]
 
 
-def test_a_cure_stands_beside_plain_runs_at_the_presets_rate_and_at_its_own() -> None:
+def test_a_cure_is_compared_with_plain_runs_at_the_presets_rate_and_at_its_own() -> None:
     (table,) = drawn(
         *(outcome("16:16", 80.0 + seed, epochs=40, seed=seed, **GRADIENT) for seed in range(3)),
         outcome("16:16", 70.0, epochs=40, cure="replay:64", lr="auto"),

@@ -126,13 +126,13 @@ def test_everything_but_data_set_negatives_phases_and_seed_separates_tables() ->
         ([("4:4", "notebook")], ["fast@1 with lr scaling notebook"]),
     ],
 )
-def test_a_scaling_rule_has_a_table_only_where_the_rules_before_it_do_not_do(
+def test_a_scaling_rule_has_a_table_only_if_no_earlier_rule_fits(
     runs: list[tuple[str, str]], labels: list[str]
 ) -> None:
     assert protocols(*(outcome(schedule, lr_scaling=rule) for schedule, rule in runs)) == labels
 
 
-def test_runs_without_masks_stand_beside_every_blur() -> None:
+def test_runs_without_masks_belong_to_every_blur() -> None:
     label, plain, blurred = outcome(), outcome(neg="masks"), outcome(neg="masks", mask_blur=6)
     assert protocols(label) == protocols(label, plain) == ["fast@1"]
     assert protocols(label, blurred) == ["fast@1 with mask blur 6"]

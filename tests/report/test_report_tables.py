@@ -153,7 +153,7 @@ outcomes = st.builds(
 
 @settings(deadline=None)
 @given(st.lists(outcomes, max_size=30, unique_by=lambda o: (o.run.config.data.name, o.run.key)))
-def test_every_run_stands_in_one_cell_of_each_protocol_that_admits_it_and_in_no_other(runs: list[Outcome]) -> None:
+def test_every_run_is_in_one_cell_of_each_protocol_that_admits_it_and_in_no_other(runs: list[Outcome]) -> None:
     drawn = draw_tables([o.run for o in runs], lambda horizon: runs, default=Protocol(), epochs=20)
     for run in runs:
         assert any(admits(table.protocol, run.run.config) for table in drawn)

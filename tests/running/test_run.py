@@ -166,7 +166,7 @@ def test_a_state_that_another_version_saved_is_not_continued(
     assert measured(inside.json("show", anew["id"])) == measured(straight.json("train", *SMALL, "--epochs", "4"))
 
 
-def test_force_trains_anew_and_keeps_the_earlier_run_as_superseded(inside: Inside) -> None:
+def test_force_trains_again_and_keeps_the_earlier_run_as_superseded(inside: Inside) -> None:
     first = inside.json("train", *SMALL, "--epochs", "1")
     second = inside.json("train", *SMALL, "--epochs", "1", "--force")
     assert second["id"] != first["id"]

@@ -78,7 +78,7 @@ def test_one_of_many_processes_gets_the_claim(store: Store) -> None:
     assert len(runs.list_runs(store)) == 1
 
 
-def test_a_running_claim_is_busy_and_says_where(store: Store) -> None:
+def test_a_running_claim_is_busy_and_names_its_process(store: Store) -> None:
     claim = claims.claim(store, make_config(epochs=7), owner=ME)
     claims.record_epoch(store, claim, make_epoch(3))
     for force in (False, True):

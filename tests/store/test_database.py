@@ -62,7 +62,7 @@ def test_the_default_makes_its_folder(tmp_path: Path, monkeypatch: pytest.Monkey
         assert store.path.is_file()
 
 
-def test_reading_where_there_is_no_database_makes_none(tmp_path: Path) -> None:
+def test_reading_a_missing_database_creates_none(tmp_path: Path) -> None:
     with open_store(tmp_path / "runs.db", create=False) as store:
         assert runs.list_runs(store) == []
         assert runs.find(store, "0" * 64) is None

@@ -110,7 +110,7 @@ def test_the_longer_run_of_a_key_is_current_and_the_other_superseded(
     assert len(runs.epochs(store, other_run)) == theirs
 
 
-def test_a_merged_run_that_went_on_there_goes_on_here(store: Store, other: Store) -> None:
+def test_a_merged_run_with_more_epochs_extends_the_stored_one(store: Store, other: Store) -> None:
     id = train(other, 2, tags=["there"])
     merge(store, other.path)
     train(store, 2, tags=["here"])

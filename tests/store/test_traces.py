@@ -27,7 +27,7 @@ def claimed(store: Store, seed: int = 0) -> Claim:
     return claims.claim(store, make_config(seed=seed), owner=this_process())
 
 
-def test_an_epoch_brings_its_trace_and_trained_again_replaces_it(store: Store) -> None:
+def test_an_epoch_stores_its_trace_and_replaces_an_earlier_one(store: Store) -> None:
     claim, other = claimed(store), claimed(store, seed=1)
     claims.record_epoch(store, other, make_epoch(1), hour(1))
     claims.record_epoch(store, claim, make_epoch(1), hour(2) + hour(1, drift=0.25) + hour(4, phase=3))
