@@ -108,7 +108,7 @@ def _show(ref: DataRef, json: bool) -> None:
 
 
 def _lines(entries: Iterable[Entry]) -> Iterator[dict[str, str | Item]]:
-    """The line of each data set, by column."""
+    """The line of each dataset, by column."""
     for entry in entries:
         yield {
             "dataset": f"{entry.name} (sample)" if entry.source == "sample" else entry.name,

@@ -1,4 +1,4 @@
-"""The figure of cures: accuracy against the length of balanced phases, a panel for each data set and negatives."""
+"""The figure of cures: accuracy against the length of balanced phases, a panel for each dataset and negatives."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Agreement:
     """Over the cells compared, in percentage points."""
     compared: int
     left_out: int
-    """Measured cells for which the paper has no number: its "-", phases that it lacks, other data sets."""
+    """Measured cells for which the paper has no number: its "-", phases that it lacks, other datasets."""
     within_spread: int
     """Of `spread_known`, the cells in which |mean - published| <= the seeds' sample standard deviation."""
     spread_known: int

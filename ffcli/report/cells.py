@@ -42,7 +42,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One schedule of one data set and negatives: measured, and as the paper printed it."""
+    """One schedule of one dataset and negatives: measured, and as the paper printed it."""
 
     schedule: Schedule
     measured: Measured

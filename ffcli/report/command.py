@@ -64,7 +64,7 @@ def sweep_command(
         number: the table, 1 or 2.
         protocol: its protocol.
         epochs: its horizon.
-        missing: data set, negatives and schedule of every missing cell.
+        missing: dataset, negatives and schedule of every missing cell.
     """
     paper, preset = paper_tables()[number].rows, protocol.preset
     if preset is None or protocol.label != preset.label or len(missing) < 2:

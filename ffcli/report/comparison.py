@@ -290,7 +290,7 @@ def _also_differing(comparison: Comparison, a: Selector, b: Selector) -> str:
 
 
 def _blocks(comparison: Comparison, names: tuple[str, str]) -> dict[str, list[dict[str, str]]]:
-    """Lines by what both sides have in common of data set and negatives."""
+    """Lines by what both sides have in common of dataset and negatives."""
     contents = Counter(name for name, _ in {place[:2] for cell in comparison.cells for place in (cell.a, cell.b)})
     grouped = groupby(comparison.cells, lambda cell: _block_name(cell, contents))
     return {name: [_line(cell, names) for cell in cells] for name, cells in grouped}

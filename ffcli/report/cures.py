@@ -8,7 +8,7 @@ A cell's cured runs and its plain ones at the same rate are read after the same 
 asked of a cured run and reached.
 
 The rate of a cured run falls with the length of its phases, so a protocol, which has one rate, would hold a single
-column. A table is made for a family instead: runs that agree in all but data set, negatives, phases, seed, rate, cure
+column. A table is made for a family instead: runs that agree in all but dataset, negatives, phases, seed, rate, cure
 and epochs, and that follow one rule for the rate: `auto`, or one rate for all phases where cured runs do not follow
 that. A run belongs to every family that would have trained it in the same way.
 """
@@ -202,10 +202,10 @@ class CureLine:
 
 @dataclass(frozen=True, slots=True)
 class CureRow:
-    """One data set under one kind of negatives."""
+    """One dataset under one kind of negatives."""
 
     dataset: str
-    """Its name; with a short fingerprint if the table has another data set of that name."""
+    """Its name; with a short fingerprint if the table has another dataset of that name."""
     negatives: str
     data: DataRef
     chance: float

@@ -153,7 +153,7 @@ def _no_partners(
     for name in agreed:
         values = [{v for run in side for v in _fitting(run, name)} for side in (ours, theirs)]
         if not overlap(*values):
-            apart.append("data set" if name == "content" else name)
+            apart.append("dataset" if name == "content" else name)
     why = f"they differ in {', '.join(apart)}" if apart else "no two runs agree in all other settings"
     return f"no run with {a.text} has a partner with {b.text}: {why}{_hint(ours, theirs, apart)}"
 

@@ -195,7 +195,7 @@ class _Head(NamedTuple):
 
 
 def _heads(members: Mapping[Place, Mapping[str, Outcome]]) -> list[_Head]:
-    """The paper's rows in its order, once for each content measured under that name, then the other data sets."""
+    """The paper's rows in its order, once for each content measured under that name, then the other datasets."""
     data = {place[:2]: _data(runs) for place, runs in members.items()}
     measured = sorted({place[:3] for place in members})
     heads: dict[tuple[str, str | None, str], bool] = {}

@@ -238,7 +238,7 @@ def test_a_relative_path_and_one_without_a_file_are_named(
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 10**6), flip=st.integers(1, 255), cut=st.booleans())
-def test_a_damaged_copy_is_prepared_again_and_never_gives_other_data(tmp_path: Path, at: int, flip: int, cut: bool) -> None:
+def test_a_damaged_copy_is_prepared_again_to_the_same_data(tmp_path: Path, at: int, flip: int, cut: bool) -> None:
     folder = tmp_path / "data"
     path = tmp_path / "set.npz"
     if not path.exists():

@@ -225,7 +225,7 @@ def test_the_same_content_under_another_name_is_the_same_data() -> None:
     copy = data_ref("my_copy", "file", fingerprint=data_ref().fingerprint)
     assert one([outcome(), outcome(neg="masks", data=copy)], "neg=label", "neg=masks").pairs == 1
     other = data_ref("mnist", "file", fingerprint="ab" * 32)
-    assert "they differ in data set" in refusal([outcome(), outcome(neg="masks", data=other)], "neg=label", "neg=masks")
+    assert "they differ in dataset" in refusal([outcome(), outcome(neg="masks", data=other)], "neg=label", "neg=masks")
 
 
 def test_horizon() -> None:
