@@ -1,4 +1,4 @@
-"""From what a user asked for to resolved runs: one for `ff train`, many for `ff sweep`, with the same validation.
+"""Resolve the settings that a user gave into runs: one for `ff train`, many for `ff sweep`, with the same validation.
 
 options, --config, --grid, --table  ->  Settings  ->  RunConfig and Request
 """

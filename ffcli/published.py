@@ -27,13 +27,16 @@ class PublishedTable:
 
 @cache
 def tables() -> dict[int, PublishedTable]:
-    """Table 1 (balanced phases) and table 2 (n awake hours to one asleep)."""
+    """Return table 1 (balanced phases) and table 2 (n positive hours to one negative hour), by number."""
     source = tomllib.loads((files("ffcli") / "published.toml").read_text(encoding="utf-8"))
     return {number: _table(number, source[f"table{number}"]) for number in (1, 2)}
 
 
 def cell(dataset: str, negatives: str, schedule: Schedule) -> tuple[int, float | None] | None:
-    """(table number, accuracy) that the paper printed for this cell, or None if it has no such cell."""
+    """Return the table number and the published accuracy of a cell, or None if the paper has no such cell.
+
+    The accuracy is in percent, and None for the paper's "-".
+    """
     for number, table in tables().items():
         row = table.rows.get((dataset, negatives), {})
         if schedule in row:

@@ -1,8 +1,8 @@
-"""How far a measured table agrees with the one that the paper printed.
+"""Agreement of a measured table with the published one.
 
-Compared are the cells of full data that have both a measured mean and a published number. The rank correlation says
-whether the phases of a row are in the paper's order, whatever their level: Spearman's rho, which is Pearson's
-correlation of the ranks, equal values sharing the mean of their ranks.
+Only cells of full data with a measured mean and a published number are compared. The rank correlation (Spearman's rho)
+shows whether the phases of a row are in the paper's order: it is Pearson's correlation of the ranks, and equal values
+get the mean of their ranks.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from ffcli.report.cells import Cell, TableRow
 
 MIN_CELLS = 2
-"""A table has no agreement with fewer compared cells."""
+"""Smallest number of compared cells for which a table has an agreement."""
 
 MIN_RANKED = 3
-"""A row has no rank correlation with fewer cells: any two are in order or in reverse."""
+"""Smallest number of cells for which a row has a rank correlation: for two cells it is always 1 or -1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,12 @@ class Agreement:
     """Agreement of one table with the paper's."""
 
     mean_absolute_difference: float
-    """Over the cells compared, in percentage points."""
+    """Mean over the compared cells, in percentage points."""
     compared: int
     left_out: int
-    """Measured cells for which the paper has no number: its "-", phases that it lacks, other datasets."""
+    """Measured cells for which the paper has no number: its "-", other phases, other datasets."""
     within_spread: int
-    """Of `spread_known`, the cells in which |mean - published| <= the seeds' sample standard deviation."""
+    """Number of the `spread_known` cells with |mean - published| <= sample standard deviation over the seeds."""
     spread_known: int
     """Compared cells with two seeds or more."""
     rank_correlation: tuple[RankCorrelation, ...]
@@ -57,7 +57,7 @@ class Agreement:
 def agreement(rows: Sequence[TableRow], data: DataKind) -> Agreement | None:
     """Return the agreement of a table's rows with the paper.
 
-    None for the sample, which the paper does not have, and for fewer than two compared cells.
+    Returns None for the sample, which the paper did not use, and if fewer than two cells can be compared.
     """
     measured = [cell for row in rows for cell in row.cells if cell.measured.mean is not None]
     distances = [(abs(cell.difference), cell.measured.std) for cell in measured if cell.difference is not None]

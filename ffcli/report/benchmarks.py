@@ -1,4 +1,4 @@
-"""The tables of `ff bench`."""
+"""Tables of `ff bench`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ffcli.benchmark import BenchmarkRecord, Machine, Row, Step
 
 SHARES = {"gemm-share"}
-"""Rows whose ratio is a share."""
+"""Names of the rows whose ratio is a share of the time."""
 
 BASELINE_NOTE = "baseline: the same mathematics in plain autograd; for gemm-share, the matrix products alone"
 PRODUCTS_NOTE = "products: share of the time that the same matrix products take alone"
@@ -61,7 +61,7 @@ def row_sheet(rows: Sequence[Row]) -> Sheet:
 
 
 def breakdown_sheet(steps: Sequence[Step]) -> Sheet:
-    """Return layers across and kinds of step down: shares of the hour, and the time of each layer and each kind."""
+    """Return a table of layers (columns) by kinds of step (lines): shares of the hour, and the time of each."""
     layers = {layer: f"layer {layer}" for layer in sorted({step.layer for step in steps})}
     total = sum(step.seconds for step in steps)
 
@@ -93,7 +93,7 @@ def breakdown_sheet(steps: Sequence[Step]) -> Sheet:
 
 
 def history_sheet(records: Sequence[BenchmarkRecord]) -> Sheet:
-    """Return rows down and dates across, the newest first: time and ratio. A narrow terminal leaves out old dates."""
+    """Return time and ratio of each row by date, newest first. A narrow terminal leaves out old dates."""
     newest = sorted(records, key=lambda record: record.measured, reverse=True)
     dates = [f"{record.measured.astimezone():%Y-%m-%d %H:%M}" for record in newest]
     names = list(dict.fromkeys(row.name for record in records for row in record.rows))

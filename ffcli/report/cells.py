@@ -1,7 +1,7 @@
-"""Cells of a table: the mean over the seeds of the runs that reached the table's horizon, and how every table words it.
+"""Cells of a table: means over the seeds, and their text.
 
-Shorter runs are named, never counted. A run that never left chance has not learned: its number is kept, and shown as a
-dash.
+A mean counts the runs that reached the horizon of the table; shorter runs are shown but not counted. A cell whose runs
+never left chance is shown as a dash, but keeps its number.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Measured:
     """Whether any of the runs ever left chance; None without runs."""
     seeds: tuple[int, ...] = ()
     short: str | None = None
-    """Where no run is counted, how far the longest run got: `7/20 ep`, or `failed`."""
+    """Progress of the longest run if no run is counted: `7/20 ep`, or `failed`."""
     running: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One schedule of one dataset and negatives: measured, and as the paper printed it."""
+    """Measured and published accuracy for one combination of dataset, negatives and schedule."""
 
     schedule: Schedule
     measured: Measured
@@ -87,7 +87,7 @@ def place_of(config: RunConfig) -> Place:
 
 
 def by_key(outcomes: Iterable[Outcome]) -> dict[str, Outcome]:
-    """Return outcomes by the key of their run; of several under one key (one failed, say) the longest."""
+    """Return outcomes by the key of their run; if several runs have the same key, the longest one counts."""
     runs: dict[str, Outcome] = {}
     for outcome in outcomes:
         rival = runs.get(outcome.run.key)
@@ -97,10 +97,10 @@ def by_key(outcomes: Iterable[Outcome]) -> dict[str, Outcome]:
 
 
 def reduce_runs(outcomes: Collection[Outcome], metric: Metric, epochs: int) -> Measured:
-    """Return what a cell shows of its runs.
+    """Return the mean, spread and progress of the runs of a cell.
 
     Args:
-        outcomes: of the cell's runs at the horizon, at least one.
+        outcomes: outcomes of the runs of the cell at the horizon, at least one.
         metric: the accuracy to average.
         epochs: the horizon; shorter runs are not counted.
     """
@@ -147,14 +147,14 @@ def spread(cell: Cell) -> str:
 
 
 def published(cell: Cell) -> str:
-    """Return the paper's figure as printed, its "-" too, or an empty text."""
+    """Return the paper's figure as printed (also "-"), or an empty text if there is none."""
     if cell.published is None:
         return NOT_LEARNED if cell.published_learned is False else ""
     return f"{cell.published:g}"
 
 
 def signs(cells: Collection[Cell], values: Collection[str]) -> Iterator[str]:
-    """Yield an explanation of every sign that is shown in the cells, whose `value`s are given too."""
+    """Yield an explanation of each sign that occurs in the cells; `values` are the results of `value` for them."""
     if any(map(spread, cells)):
         yield f"± sample standard deviation, {TIMES} runs"
     if NOT_LEARNED in values or any(published(cell) == NOT_LEARNED for cell in cells):
@@ -166,7 +166,7 @@ def signs(cells: Collection[Cell], values: Collection[str]) -> Iterator[str]:
 
 
 def metric_words(metric: Metric, horizon: int, *, shortest: int | None = None, held_out: bool) -> str:
-    """Return what the numbers of a table are.
+    """Return a description of the numbers in a table.
 
     Args:
         metric: the accuracy shown.

@@ -1,4 +1,4 @@
-"""What colours an entry of a table: the roles that entries have, and the style of each role on a terminal."""
+"""Colours of table entries: the role of an entry decides its style on a terminal."""
 
 from __future__ import annotations
 
@@ -55,5 +55,5 @@ def distance_role(points: float) -> Role:
 
 
 def verdict_role(good: bool | None) -> Role:
-    """Return the role of a verdict; None is a question that was not asked."""
+    """Return the role of a verdict; None means that there was no verdict."""
     return "dim" if good is None else "good" if good else "bad"

@@ -1,4 +1,4 @@
-"""The commands that train what a table lacks."""
+"""Commands that train the missing cells of a table."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def sweep_command(
 ) -> str | None:
     """Return the sweep that trains every missing cell of one of the paper's tables, or None.
 
-    There is none for fewer than two cells, for a cell that the paper does not have, and for a protocol that is more
-    than a preset.
+    Returns None if fewer than two cells are missing, if one of them is not in the paper, or if the protocol differs
+    from a preset.
 
     Args:
         number: the table, 1 or 2.

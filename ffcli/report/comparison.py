@@ -1,4 +1,4 @@
-"""Compare two sides over the same cells and seeds, and what `ff compare` prints of it."""
+"""Compare two groups of runs over the same cells and seeds, and format the result for `ff compare`."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from ffcli.schedule import Schedule
 from ffcli.text import counted
 
 LONGEST_NAME = 16
-"""Characters. A longer selector is called a or b in the tables."""
+"""Longest selector, in characters, that names a column; longer ones are replaced by a and b."""
 
 DIFFERENCE, INTERVAL = "b - a", "95 % interval"
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedCell:
-    """One cell of either side; the two places agree in all that is not compared."""
+    """A cell of side a and the matching cell of side b."""
 
     a: Place
     b: Place
@@ -37,15 +37,15 @@ class ComparedCell:
     """Of side a."""
     difference: Difference
     learned: bool
-    """Whether any run of either side ever left chance. Where none did, the difference says nothing."""
+    """Whether any run of either side left chance. If none did, the difference is meaningless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The cells whose runs share every setting that is not compared."""
+    """All compared cells whose runs share the settings that are not compared."""
 
     protocol: str
-    """The settings that all the runs share, as far as they differ from the defaults."""
+    """Settings that all runs share and that differ from the defaults."""
     data: DataKind | None
     """None if the kind of data is compared."""
     differing: Mapping[str, tuple[tuple[Any, ...], tuple[Any, ...]]]
@@ -59,7 +59,7 @@ class Comparison:
     overall: Difference | None
     """Over the pairs of all cells that learned; None if none did."""
     left_out: int
-    """Pairs with a run that is shorter, or was not evaluated at the horizon."""
+    """Number of pairs in which a run is too short or was not evaluated at the horizon."""
 
     @property
     def pairs(self) -> int:
@@ -116,7 +116,7 @@ class _Scored(NamedTuple):
 
 
 def _grouped(pairing: Pairing) -> Iterable[list[Pair]]:
-    """Pairs grouped by the settings in which all partners agree. Those without masks join the least blurred."""
+    """Group pairs by their common settings. Pairs without masks join the group with the fewest blurs."""
     strict = [name for name in (*SHARED, "data") if name in pairing.agreed]
     loose = [name for name in LOOSE if name in pairing.agreed]
     fitting = [{name: _common(both, name) for name in loose} for both in pairing.pairs]
@@ -130,7 +130,7 @@ def _grouped(pairing: Pairing) -> Iterable[list[Pair]]:
 
 
 def _common(runs: Sequence[RunSummary], name: str) -> Any:
-    """The first value of a loose setting that fits all the runs; None where every value fits, or none."""
+    """First value of a loose setting that fits all runs; None if every value fits or none does."""
     fitting = [values for run in runs if None not in (values := values_of(run, name))]
     return next((v for v in fitting[0] if all(v in values for values in fitting)), None) if fitting else None
 
@@ -184,7 +184,7 @@ def _places(both: Pair) -> tuple[Place, Place]:
 
 
 def _order(places: tuple[Place, Place]) -> list[tuple[Any, ...]]:
-    """A sort key: the paper's order, then by name; the phases by length."""
+    """Sort key: rows in the order of the paper, then other names alphabetically; schedules by phase length."""
     return [
         (_index(DATASETS, place.dataset), _index(NEGATIVES, place.negatives), place.fingerprint, place.schedule)
         for place in places
@@ -267,7 +267,7 @@ def _sheet(comparison: Comparison, a: Selector, b: Selector) -> Sheet:
 
 
 def _side_names(a: Selector, b: Selector) -> tuple[str, str]:
-    """What the sides are called in a table."""
+    """Column titles of the two sides."""
     return (a.text, b.text) if max(len(a.text), len(b.text)) <= LONGEST_NAME else ("a", "b")
 
 
@@ -279,7 +279,7 @@ def _caption(comparison: Comparison) -> str:
 
 
 def _also_differing(comparison: Comparison, a: Selector, b: Selector) -> str:
-    """The settings in which partners differ although neither side names them: `threshold 1.5 | 2.0`."""
+    """Settings that no side names but in which partners differ: `threshold 1.5 | 2.0`."""
     named = settings_named({*a.conditions, *b.conditions} - {"tag"})
     left = [
         f"{name} {' | '.join(', '.join(map(shown, values)) or '-' for values in sides)}"
@@ -290,7 +290,7 @@ def _also_differing(comparison: Comparison, a: Selector, b: Selector) -> str:
 
 
 def _blocks(comparison: Comparison, names: tuple[str, str]) -> dict[str, list[dict[str, str]]]:
-    """Lines by what both sides have in common of dataset and negatives."""
+    """Lines of the table, grouped by the dataset and negatives that both sides share."""
     contents = Counter(name for name, _ in {place[:2] for cell in comparison.cells for place in (cell.a, cell.b)})
     grouped = groupby(comparison.cells, lambda cell: _block_name(cell, contents))
     return {name: [_line(cell, names) for cell in cells] for name, cells in grouped}
@@ -337,7 +337,7 @@ def _verdict(difference: Difference, names: tuple[str, str]) -> str:
 
 
 def _summary(comparison: Comparison, names: tuple[str, str]) -> Iterator[str]:
-    """The difference over all pairs, how many cells either side won, and what is left out of that."""
+    """Overall difference, number of cells in which each side is better, and what was left out."""
     if comparison.overall is not None:
         yield _overall(comparison.overall, names)
     if certain := _with_interval(comparison):
@@ -383,7 +383,7 @@ def _caution(comparisons: Sequence[Comparison]) -> str:
 
 
 def _unpaired(pairing: Pairing) -> str:
-    """The runs that were selected and not compared; empty without any."""
+    """Number of selected runs that were not compared; empty if there are none."""
     a, b = pairing.unpaired
     parts = [f"runs without a partner: {a} of a, {b} of b"] if a or b else []
     if pairing.in_both:
@@ -392,7 +392,7 @@ def _unpaired(pairing: Pairing) -> str:
 
 
 def _json(comparison: Comparison) -> dict[str, Any]:
-    """The stable names of `ff compare --json`.
+    """JSON of `ff compare --json`; its names are stable.
 
     Accuracies are in percent; null if there is no number, and for what is compared.
     """

@@ -4,13 +4,13 @@
     same rate   without a cure at the rate and epochs of the cell's cured runs: shows what the rate alone does
     CURE        `gradient-memory`, `replay:512` and so on
 
-A cell's cured runs and its plain ones at the same rate are read after the same epochs: the largest number that was
-asked of a cured run and reached.
+A cell's cured runs and its plain ones at the same rate are read after the same epochs: the largest number that a
+cured run requested and reached.
 
-The rate of a cured run falls with the length of its phases, so a protocol, which has one rate, would hold a single
-column. A table is made for a family instead: runs that agree in all but dataset, negatives, phases, seed, rate, cure
-and epochs, and that follow one rule for the rate: `auto`, or one rate for all phases where cured runs do not follow
-that. A run belongs to every family that would have trained it in the same way.
+The learning rate of a cured run falls with the length of its phases, so the runs of one protocol, which has one rate,
+would fill only one column. A table therefore shows a family: runs that differ only in dataset, negatives, phases, seed,
+rate, cure and epochs, and that follow one rule for the rate: `auto`, or the same rate for all phases. A run belongs to
+every family that would have trained it in the same way.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ FIELDS = (
     "table", "protocol", "lr_rule", "data", "metric", "dataset", "negatives", "pos_phase", "neg_phase", "line", "lr",
     "epochs", "mean", "std", "runs", "published", "learned", "memory", "time",
 )  # fmt: skip
-"""Columns of the CSV. `memory` is in bytes, `time` that of an hour against plain training; both are of the cure."""
+"""Columns of the CSV. `memory` is in bytes, `time` is that of an hour divided by that of plain
+training; both are properties of the cure."""
 
 
 # Families
@@ -82,10 +83,10 @@ FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Cured runs, and the plain ones with which they are compared."""
+    """Cured runs and the plain runs that they are compared with."""
 
     protocol: Protocol
-    """Of the plain runs at the preset's rate."""
+    """Protocol of the plain runs at the preset's rate."""
     scaling: LrScaling
     """How the positive phase's rate of the cured runs is scaled."""
     rate: float | Literal["auto"]
@@ -127,13 +128,13 @@ def _order(family: Family) -> tuple[object, ...]:
 
 
 def _signature(config: RunConfig) -> Signature:
-    """The signature with the preset's rate, no cure and no warm-up, whatever the run's are."""
+    """Signature of a run after replacing its rate by the preset's, and removing its cure and warm-up."""
     return signature(config.model_copy(update={"lr": _presets_rate(config), "cure": NO_CURE, "warmup": 0}))
 
 
 def _presets_rate(config: RunConfig) -> float:
-    """The preset's rate from which an automatic one may have been made; else the run's own where a preset has it; else
-    that of the first preset with as many updates."""
+    """Rate of the preset that the run's automatic rate may come from; for a run without the warm-up of automatic rates,
+    its own if a preset has it; otherwise the rate of the first preset with as many updates."""
     rates = [preset.lr for preset in nearest_presets(config)]
     if config.warmup == WARMUP:
         return automatic_lr_origin(config) or rates[0]
@@ -141,7 +142,7 @@ def _presets_rate(config: RunConfig) -> float:
 
 
 def _of_protocol(protocol: Protocol, cured: Iterable[RunConfig]) -> list[Family]:
-    """`protocol` has the scaling of the cured runs. Where that is their default, the plain runs have theirs."""
+    """Families of a protocol of cured runs. If their scaling is the cured default, plain runs use the plain one."""
     scaling = protocol.lr_scaling
     plain = PLAIN_SCALING if scaling == CURED_SCALING else scaling
     family = partial(Family, protocol.model_copy(update={"lr_scaling": plain}), scaling)
@@ -159,8 +160,8 @@ def _with_rate(protocol: Protocol, lr: float, scaling: LrScaling) -> Protocol:
 def set_aside(runs: Sequence[RunSummary]) -> tuple[list[RunSummary], list[RunSummary]]:
     """Return the runs for tables 1 and 2, and those for the table of cures alone.
 
-    The latter are the cured runs, and the plain runs of every protocol that is no preset's and has nothing but
-    controls: runs with the rate and the phases of some cured run.
+    The latter are the cured runs and their controls: plain runs with the rate and phases of a cured run. Plain runs are
+    set aside only if they match no preset and all runs of their protocol are controls.
     """
     cured = [run.config for run in runs if run.config.cure]
     if not cured:
@@ -184,17 +185,17 @@ def set_aside(runs: Sequence[RunSummary]) -> tuple[list[RunSummary], list[RunSum
 
 @dataclass(frozen=True, slots=True)
 class CureCell(Cell):
-    """One schedule of one line."""
+    """Cell of one line and schedule."""
 
     epochs: int | None = None
     """The horizon of the cell; None without runs."""
     runs: tuple[RunSummary, ...] = ()
-    """Also those that are shorter, which are not counted."""
+    """All runs of the cell, also shorter ones, which are not counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class CureLine:
-    """What one row has without a cure, or under one cure."""
+    """Cells of one row under one cure, or without a cure."""
 
     name: str
     cells: tuple[CureCell, ...]
@@ -202,7 +203,7 @@ class CureLine:
 
 @dataclass(frozen=True, slots=True)
 class CureRow:
-    """One dataset under one kind of negatives."""
+    """Lines of one dataset and one kind of negatives."""
 
     dataset: str
     """Its name; with a short fingerprint if the table has another dataset of that name."""
@@ -345,7 +346,7 @@ def _cured(members: _Members, place: Place) -> list[RunSummary]:
 
 
 def _horizon(runs: Sequence[RunSummary]) -> int:
-    """The largest number of epochs that was asked of a run and reached, else asked."""
+    """Largest number of epochs that a run requested and reached; if none did, the largest requested."""
     reached = [run.config.epochs for run in runs if run.epochs_done >= run.config.epochs]
     return max(reached or [run.config.epochs for run in runs])
 
@@ -434,7 +435,7 @@ def _runs_of(row: CureRow, name: str) -> dict[Schedule, tuple[RunSummary, ...]]:
 
 
 def _ratios(row: CureRow, cure: str, timed: TimedRun) -> list[tuple[float, bool]]:
-    # Plain runs at either rate will do: the time does not depend on it.
+    # The time does not depend on the learning rate, so plain runs at either rate are used.
     at_preset, at_same = _runs_of(row, PLAIN), _runs_of(row, SAME_RATE)
     ratios = []
     for schedule, runs in _runs_of(row, cure).items():
@@ -447,7 +448,7 @@ def _ratios(row: CureRow, cure: str, timed: TimedRun) -> list[tuple[float, bool]
 
 
 def _seconds(runs: Iterable[RunSummary], timed: TimedRun) -> dict[_Setting, float]:
-    """Seconds of an epoch by setting: the mean of the runs' medians. Runs that changed their place are left out."""
+    """Seconds of an epoch by setting: the mean of the runs' medians. Runs with several settings are left out."""
     medians: dict[_Setting, list[float]] = defaultdict(list)
     for record, epochs in (timed(run.id) for run in runs):
         settings = {(p.host, p.device, p.threads) for p in record.provenance}
@@ -518,7 +519,7 @@ def _value(line: CureLine, cell: CureCell) -> str:
 
 
 def line_name(table: CureTable, name: str) -> str:
-    """Return what a line is called: `plain, lr 0.05`, `plain, same lr`, or the cure's own name."""
+    """Return the displayed name of a line: `plain, lr 0.05`, `plain, same lr`, or the cure's own name."""
     return {PLAIN: f"plain, lr {table.family.protocol.lr:g}", SAME_RATE: "plain, same lr"}.get(name, name)
 
 
@@ -586,7 +587,7 @@ def _epochs(found: Iterable[tuple[CureRow, CureLine, CureCell]]) -> str:
 
 
 def _short(table: CureTable, row: CureRow, line: CureLine, cell: CureCell) -> str:
-    """The runs that are too short, where others are counted; elsewhere the cell itself says so."""
+    """Runs that are too short in a cell that counts others. Without others, the cell itself shows it."""
     short = [run for run in cell.runs if run.epochs_done < (cell.epochs or 0)]
     if not cell.measured.runs or not short:
         return ""
@@ -612,7 +613,7 @@ def _legend(tables: Iterable[CureTable]) -> str:
 
 
 def cures_json(table: CureTable, costs: Sequence[Cost]) -> dict[str, Any]:
-    """Return the stable names of `ff report --table cures --json`.
+    """Return the JSON of `ff report --table cures --json`; its names are stable.
 
     Accuracies are in percent; null if there is no number.
     """

@@ -1,7 +1,7 @@
 """The mean difference of two sides over their pairs, with an interval.
 
 The interval is the 95 % percentile bootstrap of the mean of b - a over the pairs, seeded. Over few pairs it is too
-narrow: without any true difference, two pairs exclude 0 every second time, three every fourth.
+narrow: if the sides do not differ, the interval over two pairs excludes 0 half of the time, over three a quarter.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Literal
 CONFIDENCE = 0.95
 
 MIN_PAIRS = 6
-"""With this many pairs or more, all of one sign are rarer than 1 in 20 without any true difference (1 in 32)."""
+"""Smallest number of pairs for a reliable interval: if the sides do not differ, 6 differences have the same sign with
+a probability of 1 in 32, which is less than 5 %."""
 
 _BATCH_NUMBERS = 10**6
-"""Numbers drawn at once, which bounds the memory."""
+"""Resampled numbers per batch, which bounds the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Difference:
     mean_a: float
     mean_b: float
     interval: tuple[float, float] | None
-    """Of the mean difference, in percentage points; None for a single pair."""
+    """95 % interval of the mean difference in percentage points; None for a single pair."""
 
     @property
     def difference(self) -> float:
@@ -65,10 +66,10 @@ def _interval(differences: Sequence[float]) -> tuple[float, float] | None:
         (np.array(differences),),
         np.mean,
         confidence_level=CONFIDENCE,
-        method="percentile",  # BCa has no interval where all differences are equal
+        method="percentile",  # BCa has no interval if all differences are equal
         batch=max(1, _BATCH_NUMBERS // len(differences)),
         random_state=np.random.default_rng(0),
     ).confidence_interval
-    # Where all differences are equal, rounding may put `low` a last digit above `high`.
+    # If all differences are equal, rounding may make `low` larger than `high` in the last digit.
     low, high = sorted((float(found.low), float(found.high)))
     return low, high

@@ -24,7 +24,7 @@ def by_signature(
 
 
 def protocols(shared: Signature, configs: Sequence[RunConfig]) -> list[Protocol]:
-    """Return the protocols of runs with one signature: one for each scaling rule and blur that the runs need.
+    """Return the protocols of runs with one signature: one for each scaling rule and blur that occurs.
 
     Args:
         shared: the signature of all the runs.

@@ -1,8 +1,8 @@
 """Pair runs of two sides that agree in every setting that neither side names.
 
-Sides that name `preset` may differ in rate and updates; sides that name different tags may differ in the whole
-protocol, so that runs of one cell (data, negatives, phases) and seed are partners. A run that fits both sides is left
-out.
+If a side names `preset`, partners may differ in learning rate and updates. If the sides name different tags, partners
+may differ in the whole protocol and need to agree only in cell (data, negatives, phases) and seed. A run that fits both
+sides is left out.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Pairing:
     agreed: tuple[str, ...]
     """The settings in which all partners agree because neither side names them; among them those of `LOOSE`."""
     unpaired: tuple[int, int]
-    """Number of runs of either side without a partner."""
+    """Number of runs without a partner, for each side."""
     in_both: int
     """Number of runs that both sides select, which are left out."""
 

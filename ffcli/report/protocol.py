@@ -1,9 +1,9 @@
 """Protocols: which runs may share a table.
 
 A protocol is every setting of a run except dataset, negatives, schedule and seed. Runs of two protocols, or of full
-data and of the sample, never share a table. Two settings do not show in every run: the scaling rule of the positive
-phase's learning rate only if the rules give different rates, the blur only if the negatives have masks. A run belongs
-to every protocol that would have trained it in the same way.
+data and of the sample, never share a table. Two settings cannot be determined from every run: the scaling rule of the
+positive phase's learning rate if several rules give the same rate, and the blur if the negatives have no masks. A run
+belongs to every protocol that would have trained it in the same way.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from ffcli.text import unknown
 Signature = tuple[object, ...]
 
 RULES: tuple[LrScaling, ...] = ("ratio", "none", "notebook")
-"""Scaling rules. A rule has a table only if some run fits none of the rules before it; the default goes first."""
+"""Scaling rules, the default first. A rule gets a table only if some run fits none of the earlier rules."""
 
 SHARED = (*PresetSettings.model_fields, *ProtocolSettings.model_fields, "device", "warmup", "algorithm_version")
-"""The settings that every run of a protocol shows, by their names in `RunConfig`."""
+"""Settings that every run determines, by their names in `RunConfig`."""
 
 _shared = attrgetter(*SHARED)
 
@@ -70,7 +70,7 @@ class Protocol(ProtocolSettings, PresetSettings):
 
     @property
     def signature(self) -> Signature:
-        """The values that every run of the protocol shows."""
+        """Values that all runs of the protocol share."""
         return (self.data, *_shared(self))
 
     def fits(self, config: RunConfig) -> bool:

@@ -28,7 +28,7 @@ _MAX_SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Conditions that all must hold."""
+    """Conditions on runs, all of which must hold."""
 
     text: str
     """As given."""
@@ -42,7 +42,7 @@ def parse_selector(text: str) -> Selector:
     Hyphens in names are read as underscores.
 
     Raises:
-        BadOption: for anything but NAME=VALUE, an unknown name, a value that the option cannot have, a repeated name.
+        BadOption: if a condition is not NAME=VALUE, its name is unknown or repeated, or its value is not allowed.
     """
     conditions: dict[str, Any] = {}
     for part in re.split(r",(?=[\w-]+=)", text):

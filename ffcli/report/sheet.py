@@ -38,7 +38,7 @@ class Item(NamedTuple):
     published: str = ""
     """The paper's figure, on a line of its own below the text."""
     difference: Span = NOTHING
-    """Follows the paper's figure."""
+    """Shown after the paper's figure."""
 
     @property
     def flat(self) -> str:
@@ -76,16 +76,16 @@ class Sheet(NamedTuple):
     columns: tuple[Column, ...]
     blocks: tuple[Block, ...]
     heads: tuple[str, ...] = ()
-    """Titles of the columns that hold the parts of a block's name, then the line's name where lines have one."""
+    """Titles of the columns that hold the parts of a block's name, then of the line names if there are any."""
     number: str = ""
-    """Such as `Table 1`."""
+    """Number in the heading, such as `Table 1`."""
     title: str = ""
     caption: str = ""
     layouts: tuple[tuple[str, ...], ...] = ()
-    """Titles of the columns to show, from the widest terminal to the narrowest; empty: all. The first is what other
-    formats show."""
+    """Titles of the columns to show, from the widest terminal to the narrowest; empty means all. Other formats
+    show the first layout."""
     transposable: bool = False
-    """Whether the columns are alike, such as phase lengths, so that a narrow terminal may show them as lines."""
+    """Whether all columns have the same kind of entry, such as phase lengths. A narrow terminal may transpose them."""
     notes: tuple[tuple[str, ...], ...] = ()
     """Paragraphs of sentences below the table. The sentences have no full stops."""
     hints: tuple[Span, ...] = ()
@@ -106,7 +106,7 @@ class Sheet(NamedTuple):
 
 
 class Document(NamedTuple):
-    """What one command prints."""
+    """Output of one command."""
 
     sheets: tuple[Sheet, ...]
     intro: tuple[str, ...] = ()
@@ -114,9 +114,9 @@ class Document(NamedTuple):
     legend: tuple[Span, ...] = ()
     """Lines after the last table, on a terminal only."""
     data: Any = None
-    """What JSON shows."""
+    """Content of the JSON format."""
     fields: tuple[str, ...] = ()
-    """Columns of the CSV; without any, CSV shows the text of the sheets."""
+    """Columns of the CSV; if empty, CSV contains the text of the sheets."""
     records: Sequence[Sequence[object]] = ()
     """Rows of the CSV."""
 

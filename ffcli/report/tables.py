@@ -1,4 +1,4 @@
-"""Tables 1 and 2 of the paper, filled with what was measured under one protocol.
+"""Tables 1 and 2 of the paper with the measurements of one protocol.
 
 `draw_tables` makes the tables from stored runs, `tables_document` turns them into what `ff report` prints.
 """
@@ -324,7 +324,7 @@ def _agreement(table: Table) -> tuple[str, ...]:
 
 
 def _hints(table: Table) -> Iterator[Span]:
-    """How many cells are missing, and the command that fills them or the first of them."""
+    """Number of missing cells, and the command that fills all of them or the first one."""
     count = f"{len(table.missing)} of {counted(sum(len(row.cells) for row in table.rows), 'cell')} not yet run"
     if table.next_command is None:
         yield Span(f"{count}; an earlier version of the algorithm made this table, so no run can be added.")

@@ -1,8 +1,8 @@
-"""Sheets on a terminal: each takes the widest layout in which nothing is cut.
+"""Draw sheets on a terminal, each in the widest layout in which nothing is cut.
 
 A table whose columns are alike (phase lengths) is drawn across, then with the spread of each entry below it, then
-transposed, then as one list for each block. Any other table leaves out columns as its `layouts` say. Text is never
-interpreted as markup.
+transposed, then as one list for each block. Any other table leaves out columns according to its `layouts`. Text is
+never interpreted as markup.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from ffcli.report.colours import STYLES
 from ffcli.report.sheet import Block, Document, Item, Line, Sheet, Span
 
 UNBOUNDED = 10_000
-"""Columns of a terminal that is never too narrow."""
+"""Width, in characters, of a terminal that is never too narrow."""
 
 LONGEST_WORD = 12
-"""Characters. A longer word, such as a path, may be broken where its column wraps."""
+"""Characters. A longer word, such as a path, may be broken if its column wraps."""
 
 
 class Grid(NamedTuple):
@@ -144,7 +144,7 @@ def _across(sheet: Sheet, inline: bool = True) -> list[Grid]:
 
 
 def _down(sheet: Sheet, inline: bool = True) -> list[Grid]:
-    """Columns down; the blocks across, or a table for each block where lines have names."""
+    """Columns down; the blocks across, or a table for each block if lines have names."""
     if not sheet.has_line_names:
         lines = [line for block in sheet.blocks for line in block.lines]
         heads = [_block_name(block, "\n") for block in sheet.blocks for _ in block.lines]
@@ -166,7 +166,7 @@ def _transposed(
 
 
 def _lists(sheet: Sheet) -> list[Grid]:
-    """A list for each block; for each block and column where lines have names."""
+    """A list for each block; for each block and column if lines have names."""
     if not sheet.has_line_names:
         return [Grid(_list(sheet, block, line)) for block in sheet.blocks for line in block.lines]
     grids = []
