@@ -17,6 +17,7 @@ from ffcli.store.runs import Filters, epochs, list_runs
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
+import choose_updates  # noqa: E402
 import write_scaling  # noqa: E402
 from write_study import study_tables, written  # noqa: E402
 
@@ -64,7 +65,13 @@ def test_the_page_on_speed_has_what_scaling_measured() -> None:
     assert written(page, write_scaling.TOOL) == write_scaling.scaling_tables(measured)
 
 
-@pytest.mark.parametrize("name", ["study.db", "cures.db", "further.db"])
+def test_the_page_on_reproduction_has_the_distances_of_the_calibration_runs() -> None:
+    page = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
+    table = choose_updates.distances(ROOT / "results" / "calibration.db")
+    assert written(page, choose_updates.TOOL) == table
+
+
+@pytest.mark.parametrize("name", ["study.db", "cures.db", "further.db", "calibration.db"])
 def test_the_results_name_no_path_of_the_machine_that_made_them(name: str) -> None:
     strings = (ROOT / "results" / name).read_bytes()
     assert b"/home/" not in strings

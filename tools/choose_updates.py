@@ -1,22 +1,28 @@
 """Compare time-scaled runs with `paper@1` and choose the updates per batch of `scaled@1` (docs/reproduction.md).
 
-    python tools/choose_updates.py results/calibration.db
+    python tools/choose_updates.py results/calibration.db docs/reproduction.md
 
-The database holds the runs that docs/reproduction.md names. Prints a Markdown table of D(U, cell) and S(cell).
+The database holds the runs that docs/reproduction.md names. Writes a table of D(U, cell) and S(cell) into the page.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import fmean
+
+from write_study import put
 
 from ffcli.config import RunConfig
 from ffcli.store.database import open_to_read
 from ffcli.store.runs import epochs, list_runs
 
+TOOL = Path(__file__).name
 EPOCHS = range(1, 9)
+PRECISION = "bf16"
+SEEDS = 3
 PAPER_UPDATES = 50
 MIN_SPREAD = 1.0
 """Points: a difference that small is never too large."""
@@ -25,26 +31,38 @@ Curve = list[float]
 """Accuracy on the held-out images after each epoch."""
 
 
-def main(database: str) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("database", type=Path)
+    parser.add_argument("page", type=Path)
+    arguments = parser.parse_args()
+    put(distances(arguments.database), arguments.page, TOOL)
+
+
+def distances(database: Path) -> str:
+    """Return the table of S(cell) and D(U, cell), for each U whose runs are complete."""
     curves = read_curves(database)
-    cells = [cell for cell, by_updates in curves.items() if len(by_updates.get(PAPER_UPDATES, [])) == 2]
-    updates = sorted({u for by_updates in curves.values() for u in by_updates} - {PAPER_UPDATES})
-    print("| cell | S | " + " | ".join(f"U = {u}" for u in updates) + " |\n|---|---|" + "---|" * len(updates))
+    cells = sorted(curves)
+    measured = {u for by_updates in curves.values() for u in by_updates} - {PAPER_UPDATES}
+    updates = sorted(u for u in measured if all(len(curves[cell].get(u, [])) == SEEDS for cell in cells))
     rows = [[spread(curves[cell][PAPER_UPDATES]), *(distance(curves[cell], u) for u in updates)] for cell in cells]
-    for cell, row in zip(cells, rows, strict=True):
-        print(f"| {cell} | " + " | ".join(f"{value:.1f}" for value in row) + " |")
     means = [fmean(column) for column in zip(*rows, strict=True)]
-    print("| mean | " + " | ".join(f"{value:.1f}" for value in means) + " |")
+    lines = [
+        ["cell", "S", *(f"U = {u}" for u in updates)],
+        ["---", *["---:"] * (1 + len(updates))],
+        *([cell, *map(_points, row)] for cell, row in zip([*cells, "mean"], [*rows, means], strict=True)),
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def read_curves(database: str) -> Mapping[str, Mapping[int, Sequence[Curve]]]:
+def read_curves(database: Path) -> Mapping[str, Mapping[int, Sequence[Curve]]]:
     """Return the curves of the runs of each cell by updates per batch."""
     curves: dict[str, dict[int, list[Curve]]] = defaultdict(lambda: defaultdict(list))
     with open_to_read(database) as store:
         for run in sorted(list_runs(store), key=lambda run: run.config.seed):
             measured = {e.epoch: e.validation_accuracy for e in epochs(store, run.id)}
             curve = [value for epoch in EPOCHS if (value := measured.get(epoch)) is not None]
-            if len(curve) == len(EPOCHS):
+            if len(curve) == len(EPOCHS) and run.config.precision == PRECISION:
                 curves[name(run.config)][run.config.updates_per_batch].append(curve)
     return curves
 
@@ -65,9 +83,13 @@ def distance(curves: Mapping[int, Sequence[Curve]], updates: int) -> float:
     return fmean(abs(a - b) for a, b in zip(ours, paper, strict=True))
 
 
+def _points(value: float) -> str:
+    return f"{value:.1f}"
+
+
 def mean_curve(curves: Sequence[Curve]) -> Curve:
     return [fmean(values) for values in zip(*curves, strict=True)]
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
