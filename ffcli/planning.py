@@ -73,8 +73,8 @@ def plan_training(
     [config] = _resolve_all([settings], device, folder, notify)
     if config.warmup > config.hours:
         notify(
-            f"the learning rate never reaches its full value: {counted(config.epochs, 'epoch')} have"
-            f" {counted(config.hours, 'hour')}, --warmup is {config.warmup}"
+            f"the learning rate never reaches its full value: the run has {counted(config.hours, 'hour')}, --warmup is"
+            f" {config.warmup}"
         )
     trace = traced_phases(settings.trace, config) if settings.trace is not None else ()
     return TrainPlan(config, _request(settings, device, trace=trace, force=force), folder)

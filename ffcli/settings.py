@@ -404,6 +404,9 @@ def parse(values: Mapping[str, Any], where: str | None = None) -> Settings:
     if extra := values.keys() - Settings.model_fields.keys():
         raise BadOption(prefix + unknown("option", min(extra), names()))
     for name, value in values.items():
+        if isinstance(value, bool) and not is_flag(name):
+            shown = option(name) if where is None else name
+            raise BadOption(f"{prefix}{shown} needs a value ({kind(name)}), not {str(value).lower()}")
         known = choices(name) if isinstance(value, str) and not setting(name).open_ended else []
         if known and value not in known:
             raise BadOption(prefix + unknown(option(name) if where is None else name, value, known))
@@ -484,6 +487,10 @@ def correction(error: Any) -> str:
         return str(error["ctx"]["error"])
     form = _LIMITS.get(error["type"], "").format(**error.get("ctx", {})) or _FORMS.get(error["type"].partition("_")[0])
     name = str(error["loc"][0]) if error["loc"] else ""
+    if name == "tag":
+        form = "text, or a list of texts"
+    elif name == "hidden" and error["type"].startswith("int_parsing"):
+        form = "sizes such as 500,500,500"
     if error["type"] == "literal_error" and name:
         form = " or ".join(choices(name))
     should = f"should be {form}" if form else error["msg"]

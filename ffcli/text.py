@@ -17,7 +17,8 @@ def unknown(what: str, given: str, known: Iterable[str]) -> str:
     names = list(known)
     near = difflib.get_close_matches(given.lower(), names, n=1, cutoff=0.5)
     guess = f"did you mean '{near[0]}'? " if near else ""
-    return f"unknown {what} '{given}': {guess}there are {', '.join(names)}"
+    known_names = f"there are {', '.join(names)}" if len(names) != 1 else f"the only one is {names[0]}"
+    return f"unknown {what} '{given}': {guess}{known_names}"
 
 
 def parse_ranges(text: str) -> list[range]:

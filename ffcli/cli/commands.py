@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from functools import partial
 from pkgutil import resolve_name
 from typing import Any
 
@@ -49,8 +51,8 @@ class Commands(TyperGroup):
         name, command, rest = super().resolve_command(ctx, args)
         return name, load(name) if name in COMMANDS else command, rest
 
-    def get_help_option(self, ctx: Any) -> Any:
-        return _without_type(super().get_help_option(ctx))
+    def get_params(self, ctx: Any) -> Any:
+        return [_without_type(p) if getattr(p, "is_flag", False) else p for p in super().get_params(ctx)]
 
 
 class Command(TyperCommand):
@@ -78,6 +80,7 @@ def load(name: str) -> Any:
         command = get_command(app)
     command.name = name
     for each in [command, *getattr(command, "commands", {}).values()]:
+        each.get_help_option = partial(_help_without_type, each.get_help_option)
         panels = {parameter.rich_help_panel for parameter in each.params if hasattr(parameter, "rich_help_panel")}
         for parameter in each.params:
             if getattr(parameter, "is_flag", False):
@@ -85,6 +88,10 @@ def load(name: str) -> Any:
             if len(panels) > 1 and not parameter.rich_help_panel:
                 parameter.rich_help_panel = OTHER
     return command
+
+
+def _help_without_type(get_help_option: Callable[[Any], Any], ctx: Any) -> Any:
+    return _without_type(get_help_option(ctx))
 
 
 def _without_type(option: Any) -> Any:

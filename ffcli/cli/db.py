@@ -100,9 +100,11 @@ def merge(
 
     from ffcli.cli.console import message, print_json
     from ffcli.store.database import open_store
+    from ffcli.store.location import existing
     from ffcli.store.merge import merge as merge_into
     from ffcli.text import counted
 
+    existing(other)
     with open_store(db, create=not dry_run) as store:
         merged = merge_into(store, other, dry_run=dry_run)
     if json:

@@ -44,6 +44,7 @@ def report(
 
     from ffcli.cli.console import message, print_document
     from ffcli.cli.filters import stored_preset
+    from ffcli.errors import BadOption
     from ffcli.report.cures import cure_costs, cures_document, draw_cures, set_aside
     from ffcli.report.protocol import default_protocol, select
     from ffcli.report.tables import draw_tables, tables_document
@@ -51,6 +52,8 @@ def report(
     from ffcli.store.outcomes import outcomes, summaries
     from ffcli.text import counted
 
+    if as_json and format not in ("rich", "json"):
+        raise BadOption(f"--json and --format {format} contradict each other: leave out one of them")
     label = stored_preset(preset)
     aside: list[RunSummary] = []
     with open_to_read(db) as store:

@@ -1,4 +1,8 @@
-"""Colours of table entries: the role of an entry decides its style on a terminal."""
+"""Colours of table entries: the role of an entry decides its style on a terminal.
+
+A cell of the paper's tables gets its role from `distance_role` (distance to the paper) and from
+`ffcli.report.cells.value_role` (measured, best, unfinished).
+"""
 
 from __future__ import annotations
 

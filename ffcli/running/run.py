@@ -79,6 +79,9 @@ class Watcher(Protocol):
 def run(config: RunConfig, request: Request, store: Store, data_folder: Path, watcher: Watcher) -> RunResult:
     """Return the stored run of a config, or train what is missing of it and record that.
 
+    A run ends when `ffcli.engine.training.train` has trained the last of `config.epochs`, when a number is no longer
+    finite (Diverged), or when it is interrupted; `recorded_errors` writes the end of a run that was not completed.
+
     Args:
         config: the run.
         request: how to train and label it.

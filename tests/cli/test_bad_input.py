@@ -110,6 +110,8 @@ OPTIONS: list[tuple[str, tuple[str, ...]]] = [
     ("export --preset fast@7", ("preset", "'fast@7'", "did you mean 'fast@1'?")),
     ("export --neg mask", ("'mask'",)),
     ("sweep", ("nothing to sweep", "--table 1")),
+    ("report --json --format csv", ("--json", "--format csv", "leave out one")),
+    ("db merge nowhere.db", ("there is no database", "nowhere.db")),
     ("sweep --table 3", ("--table 3", "1 and 2")),
     ("sweep --seeds 4-1", ("--seeds '4-1'", "0-4")),
     ("sweep --pos-phase 1,0", ("--pos-phase", "0")),
@@ -133,6 +135,7 @@ def test_wrong_options_are_explained_and_change_nothing(
     [
         ("pos_phases = 3", ("'pos_phases'", "did you mean 'pos_phase'?")),
         ("pos_phase = ", ("TOML",)),
+        ("epochs = true", "epochs needs a value (integer), not true"),
         ("lr = inf", ("lr should be", "or auto, not inf")),
         ("hidden = [0]", ("hidden should be", "1, not 0")),
         ("hidden = []", ("hidden should be a list", "not")),

@@ -74,7 +74,7 @@ def test_a_picture_that_cannot_be_written_is_reported(trained: Inside) -> None:
 def test_a_warm_up_longer_than_the_run_gives_a_notice(inside: Inside) -> None:
     for hours, said in ((40, False), (41, True)):
         _, err = inside("train", *CELL, "--warmup", str(hours), "--dry-run")
-        assert (f"2 epochs have 40 hours, --warmup is {hours}" in err) == said
+        assert (f"the run has 40 hours, --warmup is {hours}" in err) == said
 
 
 def test_what_cannot_be_drawn_is_refused_in_a_line(inside: Inside, tmp_path: Path) -> None:
