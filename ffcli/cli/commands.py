@@ -72,7 +72,7 @@ def load(name: str) -> Any:
         command: Any = get_group(found)
     else:
         if "given" in inspect.signature(found).parameters:
-            from ffcli.cli.options import settings_from
+            from ffcli.cli.setting_options import settings_from
 
             found = settings_from(found, sweep=name == "sweep")
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
