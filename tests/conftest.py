@@ -74,7 +74,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def sealed_folder(tmp_path: Path) -> Iterator[Path]:
+def read_only_folder(tmp_path: Path) -> Iterator[Path]:
     """A read-only view, even for root, of the folder `tmp_path / "open"`; skips the test if this user may not mount."""
     source, sealed = tmp_path / "open", tmp_path / "sealed"
     source.mkdir()

@@ -46,7 +46,7 @@ def setting(data_folder: Path) -> Setting:
     return make_setting(quick=True, on=1, seconds=0.01, folder=data_folder, notify=lambda line: None)
 
 
-def test_every_row_is_measured_printed_and_kept(inside: Inside) -> None:
+def test_every_row_is_measured_printed_and_saved(inside: Inside) -> None:
     measured = inside.json("bench", "--quick", "--seconds", "0.1", "--save")
     assert [row["name"] for row in measured["rows"]] == NAMES
     for row in measured["rows"]:
@@ -65,14 +65,14 @@ def test_every_row_is_measured_printed_and_kept(inside: Inside) -> None:
     assert all(name in shown for name in NAMES)
 
 
-def test_nothing_is_kept_without_being_asked(inside: Inside) -> None:
+def test_results_are_saved_only_on_request(inside: Inside) -> None:
     assert "there is no database" in inside("bench", "--history", code=2)[1]
     assert not inside.ff.db.exists()
 
 
 @pytest.mark.parametrize("unseparated", [False, True])
 @pytest.mark.parametrize("negatives", ["wrong_labels", "masks"])
-def test_both_sides_of_an_hour_learn_the_same(setting: Setting, negatives: str, unseparated: bool) -> None:
+def test_engine_and_baseline_compute_the_same_losses(setting: Setting, negatives: str, unseparated: bool) -> None:
     config = setting.config(unseparated=unseparated)
     data = (setting.positive, getattr(setting, negatives))
     engine, baseline = ours.hours(config, *data), plain.hours(config, *data)
@@ -83,13 +83,13 @@ def test_both_sides_of_an_hour_learn_the_same(setting: Setting, negatives: str, 
         assert baseline() == pytest.approx(float(loss), rel=1e-5)
 
 
-def test_both_sides_evaluate_the_same(setting: Setting) -> None:
+def test_engine_and_baseline_predict_the_same(setting: Setting) -> None:
     data = setting.evaluated
     found = ours.evaluation(setting.config(), data, data.labels)()
     assert found == plain.evaluation(setting.config(), data)()
 
 
-def test_products_alone_are_those_of_the_formula(setting: Setting) -> None:
+def test_products_have_the_operations_of_the_formula(setting: Setting) -> None:
     def operations(contestant: Any) -> int:
         with FlopCounterMode(display=False) as counter:
             contestant()
@@ -110,7 +110,7 @@ def first_layer(config: RunConfig) -> float:
     return 2 * 2 * config.batch_size * inputs * units * (2 * config.updates_per_batch + 1)
 
 
-def test_items_are_the_prepared_images(setting: Setting) -> None:
+def test_items_equal_the_prepared_images(setting: Setting) -> None:
     arrays = datasets.load(setting.ref, setting.folder)
     with items_of(arrays, 20) as (items, _):
         for made in (list(items), [PlainItems(arrays)[i] for i in range(20)]):
@@ -120,7 +120,7 @@ def test_items_are_the_prepared_images(setting: Setting) -> None:
             assert list(labels) == setting.data.labels[:20].tolist()
 
 
-def test_a_breakdown_has_every_layer_and_step(setting: Setting) -> None:
+def test_breakdown_has_every_layer_and_step(setting: Setting) -> None:
     steps = breakdown(setting)
     assert [step.layer for step in steps] == [1] * 5 + [2] * 5 + [3] * 5
     assert [step.step for step in steps[:5]] == [
@@ -130,7 +130,7 @@ def test_a_breakdown_has_every_layer_and_step(setting: Setting) -> None:
     assert sum(step.share for step in steps) == pytest.approx(1)
 
 
-def test_contestants_take_turns() -> None:
+def test_medians_time_the_functions_in_turn() -> None:
     calls: list[str] = []
     found = medians(lambda: calls.append("a"), lambda: calls.append("b"), seconds=0, min_rounds=3)
     assert calls == ["a", "b"] * 3
@@ -163,7 +163,7 @@ def make_record(host: str, ratio: float, day: int) -> BenchmarkRecord:
     return BenchmarkRecord(datetime(2026, 1, day, tzinfo=UTC), machine, (row,), ())
 
 
-def test_the_past_of_a_machine(tmp_path: Path) -> None:
+def test_history_of_a_machine(tmp_path: Path) -> None:
     records = [make_record("here", 1.5, 1), make_record("there", 1.6, 2), make_record("here", 1.3, 3)]
     with open_store(tmp_path / "ff.db") as store:
         for record in reversed(records):
@@ -175,7 +175,7 @@ def test_the_past_of_a_machine(tmp_path: Path) -> None:
     assert as_csv(Document((sheet,))).splitlines()[1] == "separated-1-thread,500 ms  1.30x,500 ms  1.60x,500 ms  1.50x"
 
 
-def test_a_row_says_whether_its_mark_is_reached() -> None:
+def test_rows_show_whether_the_mark_is_reached() -> None:
     reached, missed = (make_record("here", ratio, 1).rows[0] for ratio in (1.4, 1.39))
     assert (reached.reached, missed.reached) == (True, False)
     lines = as_csv(Document((row_sheet([reached, missed]),))).splitlines()
@@ -213,13 +213,13 @@ def test_check_fails_if_one_number_differs(
     assert "the engine is not exact here" in bad
 
 
-def test_check_says_that_the_engine_is_exact(inside: Inside) -> None:
+def test_check_passes_for_the_recorded_trajectories(inside: Inside) -> None:
     shown, _ = inside("bench", "--check")
     assert all(path.stem in shown for path in check.recorded())
     assert "the engine is exact here" in shown
 
 
-def test_scaling_measures_predicts_and_draws(inside: Inside, tmp_path: Path) -> None:
+def test_scaling_measures_predicts_and_plots(inside: Inside, tmp_path: Path) -> None:
     picture = tmp_path / "scaling.svg"
     found = inside.json("bench", "--scaling", "--quick", "--seconds", "0.5", "--plot", str(picture))
     points = found["points"]
@@ -234,7 +234,7 @@ def test_scaling_measures_predicts_and_draws(inside: Inside, tmp_path: Path) -> 
     assert "hours by batch size" in shown
 
 
-def test_options_that_do_not_go_together(inside: Inside, tmp_path: Path) -> None:
+def test_conflicting_options_are_refused(inside: Inside, tmp_path: Path) -> None:
     assert "--history and --check" in inside.refused("bench", "--history", "--check")
     assert "--save" in inside.refused("bench", "--save", "--scaling")
     assert "--scaling" in inside.refused("bench", "--plot", str(tmp_path / "a.svg"))

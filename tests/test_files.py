@@ -32,7 +32,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_file_is_replaced(file: Path) -> None:
+def test_file_is_replaced(file: Path) -> None:
     with replacing(file) as part:
         part.write_text("new")
         assert file.read_text() == "old"
@@ -40,19 +40,19 @@ def test_a_file_is_replaced(file: Path) -> None:
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_an_error_leaves_the_old_content_and_no_other_file(file: Path) -> None:
+def test_error_leaves_the_old_content_and_no_other_file(file: Path) -> None:
     with pytest.raises(UnicodeEncodeError), replacing(file) as part:
         part.write_text("half, then \N{BLACK SUN WITH RAYS}", encoding="ascii")
     assert file.read_text() == "old"
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_a_killed_writer_leaves_the_old_content(file: Path) -> None:
+def test_killed_writer_leaves_the_old_content(file: Path) -> None:
     assert subprocess.run([sys.executable, "-c", WRITER, file], check=False).returncode == -signal.SIGKILL
     assert file.read_text() == "old"
 
 
-def test_no_space_is_one_error(file: Path) -> None:
+def test_full_disk_raises_storage_full(file: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:

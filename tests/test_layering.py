@@ -1,4 +1,4 @@
-"""Which part of ffcli may import which, what only some may load, and what none may do."""
+"""Which parts of ffcli may import which parts and packages, and calls that are forbidden everywhere."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ LOADS_TORCH = {"engine", "data.tensors", "bench", "running.session"}
 
 @dataclass(frozen=True)
 class Import:
-    """`module` is imported: with its importer, or in a function of it."""
+    """An import of `module` by `importer`; `lazy` if inside a function."""
 
     importer: str
     module: str
@@ -90,13 +90,13 @@ class Import:
 
 
 def name_of(path: Path) -> str:
-    """The module's name below ffcli: `store.runs`; empty for ffcli itself."""
+    """Return the module's name below ffcli: `store.runs`; empty for ffcli itself."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def imports_of(path: Path) -> Iterator[Import]:
-    """What runs; imports for type checkers do not."""
+    """Yield the imports of a file, except those for type checkers."""
 
     def walk(node: ast.AST, lazy: bool) -> Iterator[Import]:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
@@ -120,14 +120,14 @@ def is_module(name: str) -> bool:
 
 
 def among(module: str, parts: set[str]) -> bool:
-    """Whether `module` is one of `parts`, or inside one."""
+    """Return whether `module` is one of `parts` or inside one."""
     return any(module == part or (part and module.startswith(f"{part}.")) for part in parts)
 
 
 IMPORTS = [found for path in SOURCES for found in imports_of(path)]
 
 
-def test_there_are_imports_to_look_at() -> None:
+def test_imports_are_found() -> None:
     assert len(SOURCES) > 50
     assert any(
         found.importer == "running.run" and found.module == "ffcli.running.session" and found.lazy for found in IMPORTS
@@ -146,12 +146,12 @@ def test_imports_follow_the_layers() -> None:
     assert wrong == []
 
 
-def test_every_part_is_placed() -> None:
+def test_every_part_declares_its_imports() -> None:
     assert {name_of(path).partition(".")[0] for path in SOURCES} == MAY_IMPORT.keys()
 
 
 @pytest.mark.parametrize("package", ONLY_IN)
-def test_what_only_some_may_load(package: str) -> None:
+def test_packages_are_imported_only_by_their_parts(package: str) -> None:
     loading = [found for found in IMPORTS if among(found.module, {package})]
     assert [str(found) for found in loading if not among(found.importer, ONLY_IN[package])] == []
 
@@ -162,15 +162,15 @@ def test_only_modules_with_tensors_import_torch() -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_no_module_is_dangerous(path: Path) -> None:
+def test_no_module_uses_unsafe_calls(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     for node in ast.walk(ast.parse(text)):
-        # The migrations are the only author of the schema.
+        # Only migrations define the schema.
         assert not (isinstance(node, ast.Attribute) and node.attr == "create_all")
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             assert called not in {"torch.load", "torch.save", "eval", "exec"}
-            # One restricted unpickler, behind a digest: see `ffcli.data.formats`.
+            # There is one restricted unpickler, used only after a digest check: see `ffcli.data.formats`.
             assert called not in {f"pickle.{name}" for name in ("load", "loads", "Unpickler", "dump", "dumps")}
             for keyword in node.keywords:
                 assert (keyword.arg, ast.unparse(keyword.value)) not in {("allow_pickle", "True"), ("shell", "True")}

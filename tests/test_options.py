@@ -1,4 +1,4 @@
-"""What a user's options resolve to, and back."""
+"""Options resolve to configs, and configs convert back to options."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def config(**options: Any) -> RunConfig:
     return resolve(parse(options), DATA)
 
 
-def test_betas_are_part_of_the_key_unless_they_are_adams_usual_ones() -> None:
+def test_only_non_default_betas_change_the_key() -> None:
     plain = config()
     assert config(beta1=0.9, beta2=0.999).key == plain.key
     scaled = config(beta1="0.172704", beta2=0.983461)
@@ -54,7 +54,7 @@ def test_betas_are_part_of_the_key_unless_they_are_adams_usual_ones() -> None:
         ({"pos_phase": 4, "neg_phase": 4, "cure": "replay", "preset": "paper"}, 0.001),
     ],
 )
-def test_the_automatic_rate_bounds_how_far_a_phase_moves_a_weight(options: dict[str, Any], lr: float) -> None:
+def test_automatic_learning_rate(options: dict[str, Any], lr: float) -> None:
     assert config(**options).lr == pytest.approx(lr)
 
 
@@ -69,7 +69,7 @@ def test_the_automatic_rate_bounds_how_far_a_phase_moves_a_weight(options: dict[
         ({"warmup": 7}, 7),
     ],
 )
-def test_an_automatic_rate_is_warmed_up(options: dict[str, Any], hours: int) -> None:
+def test_automatic_learning_rate_has_a_warmup(options: dict[str, Any], hours: int) -> None:
     resolved = config(**options)
     assert resolved.warmup == hours
     rates = [resolved.learning_rate("negative", hour) for hour in range(hours + 3)]
@@ -79,23 +79,23 @@ def test_an_automatic_rate_is_warmed_up(options: dict[str, Any], hours: int) -> 
 
 
 @pytest.mark.parametrize(
-    ("options", "awake"),
+    ("options", "lr_positive"),
     [({}, 0.05 / 16), ({"cure": "replay"}, 0.05), ({"cure": "replay", "lr_scaling": "ratio"}, 0.05 / 16)],
 )
-def test_a_cured_phase_that_is_longer_keeps_its_rate(options: dict[str, Any], awake: float) -> None:
+def test_cured_runs_do_not_scale_the_positive_rate_by_default(options: dict[str, Any], lr_positive: float) -> None:
     asked = config(pos_phase=16, lr=0.05, **options)
-    assert (asked.lr_positive, asked.lr_negative) == (awake, 0.05)
+    assert (asked.lr_positive, asked.lr_negative) == (lr_positive, 0.05)
 
 
 @pytest.mark.parametrize("cure", ["none", "gradient-memory", "replay", "replay:7"])
-def test_a_config_gives_the_options_that_ask_for_it_again(cure: str) -> None:
+def test_config_converts_to_options_and_back(cure: str) -> None:
     first = config(cure=cure, neg="masks", warmup=5, pos_phase=4, neg_phase=2, seed=3, holdout=100)
     again = settings_of(first).model_dump(mode="json", exclude_none=True)
     assert again["cure"] == ("replay:512" if cure == "replay" else cure)
     assert config(**again) == first
 
 
-def test_every_cure_is_a_run_of_its_own() -> None:
+def test_every_cure_has_its_own_key() -> None:
     cures = ("none", "gradient-memory", "replay:511", "replay:512")
     keys = {config(cure=cure, lr=0.01).key for cure in cures}
     assert len(keys) == len(cures)
@@ -110,7 +110,7 @@ def test_stored_runs_without_a_cure_keep_their_keys(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"cure": "replay:513"}, "replay:512"),
         ({"cure": "replay:0"}, "--cure should be none, gradient-memory, replay or replay:SAMPLES"),
@@ -118,6 +118,6 @@ def test_stored_runs_without_a_cure_keep_their_keys(tmp_path: Path) -> None:
         ({"cure": "replay:many"}, "replay:SAMPLES"),
     ],
 )
-def test_a_cure_that_cannot_be_is_refused(options: dict[str, Any], words: str) -> None:
-    with pytest.raises(BadOption, match=words):
+def test_invalid_cures_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadOption, match=message):
         config(**options)

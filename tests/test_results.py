@@ -23,12 +23,12 @@ from write_study import study_tables, written  # noqa: E402
 
 
 @pytest.mark.parametrize(("page", "table"), [("README.md", "1"), ("docs/study.md", "all")])
-def test_the_readme_has_the_tables_of_the_study(page: str, table: str, tmp_path: Path) -> None:
+def test_pages_have_the_tables_of_the_study(page: str, table: str, tmp_path: Path) -> None:
     database = Path(shutil.copy(ROOT / "results" / "study.db", tmp_path))
     assert written((ROOT / page).read_text(encoding="utf-8")) == study_tables(database, table)
 
 
-def test_the_study_is_whole_and_its_csv_says_the_same(tmp_path: Path) -> None:
+def test_study_is_complete_and_its_csv_agrees(tmp_path: Path) -> None:
     database = Path(shutil.copy(ROOT / "results" / "study.db", tmp_path))
     with open_store(database) as store:
         runs = list_runs(store)
@@ -45,7 +45,7 @@ def test_the_study_is_whole_and_its_csv_says_the_same(tmp_path: Path) -> None:
     assert exported == stored
 
 
-def test_the_page_on_cures_has_the_table_of_its_runs(tmp_path: Path) -> None:
+def test_cures_page_has_the_table_of_the_stored_runs(tmp_path: Path) -> None:
     database = Path(shutil.copy(ROOT / "results" / "cures.db", tmp_path))
     page = (ROOT / "docs" / "cures.md").read_text(encoding="utf-8")
     assert written(page) == study_tables(database, "cures")
@@ -59,7 +59,7 @@ def test_the_page_on_cures_has_the_table_of_its_runs(tmp_path: Path) -> None:
     assert {place: float(text) for place, text in exported.items() if text} == stored
 
 
-def test_the_page_on_speed_has_what_scaling_measured() -> None:
+def test_speed_page_has_the_stored_scaling_measurements() -> None:
     page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
     measured = json.loads((ROOT / "results" / "scaling.json").read_text(encoding="utf-8"))
     assert written(page, write_scaling.TOOL) == write_scaling.scaling_tables(measured)
@@ -72,7 +72,7 @@ def test_the_page_on_reproduction_has_the_distances_of_the_calibration_runs() ->
 
 
 @pytest.mark.parametrize("name", ["study.db", "cures.db", "further.db", "calibration.db"])
-def test_the_results_name_no_path_of_the_machine_that_made_them(name: str) -> None:
+def test_results_contain_no_local_paths(name: str) -> None:
     strings = (ROOT / "results" / name).read_bytes()
     assert b"/home/" not in strings
     assert b"/tmp/" not in strings

@@ -50,7 +50,7 @@ def installed(wheel: Path) -> Callable[..., Any]:
     return ff
 
 
-def test_what_is_inside(wheel: Path) -> None:
+def test_wheel_contains_all_files_and_only_the_package(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         metadata = email.message_from_bytes(
@@ -63,19 +63,19 @@ def test_what_is_inside(wheel: Path) -> None:
     assert {name for name in names if ".dist-info/" not in name} == expected
     assert {"ffcli/migrations/env.py", "ffcli/published.toml", "ffcli/data/sample/mnist.npz"} <= names
     assert any(name.startswith("ffcli/migrations/versions/0001") for name in names)
-    # Only lower bounds, so that an install keeps a torch that is there.
+    # Only lower bounds, so that installing keeps an installed torch.
     required = [line.partition(";")[0] for line in metadata.get_all("Requires-Dist") or []]
     assert any(line.startswith("torch>=") for line in required)
     assert [line for line in required if "==" in line or "<" in line] == []
 
 
-def test_the_installed_program_is_exact(installed: Callable[..., Any]) -> None:
+def test_installed_program_is_exact(installed: Callable[..., Any]) -> None:
     found = installed("bench", "--check")
     assert found["exact"]
     assert len(found["trajectories"]) == 7
 
 
-def test_the_installed_program_trains_and_reports(installed: Callable[..., Any], wheel: Path) -> None:
+def test_installed_program_trains_and_reports(installed: Callable[..., Any], wheel: Path) -> None:
     home = wheel.parent / "home"
     trained = installed("train", *SMALL, "--epochs", "1")
     assert (trained["status"], trained["config"]["data"]["source"]) == ("completed", "sample")

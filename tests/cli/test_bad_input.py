@@ -1,4 +1,4 @@
-"""What bad input gets: one clear line, the right exit code, and nothing left behind."""
+"""Bad input gives one clear line and the right exit code, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -119,19 +119,19 @@ OPTIONS: list[tuple[str, tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("command", "says"), OPTIONS, ids=[command for command, _ in OPTIONS])
+@pytest.mark.parametrize(("command", "expected"), OPTIONS, ids=[command for command, _ in OPTIONS])
 def test_wrong_options_are_explained_and_change_nothing(
-    inside: Inside, monkeypatch: pytest.MonkeyPatch, command: str, says: tuple[str, ...]
+    inside: Inside, monkeypatch: pytest.MonkeyPatch, command: str, expected: tuple[str, ...]
 ) -> None:
     monkeypatch.chdir(inside.ff.folder)
     line = inside.refused(*command.split())
-    assert all(part.lower() in line.lower() for part in says), line
+    assert all(part.lower() in line.lower() for part in expected), line
     assert not re.search("Value error|Input should", line), "pydantic's wording"
     assert not list(inside.ff.folder.iterdir())
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "expected"),
     [
         ("pos_phases = 3", ("'pos_phases'", "did you mean 'pos_phase'?")),
         ("pos_phase = ", ("TOML",)),
@@ -144,17 +144,19 @@ def test_wrong_options_are_explained_and_change_nothing(
     ],
 )
 @pytest.mark.parametrize("option", ["--config", "--grid"])
-def test_a_wrong_file_is_named(inside: Inside, option: str, content: str, says: tuple[str, ...]) -> None:
+def test_wrong_config_and_grid_files_are_explained(
+    inside: Inside, option: str, content: str, expected: tuple[str, ...]
+) -> None:
     path = inside.ff.folder / "run.toml"
     path.write_text(content, encoding="latin-1")
     line = inside.refused("train" if option == "--config" else "sweep", option, str(path))
     assert line.startswith(f"ff: {option} {path}")
-    assert all(part in line for part in says), line
+    assert all(part in line for part in expected), line
     assert list(inside.ff.folder.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "expected"),
     [
         ("table = '1'", ("table", "1", "2")),
         ("table = [[1]]", ("table", "1", "2")),
@@ -165,15 +167,15 @@ def test_a_wrong_file_is_named(inside: Inside, option: str, content: str, says: 
         ("seeds = [0, 'a']", ("seed", "'a'")),
     ],
 )
-def test_a_wrong_grid_is_named(inside: Inside, content: str, says: tuple[str, ...]) -> None:
+def test_wrong_grids_are_explained(inside: Inside, content: str, expected: tuple[str, ...]) -> None:
     path = inside.ff.folder / "grid.toml"
     path.write_text(content)
     line = inside.refused("sweep", "--grid", str(path))
     assert line.startswith(f"ff: --grid {path}")
-    assert all(part in line for part in says), line
+    assert all(part in line for part in expected), line
 
 
-def test_a_device_that_is_not_there_trains_nothing(inside: Inside) -> None:
+def test_missing_device_is_refused_and_nothing_is_trained(inside: Inside) -> None:
     assert f"--device {NO_DEVICE}" in inside.refused("sweep", *SMALL, "--device", NO_DEVICE)
     line = inside.refused("train", *SMALL, "--device", NO_DEVICE)
     assert f"--device {NO_DEVICE}" in line
@@ -182,7 +184,7 @@ def test_a_device_that_is_not_there_trains_nothing(inside: Inside) -> None:
 
 
 def save_npz(path: Path, *, side: int = 4, train: int = 600, classes: int = 3, test_classes: int | None = None) -> Path:
-    """A small dataset of noise."""
+    """Write a small dataset of noise."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (train + 60, side, side), dtype=np.uint8)
     np.savez(
@@ -210,19 +212,19 @@ DATA_FILES: list[tuple[str, Callable[[Path], Any], tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "make", "says"), DATA_FILES, ids=[name for name, *_ in DATA_FILES])
-def test_a_bad_data_file_is_refused(
-    inside: Inside, name: str, make: Callable[[Path], Any], says: tuple[str, ...]
+@pytest.mark.parametrize(("name", "make", "expected"), DATA_FILES, ids=[name for name, *_ in DATA_FILES])
+def test_bad_data_files_are_refused(
+    inside: Inside, name: str, make: Callable[[Path], Any], expected: tuple[str, ...]
 ) -> None:
     make(path := inside.ff.folder / f"{name}.npz")
     line = inside.refused(
         "train", "--dataset", str(path), "--data", "auto", "--data-dir", str(inside.ff.folder / "data")
     )
-    assert all(part in line for part in (name, *says)), line
+    assert all(part in line for part in (name, *expected)), line
     assert not inside.ff.db.exists()
 
 
-def test_a_data_file_with_another_digest_is_refused_and_not_kept(inside: Inside) -> None:
+def test_data_file_with_a_wrong_digest_is_refused_and_not_prepared(inside: Inside) -> None:
     folder = inside.ff.folder / "data"
     (folder / "mnist").mkdir(parents=True)
     for name, _ in CATALOGUE["mnist"].files:
@@ -259,7 +261,7 @@ def read_only(path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "expected"),
     [
         (garbage, "is not a database: give the path of a database or of a new file"),
         (of_another_program, "it is not a database of ffcli"),
@@ -267,17 +269,19 @@ def read_only(path: Path) -> str:
         (read_only, "is read-only: make it writable, or give another --db"),
     ],
 )
-def test_a_bad_database_is_refused_and_left_as_it_was(inside: Inside, make: Callable[[Path], str], says: str) -> None:
+def test_bad_databases_are_refused_and_left_unchanged(
+    inside: Inside, make: Callable[[Path], str], expected: str
+) -> None:
     path = inside.ff.folder / "runs.db"
     db = make(path)
     before = path.read_bytes()
     for command in (["train", *SMALL], ["list-runs"], ["report"]):
         if command[0] == "train" or make != read_only:
-            assert says in inside.refused(*command, "--db", db)
+            assert expected in inside.refused(*command, "--db", db)
     assert path.read_bytes() == before
 
 
-def test_a_locked_database_fails_what_was_asked_and_no_more(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_locked_database_fails_one_command_and_stores_nothing(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ffcli.cli.results.LOCK_TIMEOUT", 0.1)
     open_store(inside.ff.db).close()
     with closing(sqlite3.connect(inside.ff.db, isolation_level=None)) as holder:
@@ -288,7 +292,7 @@ def test_a_locked_database_fails_what_was_asked_and_no_more(inside: Inside, monk
     assert inside.json("train", *SMALL, "--epochs", "1")["status"] == "completed"
 
 
-def test_a_full_disk_fails_the_run_which_continues_once_there_is_space(inside: Inside, tiny_disk: Path) -> None:
+def test_full_disk_interrupts_a_run_that_later_continues(inside: Inside, tiny_disk: Path) -> None:
     asked = ("train", "--hidden", "300", "--epochs", "1", "--db", str(tiny_disk / "ff.db"))
     assert "no space left to write" in inside.refused(*asked, "--quiet", code=1)
     (run,) = inside.json("list-runs", "--db", str(tiny_disk / "ff.db"))
@@ -310,7 +314,7 @@ def test_a_full_disk_behind_stdout_is_reported(ff: FF) -> None:
     assert (done.returncode, done.stderr) == (1, "ff: no space left to write\n")
 
 
-def test_numbers_that_are_not_finite_end_the_run_as_failed(inside: Inside) -> None:
+def test_diverging_run_is_stored_as_failed(inside: Inside) -> None:
     asked = ("train", *SMALL, "--lr", "1e30", "--epochs", "3", "--quiet")
     out, err = inside(*asked, "--json", code=1)
     assert [line.startswith("ff: diverged in epoch 1, layer 1") for line in err.splitlines()][-1]

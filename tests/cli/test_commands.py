@@ -1,4 +1,4 @@
-"""The commands from outside: names of JSON, filters, questions asked, what is printed where, what is loaded."""
+"""The commands as a user runs them: JSON names, filters, confirmations, output streams, imported packages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DIVERGING = ("train", *SMALL, "--lr", "1e30", "--epochs", "1", "--quiet")
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Inside:
-    """Four runs, and one superseded: to be read only."""
+    """Store four runs and a superseded one; tests only read them."""
     from inside import Inside
 
     ff = Inside(FF(tmp_path_factory.mktemp("study"), data_folder))
@@ -64,7 +64,7 @@ ACCURACIES = {"best_accuracy", "final_accuracy", "seconds"}
 RUN = {"id", "key", "status", "cached", "config", *ACCURACIES}
 
 
-def test_the_names_of_json_are_those_promised(study: Inside) -> None:
+def test_json_has_the_documented_names(study: Inside) -> None:
     trained = study.json("train", *SMALL, "--epochs", "2")
     assert trained.keys() >= RUN | {"epochs"}
     assert [epoch["epoch"] for epoch in trained["epochs"]] == [0, 1, 2]
@@ -84,7 +84,7 @@ def test_the_names_of_json_are_those_promised(study: Inside) -> None:
                 assert (cell["mean"] is None) == (cell["runs"] == 0)
 
 
-def test_the_toml_of_a_run_asks_for_it_again(study: Inside, tmp_path: Path) -> None:
+def test_toml_of_a_run_selects_the_same_run(study: Inside, tmp_path: Path) -> None:
     (run,) = study.json("list-runs", "--dataset", "fashion")
     path = tmp_path / "run.toml"
     path.write_text(study("show", run["id"], "--toml")[0])
@@ -162,7 +162,7 @@ def test_list_runs_filters(study: Inside, filters: tuple[str, ...], found: int) 
 
 
 @pytest.mark.parametrize(
-    ("command", "says"),
+    ("command", "message"),
     [
         (
             "list-runs --dataset minst",
@@ -173,11 +173,11 @@ def test_list_runs_filters(study: Inside, filters: tuple[str, ...], found: int) 
         ("show 0123456789abcdef", "there is no run '0123456789abcdef'"),
     ],
 )
-def test_a_name_that_no_run_can_have_is_refused(study: Inside, command: str, says: str) -> None:
-    assert says in study.refused(*command.split())
+def test_impossible_names_and_ids_are_refused(study: Inside, command: str, message: str) -> None:
+    assert message in study.refused(*command.split())
 
 
-def test_the_default_database_may_not_be_there_yet(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_default_database_is_an_empty_one(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platformdirs.user_data_path", lambda *_, **__: inside.ff.folder / "none")
     monkeypatch.setattr(FF, "environment", {**inside.ff.environment, "FFCLI_DB": ""})
     assert inside.json("list-runs") == inside.json("export") == []
@@ -197,7 +197,7 @@ def test_list_runs_sorts(study: Inside) -> None:
     assert "--limit 0 shows all" in study("list-runs", "--limit", "1")[1]
 
 
-def test_labels_are_shown_as_they_were_given(study: Inside) -> None:
+def test_names_tags_and_notes_are_shown_verbatim(study: Inside) -> None:
     listed, _ = study("list-runs", env={"COLUMNS": "250"})
     assert "first [/b] night #pilot #[red]" in listed
     (run,) = study.json("list-runs", "--tag", "pilot")
@@ -208,7 +208,7 @@ def test_labels_are_shown_as_they_were_given(study: Inside) -> None:
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 200])
-def test_no_terminal_is_too_narrow_for_numbers(study: Inside, columns: int) -> None:
+def test_numbers_are_never_cut_at_any_width(study: Inside, columns: int) -> None:
     listed, _ = study("list-runs", "--all", env={"COLUMNS": str(columns)})
     runs = study.json("list-runs", "--all")
     numbers = {f"{run['final_accuracy']:.2f}" for run in runs if run["final_accuracy"] is not None}
@@ -224,7 +224,7 @@ def test_no_terminal_is_too_narrow_for_numbers(study: Inside, columns: int) -> N
         assert max(map(len, text.splitlines())) <= columns
 
 
-def test_delete_asks_first_and_takes_the_files_too(inside: Inside) -> None:
+def test_delete_asks_first_and_deletes_the_files(inside: Inside) -> None:
     run = inside.json("train", *SMALL, "--epochs", "1", "--keep-state")
     files = inside.ff.folder / "ff.states"
     for answer, code in (("n\n", 1), ("", 2)):
@@ -242,7 +242,7 @@ def test_delete_asks_first_and_takes_the_files_too(inside: Inside) -> None:
     assert "no run" in inside.refused("show", second["id"])
 
 
-def test_prune_frees_states_and_superseded_runs(inside: Inside) -> None:
+def test_prune_deletes_states_and_superseded_runs(inside: Inside) -> None:
     first = inside.json("train", *SMALL, "--epochs", "1", "--keep-state")
     second = inside.json("train", *SMALL, "--epochs", "1", "--keep-state", "--force")
     states = inside.ff.folder / "ff.states"
@@ -258,7 +258,7 @@ def test_prune_frees_states_and_superseded_runs(inside: Inside) -> None:
     assert inside("prune")[1] == "freed 0.0 MB: 0 superseded runs, 0 files\n"
 
 
-def test_a_dry_run_writes_nothing(inside: Inside) -> None:
+def test_dry_run_writes_nothing(inside: Inside) -> None:
     inside("train", *SMALL, "--dry-run")
     before = sorted(inside.ff.data.iterdir())
     shown, _ = inside("train", *SMALL, "--epochs", "1", "--dry-run")
@@ -275,7 +275,7 @@ def test_a_dry_run_writes_nothing(inside: Inside) -> None:
     assert sorted(inside.ff.data.iterdir()) == before
 
 
-def test_a_dry_run_says_what_is_stored(study: Inside) -> None:
+def test_dry_run_shows_what_is_stored(study: Inside) -> None:
     stored = study.json("train", *SMALL, "--epochs", "2", "--dry-run")
     assert (stored["cached"], stored["status"], stored["estimated_seconds"]) == (True, "completed", 0)
     longer = study.json("train", *SMALL, "--epochs", "4", "--dry-run")
@@ -284,7 +284,7 @@ def test_a_dry_run_says_what_is_stored(study: Inside) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "flag", "says"),
+    ("variable", "value", "flag", "message"),
     [
         ("FFCLI_DATASET", "minst", ("--dataset", "mnist"), "'minst'"),
         ("FFCLI_DATA", "half", ("--data", "sample"), "--data"),
@@ -295,18 +295,18 @@ def test_a_dry_run_says_what_is_stored(study: Inside) -> None:
     ],
 )
 def test_options_override_environment_variables(
-    inside: Inside, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, flag: tuple[str, str], says: str
+    inside: Inside, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, flag: tuple[str, str], message: str
 ) -> None:
     monkeypatch.chdir(inside.ff.folder)
     Path("ff.toml").touch()
     command = ("train", *SMALL[2:], "--epochs", "1", "--quiet")
-    assert says in inside.refused(*command, env={variable: value})
+    assert message in inside.refused(*command, env={variable: value})
     inside(*command, *flag, env={variable: value})
     assert Path("ff.db").exists()
 
 
 def commands() -> list[tuple[str, ...]]:
-    """The words of every command."""
+    """Return the words of every command."""
     from typer.main import get_command
 
     from ffcli.cli.main import app
@@ -342,12 +342,12 @@ def test_every_format_of_the_report_is_plain_text(study: Inside) -> None:
 
 
 def loaded(ff: FF, *arguments: str) -> set[str]:
-    """The packages that a process of this command imported."""
+    """Return the packages that a process of this command imports."""
     done = ff(*arguments, PYTHONPROFILEIMPORTTIME="1")
     return {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line}
 
 
-def test_only_a_training_loads_torch(study: Inside) -> None:
+def test_only_training_loads_torch(study: Inside) -> None:
     for arguments in (("--help",), ("--version",)):
         assert not loaded(study.ff, *arguments) & {"torch", "sqlalchemy", "numpy", "alembic"}
     planned = ["sweep", *SMALL, "--epochs", "2", "--dry-run"]
@@ -358,7 +358,7 @@ def test_only_a_training_loads_torch(study: Inside) -> None:
         assert command[0] in ("train", "sweep") or "numpy" not in packages
 
 
-def test_a_reader_that_leaves_early_is_no_error(study: Inside) -> None:
+def test_closed_pipe_is_not_an_error(study: Inside) -> None:
     environment = study.ff.environment | {"PYTHONUNBUFFERED": ""}
     pipes = (("db path --json", "true", ""), ("report --json", "true", ""), ("report --json", "head -n 1", "[\n"))
     for command, reader, read in pipes:
@@ -367,14 +367,14 @@ def test_a_reader_that_leaves_early_is_no_error(study: Inside) -> None:
         assert (done.returncode, done.stdout, done.stderr) == (0, read, "")
 
 
-def test_output_that_was_closed_before_the_start_is_no_error(study: Inside) -> None:
+def test_closed_stdout_or_stderr_is_not_an_error(study: Inside) -> None:
     for closed in (">&-", "2>&-", ">&- 2>&-"):
         command = ["sh", "-c", f'"$@" list-runs {closed}', "sh", *study.ff.command()]
         done = subprocess.run(command, env=study.ff.environment, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_dollar_signs_in_a_name_are_no_mathematics() -> None:
+def test_dollar_signs_in_a_plot_title_are_not_parsed_as_math() -> None:
     from matplotlib.figure import Figure
 
     figure = Figure()

@@ -22,7 +22,7 @@ pytest_plugins = ["inside"]
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Inside:
-    """`ff` with a few runs, to be read only."""
+    """Return `ff` with a few stored runs; tests only read them."""
     from inside import Inside
 
     ff = FF(tmp_path_factory.mktemp("store"), data_folder)
@@ -68,12 +68,12 @@ def test_json(stored: Inside) -> None:
         (("dataset=mnist", "dataset=fashion"), -30.0),
     ],
 )
-def test_what_is_compared(stored: Inside, arguments: tuple[str, ...], difference: float) -> None:
+def test_selection_of_runs(stored: Inside, arguments: tuple[str, ...], difference: float) -> None:
     (comparison,) = stored.json("compare", *arguments)["comparisons"]
     assert comparison["overall"]["difference"] == pytest.approx(difference)
 
 
-def test_the_table(stored: Inside) -> None:
+def test_table_output(stored: Inside) -> None:
     text, _ = stored("compare", "neg=label", "neg=masks")
     assert text.startswith("a: neg=label\nb: neg=masks\nfast@1 · full data · final test accuracy in % after 2 epochs")
     lines = {line.split()[0]: line.split() for line in text.splitlines() if ":1 " in line}
@@ -90,20 +90,20 @@ def test_the_table(stored: Inside) -> None:
 
 
 @pytest.mark.parametrize("width", ["200", "60", "40"])
-def test_no_number_is_cut_at_any_width(stored: Inside, width: str) -> None:
+def test_numbers_are_never_cut_at_any_width(stored: Inside, width: str) -> None:
     text, _ = stored("compare", "neg=label", "neg=masks", env={"COLUMNS": width})
     assert max(map(len, text.splitlines())) <= int(width)
     assert "+41.0  +40.0 to +42.0" in text
 
 
-def test_a_mistake_is_one_line_and_exit_code_2(stored: Inside, inside: Inside) -> None:
+def test_bad_selections_are_explained_in_one_line(stored: Inside, inside: Inside) -> None:
     line = stored.refused("compare", "neg=label", "neg=masks", "--only", "seed=7")
     assert "no run has seed=7: stored are 0, 1, 2" in line
     open_store(inside.ff.db).close()
     assert inside.refused("compare", "neg=label", "neg=masks") == "ff: there are no runs yet: `ff train` makes one"
 
 
-def test_it_never_loads_torch_and_scipy_only_for_an_interval(stored: Inside) -> None:
+def test_compare_loads_scipy_only_for_an_interval_and_never_torch(stored: Inside) -> None:
     code = f"""
 import sys, ffcli.cli.compare
 assert not {{"sqlalchemy", "pydantic", "numpy"}} & set(sys.modules)

@@ -34,7 +34,7 @@ def test_run_ids_are_completed_with_a_description(labelled_run: FF) -> None:
 
 
 def completions(ff: FF, words: str) -> list[str]:
-    """Return what bash offers after these words, as the program answers it."""
+    """Return the completions that the program gives bash for these words."""
     *before, _ = words.split(" ")
     done = ff(_FF_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(len(before)))
     return done.stdout.split()

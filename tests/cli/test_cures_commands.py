@@ -18,7 +18,7 @@ CELL = (*SMALL, "--pos-phase", "16", "--balanced", "--epochs", "2", "--quiet")
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Inside:
-    """Two cured runs and two plain ones: to be read only."""
+    """Train two cured and two plain runs; tests only read them."""
     from inside import Inside
 
     ff = Inside(FF(tmp_path_factory.mktemp("cures"), data_folder))
@@ -29,7 +29,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Insi
     return ff
 
 
-def test_the_table_has_every_line_and_the_costs(trained: Inside) -> None:
+def test_table_has_every_line_and_the_costs(trained: Inside) -> None:
     (table,) = trained.json("report", "--table", "cures")
     lines = {line["line"]: line["cells"][0] for line in table["rows"][0]["lines"]}
     assert {name: (cell["runs"], cell["lr"], cell["epochs"]) for name, cell in lines.items()} == {
@@ -60,7 +60,7 @@ def test_tables_1_and_2_point_to_the_table_of_cures(trained: Inside) -> None:
 
 
 @pytest.mark.parametrize(("name", "begins"), [("a.png", b"\x89PNG"), ("a.svg", b"<?xml")])
-def test_the_picture_is_drawn(trained: Inside, tmp_path: Path, name: str, begins: bytes) -> None:
+def test_plot_is_written(trained: Inside, tmp_path: Path, name: str, begins: bytes) -> None:
     found = trained.json("plot", "cures", "--output", str(tmp_path / name))
     assert (tmp_path / name).read_bytes().startswith(begins)
     assert found["file"] == str(tmp_path / name)
@@ -72,12 +72,12 @@ def test_a_picture_that_cannot_be_written_is_reported(trained: Inside) -> None:
 
 
 def test_a_warm_up_longer_than_the_run_gives_a_notice(inside: Inside) -> None:
-    for hours, said in ((40, False), (41, True)):
+    for hours, reported in ((40, False), (41, True)):
         _, err = inside("train", *CELL, "--warmup", str(hours), "--dry-run")
-        assert (f"the run has 40 hours, --warmup is {hours}" in err) == said
+        assert (f"the run has 40 hours, --warmup is {hours}" in err) == reported
 
 
-def test_what_cannot_be_drawn_is_refused_in_a_line(inside: Inside, tmp_path: Path) -> None:
+def test_bad_plot_requests_are_refused_in_one_line(inside: Inside, tmp_path: Path) -> None:
     inside("train", *CELL)
     assert "the name must end in" in inside.refused("plot", "cures", "--output", "a.gif")
     assert "no folder" in inside.refused("plot", "cures", "--output", str(tmp_path / "none" / "a.png"))

@@ -30,7 +30,7 @@ def ff_data(*arguments: str | Path, **environment: str) -> Result:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A data folder with one prepared file and one prepared sample."""
+    """Return a data folder with one prepared file and one prepared sample."""
     path = tmp_path / "tiny.npz"
     pixels = np.random.default_rng(0).integers(0, 256, (8, 5, 5), dtype=np.uint8)
     np.savez(path, train_images=pixels, train_labels=np.arange(8) % 2, test_images=pixels, test_labels=np.arange(8) % 2)
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_list_prints_what_is_here(folder: Path) -> None:
+def test_list_shows_the_available_datasets(folder: Path) -> None:
     entries: list[dict[str, Any]] = json.loads(ff_data("list", "--json", "--data-dir", folder).stdout)
     assert all(set(entry) == FIELDS for entry in entries)
     found = {(e["name"], e["source"]): (e["train"], e["prepared"]) for e in entries}
@@ -57,7 +57,7 @@ def test_list_prints_what_is_here(folder: Path) -> None:
 
 @pytest.fixture
 def complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a complete, if small, MNIST; no server answers."""
+    """Return a folder with a small but complete MNIST, without a network."""
     source = tmp_path / "source"
     source.mkdir()
     files = []
@@ -72,7 +72,7 @@ def complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return source
 
 
-def test_import_prepares_the_users_files_and_fetch_then_downloads_nothing(complete: Path, tmp_path: Path) -> None:
+def test_fetch_downloads_nothing_after_an_import(complete: Path, tmp_path: Path) -> None:
     asked = ff_data("fetch", "mnist", "--data-dir", tmp_path / "data")
     assert isinstance(asked.exception, DownloadFailed)
     imported = ff_data("import", "mnist", complete, "--data-dir", tmp_path / "data")
@@ -83,18 +83,18 @@ def test_import_prepares_the_users_files_and_fetch_then_downloads_nothing(comple
     assert (ref["name"], ref["source"], ref["train"], ref["classes"], fetched.stderr) == ("mnist", "full", 8, 2, "")
 
 
-def test_import_of_something_else_says_what_is_expected(folder: Path) -> None:
-    for name, says in (
+def test_importing_wrong_files_explains_what_is_expected(folder: Path) -> None:
+    for name, message in (
         ("mnist", "train-images-idx3-ubyte"),
         ("cifar10", "cifar-10-python.tar.gz"),
         ("mnsit", "'mnist'"),
     ):
         result = ff_data("import", name, folder, "--data-dir", folder)
         assert isinstance(result.exception, BadData)
-        assert says in str(result.exception)
+        assert message in str(result.exception)
 
 
-def test_help_loads_no_library_that_commands_work_with() -> None:
+def test_help_loads_no_heavy_library() -> None:
     program = (
         "import sys, contextlib, ffcli.cli.main as cli; sys.argv = ['ff', '--help']\n"
         "with contextlib.suppress(SystemExit): cli.main()\n"
@@ -103,7 +103,7 @@ def test_help_loads_no_library_that_commands_work_with() -> None:
     subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
 
 
-def test_importing_the_command_loads_neither_numpy_nor_rich() -> None:
+def test_importing_the_command_loads_no_heavy_library() -> None:
     program = "import sys, ffcli.cli.data; print({'numpy', 'rich', 'pydantic', 'torch'} & set(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "set()"

@@ -1,4 +1,4 @@
-"""`ff db`: what it prints, and how it ends."""
+"""`ff db`: output and exit codes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def db(tmp_path: Path) -> Path:
     return tmp_path / "runs.db"
 
 
-def test_path_makes_nothing(tmp_path: Path) -> None:
+def test_path_creates_no_file(tmp_path: Path) -> None:
     missing = tmp_path / "runs.db"
     assert ff_db("path", db=missing).stdout == f"{missing}\n"
     assert json.loads(ff_db("path", "--json", db=missing).stdout) == {"path": str(missing), "exists": False}
@@ -55,7 +55,7 @@ def test_upgrade_prints_the_schema_revision(db: Path) -> None:
     assert shown == {"path": str(empty), "from": None, "to": HEAD, "backup": None}
 
 
-def test_check_a_sound_database(db: Path) -> None:
+def test_check_accepts_a_sound_database(db: Path) -> None:
     result = ff_db("check", db=db)
     assert result.exit_code == 0
     assert "sound" in result.stdout
@@ -63,7 +63,7 @@ def test_check_a_sound_database(db: Path) -> None:
     assert (shown["ok"], shown["revision"], shown["runs"], shown["problems"]) == (True, HEAD, 0, [])
 
 
-def test_check_finds_orphans_and_broken_pages(db: Path) -> None:
+def test_check_finds_orphaned_rows(db: Path) -> None:
     connection = sqlite3.connect(db)
     connection.execute("INSERT INTO epoch (run_id, epoch, hour, seconds) VALUES ('none', 1, 118, 1.0)")
     connection.commit()
@@ -74,7 +74,7 @@ def test_check_finds_orphans_and_broken_pages(db: Path) -> None:
     assert "without a parent" in result.stderr
 
 
-def test_backup_is_a_database_and_overwrites_nothing(db: Path) -> None:
+def test_backup_is_a_valid_database_and_overwrites_nothing(db: Path) -> None:
     copy = db.with_name("copy.db")
     assert ff_db("backup", copy, db=db).stdout == f"{copy}\n"
     assert ff_db("check", db=copy).exit_code == 0
@@ -87,19 +87,19 @@ def test_backup_is_a_database_and_overwrites_nothing(db: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["upgrade", "check", "backup"])
-def test_no_database_is_not_made(tmp_path: Path, command: str) -> None:
+def test_missing_database_is_not_created(tmp_path: Path, command: str) -> None:
     result = ff_db(command, db=tmp_path / "runs.db")
     assert isinstance(result.exception, BadDatabase)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_importing_it_loads_nothing_heavy() -> None:
+def test_importing_the_command_loads_no_heavy_library() -> None:
     heavy = "{'torch', 'sqlalchemy', 'alembic', 'numpy', 'pydantic'}"
     program = f"import sys, ffcli.cli.db; assert not {heavy} & sys.modules.keys(), {heavy} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_the_store_never_loads_torch_and_opening_at_head_never_loads_alembic(db: Path) -> None:
+def test_store_loads_neither_torch_nor_alembic_at_the_newest_revision(db: Path) -> None:
     program = (
         "import sys; from ffcli.store import claims, maintenance, outcomes, runs, states, database\n"
         "with database.open_store(sys.argv[1]) as store:\n"
@@ -109,7 +109,7 @@ def test_the_store_never_loads_torch_and_opening_at_head_never_loads_alembic(db:
     subprocess.run([sys.executable, "-c", program, str(db)], check=True)
 
 
-def test_merge_says_what_it_takes_in(db: Path) -> None:
+def test_merge_shows_what_it_adds(db: Path) -> None:
     other = db.with_name("other.db")
     with open_store(other) as store:
         for seed in range(2):
@@ -125,7 +125,7 @@ def test_merge_says_what_it_takes_in(db: Path) -> None:
     assert (again["taken"], again["already_here"], again["dry_run"]) == (0, 2, False)
 
 
-def test_a_dry_merge_makes_no_database(db: Path) -> None:
+def test_dry_merge_creates_no_database(db: Path) -> None:
     new = db.with_name("new.db")
     assert "would add 0 runs" in ff_db("merge", db, "--dry-run", db=new).stdout
     assert not new.exists()

@@ -1,4 +1,4 @@
-"""`ff export`: what it writes reads back as what is stored."""
+"""`ff export`: exported data equals the stored data."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ EPOCH = EpochMetrics(
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four runs (one superseded, one without epochs) of two and of three layers."""
+    """Create a database of four runs (one superseded, one without epochs) of two and of three layers."""
     path = tmp_path_factory.mktemp("store") / "ffcli.db"
     with open_store(path) as store:
         train(
@@ -74,7 +74,7 @@ def rows(*arguments: str | Path, db: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(result.stdout)))
 
 
-def test_csv_has_a_row_an_epoch_and_every_float_as_it_was(database: Path) -> None:
+def test_csv_has_one_row_per_epoch_with_exact_floats(database: Path) -> None:
     found = rows("--all", db=database)
     assert [(row["dataset"], row["epoch"], row["status"]) for row in found] == [
         ("mnist", "1", "superseded"), ("mnist", "2", "superseded"), ("fashion", "1", "completed"),
@@ -112,7 +112,7 @@ def number(text: str) -> float | None:
     return float(text) if text else None
 
 
-def test_json_has_the_names_of_show(database: Path) -> None:
+def test_json_has_the_same_names_as_show(database: Path) -> None:
     result = run("--json", db=database)
     assert result.stdout == run("--format", "json", db=database).stdout
     shown = json.loads(result.stdout)
@@ -149,7 +149,7 @@ def test_an_empty_database_exports_a_header_or_an_empty_list(tmp_path: Path) -> 
     assert json.loads(run("--json", db=empty).stdout) == []
 
 
-def test_a_file_is_replaced_whole(database: Path, tmp_path: Path) -> None:
+def test_output_file_is_replaced_as_a_whole(database: Path, tmp_path: Path) -> None:
     target = tmp_path / "study.csv"
     target.write_text("what was there")
     result = run("--output", target, db=database)
@@ -158,15 +158,15 @@ def test_a_file_is_replaced_whole(database: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_file_that_cannot_be_written_is_named_and_what_was_there_stays(database: Path, tmp_path: Path) -> None:
+def test_unwritable_output_is_refused_and_changes_nothing(database: Path, tmp_path: Path) -> None:
     before = database.read_bytes()
-    for output, words in (
+    for output, message in (
         (database, "is the database"),
         (tmp_path, "is not a file"),
         (tmp_path / "no" / "x.csv", "is not a folder"),
     ):
         result = run("--output", output, db=database)
         assert isinstance(result.exception, BadOption)
-        assert words in str(result.exception)
+        assert message in str(result.exception)
     assert database.read_bytes() == before
     assert list(tmp_path.iterdir()) == []

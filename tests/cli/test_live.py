@@ -1,4 +1,4 @@
-"""What a terminal shows while a run trains: a real pseudo-terminal, and a real Ctrl-C."""
+"""Live display of a training run, with a real pseudo-terminal and a real Ctrl-C."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 
 @dataclass
 class Terminal:
-    """A process on a terminal, and all that it wrote there."""
+    """A process on a terminal, and everything it wrote."""
 
     process: subprocess.Popen[bytes]
     master: int
@@ -43,11 +43,11 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """Without escape sequences."""
+        """The output without escape sequences."""
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.written)
 
     def read_until(self, *patterns: str, seconds: float = 240) -> None:
-        """Read until the text matches all patterns. Fails where it never does."""
+        """Read until the text matches all patterns; fail if it never does."""
         deadline = time.monotonic() + seconds
         while not all(re.search(pattern, self.text) for pattern in patterns):
             if not self._read(deadline):
@@ -55,7 +55,7 @@ class Terminal:
                 pytest.fail(f"never shown: {missing}; the end of what was: {self.text[-2000:]}")
 
     def read_to_end(self, seconds: float = 240) -> int:
-        """Read what is still written; returns the exit code."""
+        """Read the remaining output and return the exit code."""
         deadline = time.monotonic() + seconds
         while self.process.poll() is None:
             self._read(time.monotonic() + 0.1)
@@ -95,7 +95,7 @@ def on_terminal(ff: FF, *arguments: str, **environment: str) -> Iterator[Termina
         os.close(slave)
 
 
-def test_a_terminal_shows_the_training_and_ctrl_c_leaves_it_clean(ff: FF) -> None:
+def test_terminal_shows_the_training_and_ctrl_c_restores_it(ff: FF) -> None:
     asked = ("train", *SMALL, "--epochs", "3000", "--pos-phase", "64", "--balanced")
     with on_terminal(ff, *asked) as terminal:
         before = termios.tcgetattr(terminal.slave)
@@ -125,7 +125,7 @@ def test_a_terminal_shows_the_training_and_ctrl_c_leaves_it_clean(ff: FF) -> Non
     assert run["epochs_done"] >= 9
 
 
-def test_no_colour_means_plain_lines_on_a_terminal_too(ff: FF) -> None:
+def test_no_color_gives_plain_lines_on_a_terminal(ff: FF) -> None:
     with on_terminal(ff, "train", *SMALL, "--epochs", "2", NO_COLOR="1") as terminal:
         assert terminal.read_to_end() == 0
     assert "\x1b" not in terminal.written
@@ -143,7 +143,7 @@ def test_no_colour_means_plain_lines_on_a_terminal_too(ff: FF) -> None:
 
 
 @pytest.mark.parametrize("width", [100, 40])
-def test_the_counter_of_epochs_is_whole_at_any_width(width: int) -> None:
+def test_epoch_counter_is_never_cut_at_any_width(width: int) -> None:
     data = DataRef(
         name="mnist", source="full", fingerprint="f" * 64, features=784, classes=10, train=60_000, test=10_000,
         largest_class=11.35,

@@ -26,7 +26,7 @@ pytest_plugins = ["inside"]
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Inside:
-    """`ff` with a few runs, to be read only."""
+    """Return `ff` with a few stored runs; tests only read them."""
     from inside import Inside
 
     ff = FF(tmp_path_factory.mktemp("store"), data_folder)
@@ -54,7 +54,7 @@ def store_run(
     finish(store, mine)
 
 
-def test_each_protocol_has_its_tables_at_its_own_horizon(stored: Inside) -> None:
+def test_each_protocol_has_tables_at_its_own_horizon(stored: Inside) -> None:
     shown = [(t["table"], t["protocol"]["label"], t["data"], t["epochs"]) for t in stored.json("report")]
     assert shown == [
         (1, "fast@1", "full", 3), (2, "fast@1", "full", 3), (1, "paper@1", "full", 1), (2, "paper@1", "full", 1),
@@ -73,7 +73,7 @@ def test_each_protocol_has_its_tables_at_its_own_horizon(stored: Inside) -> None
         (["--preset", "paper"], None, 0),
     ],
 )
-def test_what_a_cell_shows(stored: Inside, options: list[str], mean: float | None, runs: int) -> None:
+def test_content_of_a_cell(stored: Inside, options: list[str], mean: float | None, runs: int) -> None:
     table = stored.json("report", "--table", "2", "--data", "full", *options)[0]
     row = next(row for row in table["rows"] if (row["dataset"], row["negatives"]) == ("fashion", "masks"))
     cell = next(c for c in row["cells"] if c["pos_phase"] == 16)
@@ -98,17 +98,17 @@ def test_formats(stored: Inside) -> None:
     ("option", "value"),
     [("--metric", "finl"), ("--format", "html"), ("--table", "3"), ("--epochs", "0"), ("--data", "half")],
 )
-def test_wrong_values_are_named(stored: Inside, option: str, value: str) -> None:
+def test_wrong_values_are_explained(stored: Inside, option: str, value: str) -> None:
     line = stored.refused("report", option, value)
     assert option in line
     assert value in line or value == "0"  # some versions of Typer do not repeat a number
 
 
-def test_an_unknown_preset_is_named(stored: Inside) -> None:
+def test_unknown_preset_is_explained(stored: Inside) -> None:
     assert "did you mean 'fast'" in stored.refused("report", "--preset", "fats")
 
 
-def test_importing_the_command_loads_nothing_heavy_and_running_it_no_torch(stored: Inside) -> None:
+def test_report_loads_no_torch_and_its_import_no_heavy_library(stored: Inside) -> None:
     code = f"""
 import sys, typer, ffcli.cli.report, ffcli.cli.plot, ffcli.cli.bench
 heavy = {{"torch", "sqlalchemy", "pydantic", "alembic", "numpy", "matplotlib", "ffcli.report.terminal"}}

@@ -1,4 +1,4 @@
-"""`ff train --trace` and `ff plot trace`, as a user has them."""
+"""`ff train --trace` and `ff plot trace`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def hours(trace: list[dict[str, Any]]) -> list[int]:
     return [row["hour"] for row in trace if row["layer"] == 1]
 
 
-def test_a_traced_run_is_stored_shown_and_drawn(inside: Inside) -> None:
+def test_trace_is_stored_shown_and_plotted(inside: Inside) -> None:
     folder = inside.ff.folder
     plain = inside.json(*ASKED)
     out, err = inside(*ASKED, "--trace", "1-2,4")
@@ -52,7 +52,7 @@ def test_a_traced_run_is_stored_shown_and_drawn(inside: Inside) -> None:
     assert "trace of phases 1-2,4,9:" in out
 
 
-def test_a_killed_run_is_traced_on_to_the_same_numbers(inside: Inside, tmp_path: Path) -> None:
+def test_killed_run_continues_to_the_same_trace(inside: Inside, tmp_path: Path) -> None:
     from inside import Inside
 
     asked = (*ASKED[:-1], "12", "--trace", "1-30")
@@ -64,12 +64,12 @@ def test_a_killed_run_is_traced_on_to_the_same_numbers(inside: Inside, tmp_path:
     _, err = inside(*asked)
     assert "continued after epoch" in err
     (run,) = inside.json("list-runs")
-    straight = Inside(FF(tmp_path / "straight", inside.ff.data))
-    straight.ff.folder.mkdir()
-    whole = straight.json(*asked)
+    uninterrupted = Inside(FF(tmp_path / "uninterrupted", inside.ff.data))
+    uninterrupted.ff.folder.mkdir()
+    whole = uninterrupted.json(*asked)
     trace = inside.json("show", run["id"])["trace"]
     assert hours(trace) == list(range(1, 241))
-    assert trace == straight.json("show", whole["id"])["trace"]
+    assert trace == uninterrupted.json("show", whole["id"])["trace"]
 
 
 def test_an_incomplete_trace_of_a_phase_is_deleted(inside: Inside) -> None:
@@ -81,7 +81,7 @@ def test_an_incomplete_trace_of_a_phase_is_deleted(inside: Inside) -> None:
     assert hours(inside.json("show", run)["trace"]) == list(range(1, 17))
 
 
-def test_a_phase_longer_than_the_run_is_drawn_as_far_as_it_went(inside: Inside, tmp_path: Path) -> None:
+def test_unfinished_phase_is_plotted_up_to_its_last_hour(inside: Inside, tmp_path: Path) -> None:
     asked = ("train", *SMALL, "--epochs", "1", "--balanced", "--pos-phase", "300000000", "--trace", "1", "--quiet")
     run = inside.json(*asked)["id"]
     assert inside.json(*asked)["cached"]
@@ -89,7 +89,7 @@ def test_a_phase_longer_than_the_run_is_drawn_as_far_as_it_went(inside: Inside, 
     assert "phase 1, 20 hours" in out
 
 
-def test_what_cannot_be_traced_is_named(inside: Inside, tmp_path: Path) -> None:
+def test_wrong_phases_and_plot_files_are_refused(inside: Inside, tmp_path: Path) -> None:
     for wrong in ("3-2", "1,", "half"):
         assert f"--trace '{wrong}': give phases" in inside.refused(*ASKED, "--trace", wrong)
     for wrong in ("0", "1-9", "1-999999999999"):
@@ -99,5 +99,5 @@ def test_what_cannot_be_traced_is_named(inside: Inside, tmp_path: Path) -> None:
     assert "leave out --trace" in inside.refused("train", *SMALL, "--unseparated", "--trace", "1")
     inside(*ASKED, "--trace", "1")
     (run,) = inside.json("list-runs")
-    for name, words in (("a.doc", ".svg, .png or .pdf"), ("none/a.svg", "no folder")):
-        assert words in inside.refused("plot", "trace", run["id"], "-o", str(tmp_path / name))
+    for name, message in (("a.doc", ".svg, .png or .pdf"), ("none/a.svg", "no folder")):
+        assert message in inside.refused("plot", "trace", run["id"], "-o", str(tmp_path / name))

@@ -1,4 +1,4 @@
-"""Locating, preparing and loading data sets: the order of the sources, the copy on disk, and what can go wrong."""
+"""Locating, preparing and loading datasets: the order of the sources, the copy on disk, and what can go wrong."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ IDX = [name for name, _ in CATALOGUE["mnist"].files]
 
 
 def write_idx(folder: Path, count: int = 300) -> tuple[str, ...]:
-    """The first `count` images of the sample of MNIST as the four idx.gz files in `folder`; the files' MD5."""
+    """Write the first `count` images of the MNIST sample as four idx.gz files; return their MD5 digests."""
     folder.mkdir(parents=True, exist_ok=True)
     digests = []
     for name, part in zip(IDX, read_sample(CATALOGUE["mnist"]), strict=True):
@@ -43,7 +43,7 @@ def write_idx(folder: Path, count: int = 300) -> tuple[str, ...]:
 
 @pytest.fixture(autouse=True)
 def _small_and_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No server answers, no package is installed, and the full MNIST is a small one."""
+    """Disable the network and installed datasets, and replace the full MNIST with a small one."""
     monkeypatch.setenv("no_proxy", "*")
     digests = write_idx(tmp_path / "complete")
     for name, spec in CATALOGUE.items():
@@ -60,11 +60,11 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def lines() -> list[str]:
-    """What the user was told."""
+    """Collect the notices to the user."""
     return []
 
 
-def test_offline_the_sample_is_used_and_says_so(folder: Path, lines: list[str]) -> None:
+def test_sample_is_used_offline_with_a_notice(folder: Path, lines: list[str]) -> None:
     ref = locate("mnist", folder=folder, notify=lines.append)
     assert (ref.name, ref.source, ref.train, ref.test) == ("mnist", "sample", 10_000, 2_000)
     assert (ref.features, ref.classes, ref.largest_class, ref.label) == (784, 10, 10.0, "mnist (sample)")
@@ -79,9 +79,7 @@ def test_offline_the_sample_is_used_and_says_so(folder: Path, lines: list[str]) 
     assert [str(arrays.train_images.dtype), str(arrays.train_labels.dtype)] == ["uint8", "int64"]
 
 
-def test_the_users_files_come_before_the_packages_and_those_before_the_sample(
-    folder: Path, tmp_path: Path, lines: list[str]
-) -> None:
+def test_sources_are_tried_in_order(folder: Path, tmp_path: Path, lines: list[str]) -> None:
     write_idx(tmp_path / "system/mnist")
     assert locate("mnist", folder=folder, notify=lines.append).source == "full"
     assert lines == [f"preparing mnist from {tmp_path / 'system/mnist'}"]
@@ -91,7 +89,7 @@ def test_the_users_files_come_before_the_packages_and_those_before_the_sample(
     assert lines[1:] == [f"preparing mnist from {other / 'MNIST/raw'}"]
 
 
-def test_a_prepared_copy_needs_no_source(folder: Path, lines: list[str], tmp_path: Path) -> None:
+def test_prepared_copy_needs_no_source(folder: Path, lines: list[str], tmp_path: Path) -> None:
     ref = import_files("mnist", tmp_path / "complete", folder, lines.append)
     assert (ref.source, ref.train, ref.test) == ("full", 300, 300)
     shutil.rmtree(tmp_path / "complete")
@@ -107,7 +105,7 @@ def test_full_and_sample_never_share_a_fingerprint(folder: Path, lines: list[str
     assert load(full, folder).train_images.shape != load(sample, folder).train_images.shape
 
 
-def test_full_is_never_the_sample(folder: Path, lines: list[str]) -> None:
+def test_sample_never_replaces_the_full_dataset_on_request(folder: Path, lines: list[str]) -> None:
     with pytest.raises(DownloadFailed, match="no full mnist: cannot reach"):
         locate("mnist", wanted="full", folder=folder, notify=lines.append)
     with pytest.raises(DownloadFailed, match=r"no full cifar10: .*ff data import cifar10 PATH"):
@@ -116,7 +114,7 @@ def test_full_is_never_the_sample(folder: Path, lines: list[str]) -> None:
         locate("cifar10", wanted="sample", folder=folder, notify=lines.append)
 
 
-def test_a_failed_download_is_remembered_for_a_day_by_auto_alone(folder: Path, lines: list[str]) -> None:
+def test_only_auto_skips_a_download_that_failed_within_a_day(folder: Path, lines: list[str]) -> None:
     def located() -> str:
         lines.clear()
         locate("mnist", folder=folder, notify=lines.append)
@@ -135,7 +133,7 @@ def test_a_failed_download_is_remembered_for_a_day_by_auto_alone(folder: Path, l
     assert not marker.exists()
 
 
-def test_offline_the_sample_needs_no_torch(folder: Path) -> None:
+def test_sample_is_used_offline_without_torch(folder: Path) -> None:
     program = """
 import dataclasses, sys
 from pathlib import Path
@@ -151,7 +149,7 @@ assert not {"torch", "torchvision"} & set(sys.modules)
     subprocess.run([sys.executable, "-c", program, str(folder)], check=True)
 
 
-def test_a_truncated_source_is_refused_and_leaves_no_copy(folder: Path, tmp_path: Path, lines: list[str]) -> None:
+def test_truncated_source_is_refused_and_leaves_no_copy(folder: Path, tmp_path: Path, lines: list[str]) -> None:
     write_idx(folder / "mnist")
     damaged = folder / "mnist" / f"{IDX[0]}.gz"
     damaged.write_bytes(damaged.read_bytes()[:5000])
@@ -161,7 +159,7 @@ def test_a_truncated_source_is_refused_and_leaves_no_copy(folder: Path, tmp_path
     assert not (folder / "prepared").exists()
 
 
-def test_an_import_of_something_else_says_what_is_expected(folder: Path, tmp_path: Path, lines: list[str]) -> None:
+def test_importing_wrong_files_explains_what_is_expected(folder: Path, tmp_path: Path, lines: list[str]) -> None:
     with pytest.raises(BadData, match="does not exist"):
         import_files("mnist", tmp_path / "nowhere", folder, lines.append)
     with pytest.raises(BadData, match=f"expected a folder with {', '.join(IDX)}"):
@@ -193,7 +191,7 @@ def write_npz(path: Path, seed: int = 0) -> Path:
     return path
 
 
-def test_an_npz_is_known_by_its_content(folder: Path, tmp_path: Path, lines: list[str]) -> None:
+def test_npz_is_identified_by_its_content(folder: Path, tmp_path: Path, lines: list[str]) -> None:
     path = write_npz(tmp_path / "my-set.npz")
     ref = locate(str(path), folder=folder, notify=lines.append)
     assert (ref.name, ref.source, ref.path) == ("my-set", "file", str(path))
@@ -208,10 +206,12 @@ def test_an_npz_is_known_by_its_content(folder: Path, tmp_path: Path, lines: lis
     assert locate(str(copy), folder=folder, notify=lines.append).fingerprint == ref.fingerprint
     write_npz(path, seed=1)
     assert locate(str(path), folder=folder, notify=lines.append).fingerprint != ref.fingerprint
-    assert np.array_equal(load(ref, folder).train_images, arrays.train_images)  # what a run began with stays
+    assert np.array_equal(
+        load(ref, folder).train_images, arrays.train_images
+    )  # the prepared copy of the old content is kept
 
 
-def test_an_npz_that_changed_is_not_taken_for_what_it_was(folder: Path, tmp_path: Path, lines: list[str]) -> None:
+def test_changed_npz_is_refused(folder: Path, tmp_path: Path, lines: list[str]) -> None:
     path = write_npz(tmp_path / "set.npz")
     ref = locate(str(path), folder=folder, notify=lines.append)
     [copy] = (folder / "prepared").iterdir()
@@ -224,7 +224,7 @@ def test_an_npz_that_changed_is_not_taken_for_what_it_was(folder: Path, tmp_path
         load(ref, folder, lines.append)
 
 
-def test_a_relative_path_and_one_without_a_file_are_named(
+def test_relative_paths_are_resolved_and_missing_files_refused(
     folder: Path, tmp_path: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -271,8 +271,8 @@ def test_preparing_a_damaged_copy_again_gives_a_notice(folder: Path, tmp_path: P
     assert copy.read_bytes() == whole
 
 
-def test_processes_that_prepare_at_once_do_not_disturb_each_other(folder: Path) -> None:
-    # Files of the same name and content in different places have one prepared copy, written anew for each place.
+def test_processes_can_prepare_the_same_dataset_at_once(folder: Path) -> None:
+    # Files of the same name and content in different places share one prepared copy, written again for each place.
     program = """
 import os, shutil, sys
 from pathlib import Path
@@ -287,12 +287,12 @@ for number in range(3):
 print(ref.fingerprint)
 """
     source = sample_file(CATALOGUE["fashion"])
-    racers = [
+    processes = [
         subprocess.Popen([sys.executable, "-c", program, folder, source], stdout=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
-    answers = {racer.communicate()[0] for racer in racers}
-    assert [racer.returncode for racer in racers] == [0] * 3
+    answers = {process.communicate()[0] for process in processes}
+    assert [process.returncode for process in processes] == [0] * 3
     assert len(answers) == 1
     assert len(list((folder / "prepared").iterdir())) == 1
 
@@ -308,14 +308,14 @@ def test_a_full_disk_is_reported_and_leaves_no_file(folder: Path, lines: list[st
     assert not list((folder / "prepared").iterdir())
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, lines: list[str]) -> None:
+def test_unwritable_folder_is_refused(tmp_path: Path, lines: list[str]) -> None:
     (tmp_path / "file").touch()
     for dataset in ("mnist", str(write_npz(tmp_path / "set.npz"))):
         with pytest.raises(BadData, match=f"cannot write in {tmp_path / 'file/data'}: .*--data-dir"):
             locate(dataset, folder=tmp_path / "file/data", notify=lines.append)
 
 
-def test_the_inventory_has_every_set_and_source_that_is_here(folder: Path, tmp_path: Path, lines: list[str]) -> None:
+def test_inventory_lists_every_available_dataset_and_source(folder: Path, tmp_path: Path, lines: list[str]) -> None:
     def here() -> dict[tuple[str, str], tuple[int, bool, str]]:
         return {(e.name, e.source): (e.train, e.prepared, e.origin) for e in inventory(folder)}
 
@@ -339,7 +339,7 @@ def test_the_inventory_has_every_set_and_source_that_is_here(folder: Path, tmp_p
 
 
 @pytest.mark.skipif("FFCLI_TEST_DATA" not in os.environ, reason="FFCLI_TEST_DATA names no folder with the full sets")
-def test_the_full_sets_are_what_they_are_known_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_datasets_have_their_known_statistics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     source = Path(os.environ["FFCLI_TEST_DATA"])
     for name, part, largest in (("mnist", "mnist", 11.35), ("fashion", "fashion-mnist", 10.0)):

@@ -26,7 +26,7 @@ def pool(images: torch.Tensor, shape: tuple[int, int, int], *, classes: int = 10
 
 
 @pytest.mark.parametrize("name", ["masks_gray", "masks_rgb"])
-def test_recorded_masks_exactly(name: str) -> None:
+def test_masks_equal_the_recorded_ones(name: str) -> None:
     with np.load(RECORDED / f"{name}.npz") as arrays:
         a, b, uniform, negative = (torch.from_numpy(arrays[n]) for n in ("a", "b", "uniform", "negative"))
     found = combine(
@@ -54,7 +54,7 @@ def test_mask_equals_blurring_by_convolution(height: int, width: int, times: int
 
 @given(classes=st.integers(2, 12), seed=st.integers(0, 2**31))
 @settings(max_examples=40)
-def test_wrong_labels_are_every_label_but_the_true_one(classes: int, seed: int) -> None:
+def test_wrong_labels_are_never_the_true_label(classes: int, seed: int) -> None:
     labels = torch.arange(classes).repeat(200)
     wrong = wrong_labels(labels, classes, generator=torch.Generator().manual_seed(seed))
     assert not torch.any(wrong == labels)
@@ -62,7 +62,7 @@ def test_wrong_labels_are_every_label_but_the_true_one(classes: int, seed: int) 
         assert set(wrong[labels == k].tolist()) == set(range(classes)) - {k}
 
 
-def test_random_bits_are_fair_and_follow_the_generator() -> None:
+def test_random_bits_are_fair_and_reproducible() -> None:
     labels = torch.zeros(300, dtype=torch.int64)
     bits, again = (random_bits(labels, 785, generator=torch.Generator().manual_seed(3)) for _ in range(2))
     assert torch.equal(bits, again)
@@ -71,7 +71,7 @@ def test_random_bits_are_fair_and_follow_the_generator() -> None:
     assert float((bits.double().mean(0) - 0.5).abs().max()) < 0.2
 
 
-def test_label_keeps_the_images_and_masks_join_two_of_the_pool() -> None:
+def test_label_keeps_the_images_and_masks_mixes_two() -> None:
     images = torch.arange(6.0).view(6, 1).expand(6, 144).contiguous()
     labels = torch.tensor([0, 1, 2, 0, 1, 2])
     around = pool(images, (1, 12, 12), classes=3)
@@ -87,7 +87,7 @@ def test_label_keeps_the_images_and_masks_join_two_of_the_pool() -> None:
     assert any(len(set(row.tolist())) == 2 for row in joined)
 
 
-def test_the_names_of_strategies_and_datasets_need_no_library() -> None:
+def test_names_of_negatives_and_datasets_load_no_library() -> None:
     program = (
         "import sys; from ffcli.data.negatives import STRATEGIES; from ffcli.data.catalogue import CATALOGUE\n"
         "assert all(s.name == name and s.help for name, s in STRATEGIES.items()) and 'mnist' in CATALOGUE\n"

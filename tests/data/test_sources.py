@@ -1,4 +1,4 @@
-"""The file formats, the shipped samples and the download: what is read is what was published, or a clear refusal."""
+"""File formats, bundled samples and downloads: published content is read exactly, anything else is refused."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ IMAGES = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
-def test_an_idx_file_reads_back_plain_or_gzipped(tmp_path: Path, compress: Any) -> None:
+def test_idx_file_reads_back_plain_or_gzipped(tmp_path: Path, compress: Any) -> None:
     path = tmp_path / "images"
     path.write_bytes(compress(idx(IMAGES)))
     assert np.array_equal(read_idx(path, md5(idx(IMAGES))), IMAGES)
@@ -51,7 +51,7 @@ def test_an_idx_file_reads_back_plain_or_gzipped(tmp_path: Path, compress: Any) 
 
 @settings(max_examples=150)
 @given(st.booleans(), st.integers(0, 10**6), st.integers(1, 255), st.booleans())
-def test_a_damaged_idx_file_is_refused_or_reads_the_same(gz: bool, at: int, flip: int, cut: bool) -> None:
+def test_damaged_idx_file_never_gives_other_data(gz: bool, at: int, flip: int, cut: bool) -> None:
     whole = gzip.compress(idx(IMAGES), mtime=0) if gz else idx(IMAGES)
     at %= len(whole)
     damaged = whole[:at] if cut else whole[:at] + bytes([whole[at] ^ flip]) + whole[at + 1 :]
@@ -60,7 +60,7 @@ def test_a_damaged_idx_file_is_refused_or_reads_the_same(gz: bool, at: int, flip
             found = read_idx(path, md5(idx(IMAGES)))
         except BadData as error:
             assert str(path) in str(error)  # noqa: PT017
-        else:  # a gzip header has bytes that carry nothing, the time for one
+        else:  # some bytes of a gzip header, such as the time, do not affect the content
             assert np.array_equal(found, IMAGES)
 
 
@@ -74,7 +74,7 @@ def _file(content: bytes, suffix: str = "") -> Iterator[Path]:
         yield path
 
 
-def test_an_idx_file_with_another_digest_is_named_with_both_digests(tmp_path: Path) -> None:
+def test_idx_file_with_a_wrong_digest_is_refused_with_both_digests(tmp_path: Path) -> None:
     path = tmp_path / "t10k-images-idx3-ubyte"
     path.write_bytes(idx(IMAGES))
     with pytest.raises(BadData) as refusal:
@@ -83,7 +83,7 @@ def test_an_idx_file_with_another_digest_is_named_with_both_digests(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"", "is empty"),
         (gzip.compress(idx(IMAGES))[:-9], "truncated"),
@@ -92,15 +92,15 @@ def test_an_idx_file_with_another_digest_is_named_with_both_digests(tmp_path: Pa
     ],
     ids=["empty", "truncated gz", "truncated", "html"],
 )
-def test_a_broken_idx_file_is_explained(tmp_path: Path, content: bytes, says: str) -> None:
+def test_a_broken_idx_file_is_explained(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
-    with pytest.raises(BadData, match=says):
+    with pytest.raises(BadData, match=message):
         read_idx(path, md5(idx(IMAGES)))
 
 
 def python2_pickle(pixels: np.ndarray[Any, Any], labels: list[int]) -> bytes:
-    """A batch of CIFAR-10 as Python 2 pickled it: strings of bytes, and numpy's names of then."""
+    """A batch of CIFAR-10 pickled as by Python 2: byte strings, and the old names of numpy."""
 
     def string(raw: bytes) -> bytes:
         return b"T" + struct.pack("<i", len(raw)) + raw
@@ -116,7 +116,7 @@ def python2_pickle(pixels: np.ndarray[Any, Any], labels: list[int]) -> bytes:
 
 
 def archive(path: Path, batches: dict[str, bytes]) -> str:
-    """An archive of CIFAR-10's form, and its SHA-256."""
+    """Write an archive in the layout of CIFAR-10; return its SHA-256."""
     with tarfile.open(path, "w:gz") as tar:
         for name, content in batches.items():
             member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
@@ -128,7 +128,7 @@ def archive(path: Path, batches: dict[str, bytes]) -> str:
 BATCHES = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
 
 
-def test_an_archive_of_the_form_of_cifar10_reads_back(tmp_path: Path) -> None:
+def test_cifar10_archive_reads_back(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (6, 2, 3072), dtype=np.uint8)
     contents = {name: python2_pickle(pixels[i], [0, i + 1]) for i, name in enumerate(BATCHES)}
     contents["test_batch"] = python2_pickle(pixels[5], [3, 3])
@@ -140,7 +140,7 @@ def test_an_archive_of_the_form_of_cifar10_reads_back(tmp_path: Path) -> None:
     assert images.test_labels.tolist() == [3, 3]
 
 
-def test_an_archive_is_not_opened_before_its_digest_is_right(tmp_path: Path) -> None:
+def test_archive_with_a_wrong_digest_is_not_opened(tmp_path: Path) -> None:
     path = tmp_path / "cifar-10-python.tar.gz"
     found = archive(path, dict.fromkeys(BATCHES, b"never read"))
     [(_, expected)] = CATALOGUE["cifar10"].files
@@ -156,7 +156,7 @@ class Malice:
         return Path.write_text, (self.victim, "written by a pickle")
 
 
-def test_a_pickle_that_calls_anything_is_refused_even_behind_the_right_digest(tmp_path: Path) -> None:
+def test_pickle_with_a_call_is_refused_despite_the_right_digest(tmp_path: Path) -> None:
     digest = archive(tmp_path / "evil.tar.gz", dict.fromkeys(BATCHES, pickle.dumps(Malice(tmp_path / "victim"))))
     with pytest.raises(BadData, match="is not allowed"):
         read_cifar_archive([(tmp_path / "evil.tar.gz", digest)])
@@ -177,7 +177,7 @@ def npz(folder: Path, **changes: Any) -> Path:
     return path
 
 
-def test_an_npz_becomes_channels_first_with_the_statistics_of_its_channels(tmp_path: Path) -> None:
+def test_npz_is_read_channels_first_with_channel_statistics(tmp_path: Path) -> None:
     path = npz(tmp_path)
     images = read_npz(path)
     pixels = np.load(path)["train_images"]
@@ -192,7 +192,7 @@ GRAY = np.zeros((6, 4, 5), np.uint8)
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "message"),
     [
         ({"test_labels": None}, "has no test_labels"),
         ({"train_images": np.zeros((6, 4, 5, 3))}, "train_images has type float64, expected uint8"),
@@ -212,23 +212,23 @@ GRAY = np.zeros((6, 4, 5), np.uint8)
         ({"train_labels": np.array([object()] * 6)}, "not an .npz file, or is truncated or damaged"),
     ],
 )
-def test_an_npz_that_is_no_data_set_is_refused_with_its_reason(
-    tmp_path: Path, changes: dict[str, Any], says: str
+def test_npz_that_is_not_a_dataset_is_refused_with_the_reason(
+    tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     path = npz(tmp_path, **changes)
-    with pytest.raises(BadData, match=says) as refusal:
+    with pytest.raises(BadData, match=message) as refusal:
         read_npz(path)
     assert str(path) in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 
-def test_a_file_that_is_no_npz_is_refused(tmp_path: Path) -> None:
+def test_file_that_is_not_an_npz_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "set.npz"
     with pytest.raises(BadData, match="is not a file"):
         read_npz(path)
-    for content, says in ((b"", "is empty"), (b"not a zip", "not an .npz"), (_npy(), "a single array")):
+    for content, message in ((b"", "is empty"), (b"not a zip", "not an .npz"), (_npy(), "a single array")):
         path.write_bytes(content)
-        with pytest.raises(BadData, match=says):
+        with pytest.raises(BadData, match=message):
             read_npz(path)
 
 
@@ -240,7 +240,7 @@ def _npy() -> bytes:
 
 @settings(max_examples=100)
 @given(st.integers(0, 10**6), st.integers(1, 255), st.booleans())
-def test_a_damaged_npz_is_refused_or_reads_the_same(at: int, flip: int, cut: bool) -> None:
+def test_damaged_npz_never_gives_other_data(at: int, flip: int, cut: bool) -> None:
     whole = _whole_npz()
     at %= len(whole)
     damaged = whole[:at] if cut else whole[:at] + bytes([whole[at] ^ flip]) + whole[at + 1 :]
@@ -263,19 +263,19 @@ def _whole_npz() -> bytes:
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion"])
-def test_the_shipped_sample_is_balanced_and_complete(name: str) -> None:
+def test_bundled_sample_is_balanced_and_complete(name: str) -> None:
     images = read_sample(CATALOGUE[name])
     assert np.bincount(images.train_labels).tolist() == [1000] * 10
     assert np.bincount(images.test_labels).tolist() == [200] * 10
     assert images.train_images.shape == (10_000, 1, 28, 28)
     assert images.test_images.shape == (2_000, 1, 28, 28)
-    # A sample of the real thing has about its mean and deviation.
+    # Mean and deviation of the sample are close to those of the full dataset.
     (mean,), (std,) = channel_statistics(images.train_images)
     assert [mean, std] == pytest.approx([CATALOGUE[name].mean[0], CATALOGUE[name].std[0]], abs=3e-3)
     assert sample_file(CATALOGUE[name]).with_name(f"LICENSE-{name}.txt").read_text(encoding="utf-8")
 
 
-def test_both_samples_together_take_at_most_8_mb() -> None:
+def test_samples_take_at_most_8_mb() -> None:
     assert sum(sample_file(spec).stat().st_size for spec in CATALOGUE.values() if spec.has_sample) <= 8_000_000
 
 
@@ -313,7 +313,7 @@ def served(server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> tuple[S
     return dataclasses.replace(CATALOGUE["fashion"], host=url, files=digests), folder
 
 
-def test_a_download_is_checked_twice_and_put_in_place(
+def test_download_is_verified_and_put_in_place(
     served: tuple[Spec, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spec, _ = served
@@ -327,7 +327,7 @@ def test_a_download_is_checked_twice_and_put_in_place(
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_download_of_other_content_is_refused_and_leaves_nothing(served: tuple[Spec, Path], tmp_path: Path) -> None:
+def test_download_of_other_content_is_refused_and_leaves_no_file(served: tuple[Spec, Path], tmp_path: Path) -> None:
     spec, folder = served
     other = dataclasses.replace(spec, files=(*spec.files[:3], (spec.files[3][0], "0" * 32)))
     with pytest.raises(DownloadFailed, match="the server sent wrong data"):
@@ -338,7 +338,7 @@ def test_a_download_of_other_content_is_refused_and_leaves_nothing(served: tuple
     assert not list((tmp_path / "data/fashion").iterdir())
 
 
-def test_without_torchvision_the_user_hears_what_to_install(
+def test_missing_torchvision_explains_what_to_install(
     server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("no_proxy", "*")
@@ -347,9 +347,7 @@ def test_without_torchvision_the_user_hears_what_to_install(
         download(dataclasses.replace(CATALOGUE["mnist"], host=server[0]), tmp_path / "data", lambda line: None)
 
 
-def test_a_silent_network_is_given_up_before_the_systems_own_timeout(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unresponsive_network_times_out_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "CONNECT_SECONDS", 0.3)
     monkeypatch.setenv("no_proxy", "*")
     # An address for documentation (RFC 5737): packets to it are dropped or refused everywhere.

@@ -115,11 +115,11 @@ def test_cured_hours_equal_autograd(
 @pytest.mark.parametrize("cure", CURES, ids=str)
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("stop", [0, 1, 2, 3])
-def test_a_cured_run_resumes_to_the_bit(cure: Cure, stop: int, precision: str) -> None:
+def test_resumed_cured_run_gives_the_same_bits(cure: Cure, stop: int, precision: str) -> None:
     config = make_config(pos_phase=3, neg_phase=2, epochs=5, hidden=(6, 5), precision=precision, cure=cure)
     data = random_data(torch.float32)
-    straight = initial_state(config, CPU)
-    list(train(config, data, straight))
+    uninterrupted = initial_state(config, CPU)
+    list(train(config, data, uninterrupted))
 
     state = initial_state(config, CPU)
     list(train(config.model_copy(update={"epochs": stop}), data, state))
@@ -128,5 +128,5 @@ def test_a_cured_run_resumes_to_the_bit(cure: Cure, stop: int, precision: str) -
     list(train(config, data, state))
 
     resumed = state_arrays(state)
-    for name, array in state_arrays(straight).items():
+    for name, array in state_arrays(uninterrupted).items():
         assert (array == resumed[name]).all(), name

@@ -17,7 +17,7 @@ from ffcli.settings import Settings
 
 
 @pytest.mark.filterwarnings("ignore")  # newer versions of torch deprecate reading this attribute
-def test_a_run_in_float32_turns_tf32_off_again(data_folder: Path) -> None:
+def test_float32_run_turns_tf32_off(data_folder: Path) -> None:
     """A worker trains cells of any precision, one after the other."""
     products = torch.backends.cuda.matmul
     set_numerics(tf32=True)
@@ -27,7 +27,7 @@ def test_a_run_in_float32_turns_tf32_off_again(data_folder: Path) -> None:
     assert not products.allow_tf32
 
 
-def test_denormal_numbers_are_flushed_by_every_thread() -> None:
+def test_every_thread_flushes_denormal_numbers() -> None:
     program = (
         "import torch; from ffcli.machine import set_numerics\n"
         "set_numerics(2)\n"

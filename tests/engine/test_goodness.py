@@ -188,7 +188,7 @@ def test_evaluation_equals_overlaying_every_label(rows: int, classes: int, objec
         torch.testing.assert_close(values, picked.mean(1))
 
 
-def test_a_dead_network_predicts_class_0() -> None:
+def test_dead_network_predicts_class_0() -> None:
     hours = Hours(20, [8, 5, 5], classes=4, seed=0)
     network, _ = hours.networks({"joint": 0.01}, 1)
     for layer in network.layers:

@@ -1,4 +1,4 @@
-"""What only a CUDA device shows: its results, recorded hours, and that training does not wait for the device."""
+"""Tests that need a CUDA device: its results, recorded hours, and that training does not wait for it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _sync_debug_mode() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("phases", [("positive", "negative"), ("joint",)])
-def test_a_gpu_computes_what_the_cpu_does(phases: tuple[Phase, ...]) -> None:
+def test_gpu_and_cpu_agree(phases: tuple[Phase, ...]) -> None:
     found = []
     for device in (CPU, CUDA):
         network = initial_network(
@@ -68,7 +68,7 @@ def test_a_gpu_computes_what_the_cpu_does(phases: tuple[Phase, ...]) -> None:
     ],
     ids=["separated", "shared images", "bf16", "tf32", "float64", "cured"],
 )
-def test_recorded_hours_give_the_same_bits_also_if_a_run_is_resumed(
+def test_recorded_hours_give_the_same_bits_in_new_and_resumed_runs(
     monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], device: str
 ) -> None:
     place = torch.device(device)
@@ -104,7 +104,7 @@ def test_recorded_hours_give_the_same_bits_also_if_a_run_is_resumed(
 @pytest.mark.parametrize("cure", ["none", "gradient-memory", "replay:4"])
 @pytest.mark.parametrize("products", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kinds", ["separated", "shared images", "other images"])
-def test_an_hour_and_an_evaluation_do_not_wait_for_a_gpu(kinds: str, products: torch.dtype, cure: str) -> None:
+def test_hours_and_evaluations_do_not_wait_for_the_gpu(kinds: str, products: torch.dtype, cure: str) -> None:
     if kinds != "separated" and cure != "none":
         pytest.skip("cures need separated phases")
     phases: tuple[Phase, ...] = ("positive", "negative") if kinds == "separated" else ("joint",)
@@ -134,7 +134,7 @@ def test_an_hour_and_an_evaluation_do_not_wait_for_a_gpu(kinds: str, products: t
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.usefixtures("_sync_debug_mode")
 @pytest.mark.parametrize("negatives", sorted(STRATEGIES))
-def test_an_epoch_waits_for_a_gpu_only_at_its_end(negatives: str) -> None:
+def test_epochs_wait_for_the_gpu_only_at_their_end(negatives: str) -> None:
     config = make_config(neg=negatives, precision="float32", pos_phase=1, neg_phase=1)
     state, hours = initial_state(config, CUDA), 8
 
@@ -146,7 +146,7 @@ def test_an_epoch_waits_for_a_gpu_only_at_its_end(negatives: str) -> None:
     assert state.hour == hours
 
 
-def test_a_run_in_tf32_rounds_products_and_one_in_float32_does_not(data_folder: Path) -> None:
+def test_only_tf32_runs_round_products(data_folder: Path) -> None:
     if torch.cuda.get_device_capability() < (8, 0):
         pytest.skip("this device has no TF32")
     ref = datasets.locate("mnist", wanted="sample", folder=data_folder, notify=print)

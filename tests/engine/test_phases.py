@@ -11,7 +11,7 @@ lengths = st.integers(1, 200)
 
 
 @given(positive=lengths, negative=lengths, cycle=st.integers(0, 50))
-def test_a_cycle_begins_with_the_positive_phase(positive: int, negative: int, cycle: int) -> None:
+def test_cycles_begin_with_the_positive_phase(positive: int, negative: int, cycle: int) -> None:
     schedule = Schedule(positive=positive, negative=negative)
     start = cycle * (positive + negative)
     found = [phase_of(schedule, start + hour) for hour in range(positive + negative)]

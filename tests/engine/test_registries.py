@@ -17,7 +17,7 @@ from ffcli.engine.optimisers import ADAM_EPSILON, OPTIMISERS, Hyperparameters
 from ffcli.settings import Cure
 
 
-def test_registries_are_read_without_torch() -> None:
+def test_registries_load_without_torch() -> None:
     program = (
         "import sys\n"
         "from ffcli.engine.cures import CURES\n"

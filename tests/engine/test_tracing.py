@@ -29,7 +29,7 @@ def data() -> Data:
 
 
 def run(config: RunConfig, data: Data, state: TrainingState, phases: Collection[int]) -> list[HourTrace]:
-    """Train to the end. Returns the trace."""
+    """Train to the end and return the trace."""
     tracer = make_tracer(config, data, state, phases)
     for _ in train(config, data, state, observe=partial(observe, tracer)):
         pass
@@ -40,7 +40,7 @@ def run(config: RunConfig, data: Data, state: TrainingState, phases: Collection[
     ("precision", "cure"),
     [("float64", "none"), ("bf16", "none"), ("float32", "gradient-memory"), ("float32", "replay:4")],
 )
-def test_a_traced_run_has_the_bits_of_an_untraced_one(data: Data, precision: str, cure: str) -> None:
+def test_tracing_does_not_change_a_run(data: Data, precision: str, cure: str) -> None:
     if precision != "float64":
         data = random_data(torch.float32)
     config = make_config(precision=precision, cure=cure, lr=0.05)
@@ -57,20 +57,20 @@ def test_a_traced_run_has_the_bits_of_an_untraced_one(data: Data, precision: str
     assert [row.phase for row in trace[::2]] == [1] * 5 + [2] * 3 + [4] * 3
 
 
-def test_a_trace_is_what_autograd_finds(data: Data) -> None:
+def test_trace_equals_autograd(data: Data) -> None:
     config = make_config(lr=0.05)
     state, found = initial_state(config, CPU), []
     tracer = make_tracer(config, data, state, {2, 3})
     began: list[Tensor] = []
 
-    def look(now: TrainingState) -> None:
+    def compare_with_autograd(now: TrainingState) -> None:
         observe(tracer, now)
         if 5 < now.hour <= 13:
             found.extend(by_autograd(config, data, now, began))
-        if now.hour in (5, 8):  # phase 2 comes next, or phase 3
+        if now.hour in (5, 8):  # the hour before phase 2 or 3
             began[:] = [layer.parameters.clone() for layer in now.network.layers]
 
-    for _ in train(config, data, state, observe=look):
+    for _ in train(config, data, state, observe=compare_with_autograd):
         pass
     trace = drain(tracer)
     assert len(trace) == len(found) == 16
@@ -109,8 +109,8 @@ def by_autograd(config: RunConfig, data: Data, state: TrainingState, began: list
     return found
 
 
-def test_a_phase_that_is_under_way_is_traced_on_only_from_its_beginning(data: Data) -> None:
-    """Phase 2 reaches from the first epoch into the second."""
+def test_resumed_run_traces_only_phases_traced_from_their_start(data: Data) -> None:
+    """Phase 2 begins in the first epoch and ends in the second."""
     config = make_config(lr=0.05)
     whole = run(config, data, initial_state(config, CPU), {2, 3})
 
@@ -131,7 +131,7 @@ def test_a_phase_that_is_under_way_is_traced_on_only_from_its_beginning(data: Da
         assert drain(tracer) == rest
 
 
-def test_a_dead_layer_has_no_cosine(data: Data) -> None:
+def test_dead_layer_has_no_cosine(data: Data) -> None:
     config = make_config(epochs=1)
     state = initial_state(config, CPU)
     state.network.layers[1].parameters.fill_(-1)

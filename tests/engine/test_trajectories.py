@@ -30,7 +30,7 @@ def test_engine_reproduces_the_recorded_trajectory(path: Path) -> None:
     assert found.exact
 
 
-def test_overlay_file_exactly() -> None:
+def test_overlay_reproduces_the_recorded_file() -> None:
     with np.load(FOLDER / "overlay.npz") as arrays:
         x, y, expected = (torch.from_numpy(arrays[name]) for name in ("x", "y", "overlaid"))
     assert torch.equal(overlay(Labelled(x, y, float(x.max())), classes=10, out=torch.empty_like(x)), expected)

@@ -55,7 +55,7 @@ def test_agreement() -> None:
     assert row.rho == pytest.approx(1.0)
 
 
-def test_the_spread_of_the_seeds_is_their_sample_standard_deviation_and_its_edge_is_within() -> None:
+def test_spread_is_the_sample_standard_deviation_inclusive() -> None:
     # Standard deviation 3 around 86 and 85.9; published 89.
     on_edge = [outcome("1:1", value, seed=seed) for seed, value in enumerate((83.0, 86.0, 89.0))]
     beyond = [outcome("1:1", value, seed=seed) for seed, value in enumerate((82.9, 85.9, 88.9))]
@@ -80,7 +80,7 @@ def test_agreement_needs_full_data_and_two_compared_cells() -> None:
     assert "Agreement" not in as_markdown(document) + as_latex(document)
 
 
-def test_the_papers_own_numbers_agree_wholly() -> None:
+def test_published_figures_agree_with_themselves() -> None:
     for number, paper in published.tables().items():
         cells = [
             outcome(str(schedule), figure, data=data_ref(dataset), neg=negatives)
@@ -99,7 +99,7 @@ values = st.lists(st.sampled_from([9.8, 10.0, 33.3, 50.0, 87.0]) | st.floats(0, 
 
 @settings(deadline=None)
 @given(st.data(), values)
-def test_rank_correlation_is_scipys(data: st.DataObject, xs: list[float]) -> None:
+def test_rank_correlation_equals_scipy(data: st.DataObject, xs: list[float]) -> None:
     ys = data.draw(st.lists(st.sampled_from([10.0, 50.0, 80.0]), min_size=len(xs), max_size=len(xs)))
     ours = spearman(xs, ys)
     if len(set(xs)) == 1 or len(set(ys)) == 1:
@@ -113,7 +113,7 @@ def test_rank_correlation_needs_three_cells() -> None:
     assert spearman([1, 2, 3], [3, 2, 1]) == pytest.approx(-1.0)
 
 
-def test_every_format_has_the_agreement() -> None:
+def test_every_format_shows_the_agreement() -> None:
     document = tables_document([table_of(*some_cells())])
     sentences = (
         "Agreement with the paper: mean absolute difference 5.0 over 3 cells"
@@ -137,5 +137,5 @@ def test_every_format_has_the_agreement() -> None:
     assert " ".join(sentences.replace(". ", " ").removesuffix(".").split()) in " ".join(file.getvalue().split())
     single = as_markdown(tables_document([table_of(outcome("unseparated", 90.0), outcome("1:1", 80.0))]))
     assert "mean absolute difference" in single
-    assert "spread" not in single, "unknown where every cell has one seed"
+    assert "spread" not in single, "unknown if every cell has one seed"
     assert "Rank" not in single

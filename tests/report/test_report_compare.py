@@ -1,4 +1,4 @@
-"""Two sides over the same cells and seeds."""
+"""Comparisons of two sides over the same cells and seeds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ffcli.report.writers import as_markdown
 
 
 def at(runs: Iterable[Outcome]) -> Callable[[int], list[Outcome]]:
-    """What runs of a constant accuracy had reached at a horizon."""
+    """Return a function that gives the outcomes at a horizon of runs with constant accuracy."""
     return lambda horizon: [
         Outcome(
             o.run, horizon, min(o.run.epochs_done, horizon), o.best if o.run.epochs_done >= horizon else None,
@@ -59,7 +59,7 @@ def refusal(runs: Sequence[Outcome], a: str, b: str, *only: str, **options: Any)
     return str(refused.value)
 
 
-def test_pairs_are_of_one_cell_and_seed() -> None:
+def test_pairs_share_cell_and_seed() -> None:
     runs = [
         *(outcome("16:1", 40.0 + seed, seed=seed) for seed in range(3)),
         *(outcome("16:1", 50.0 + 3 * seed, seed=seed, neg="masks") for seed in (2, 0, 1)),
@@ -83,7 +83,7 @@ def test_pairs_are_of_one_cell_and_seed() -> None:
     assert (comparison.protocol, comparison.data, comparison.epochs) == ("fast@1", "full", 20)
 
 
-def test_a_cell_at_chance_on_both_sides_is_no_evidence() -> None:
+def test_cells_at_chance_on_both_sides_are_left_out() -> None:
     names = ("neg=label", "neg=masks")
     dead = [outcome("64:1", 9.8, seed=n, neg="label") for n in (0, 1)]
     dead += [outcome("64:1", 10.8, seed=n, neg="masks") for n in (0, 1)]
@@ -107,7 +107,7 @@ SETTINGS: list[tuple[float, DataRef | None, dict[str, Any]]] = [
 ]
 
 
-def test_each_set_of_shared_settings_is_a_comparison_of_its_own() -> None:
+def test_each_protocol_has_its_own_comparison() -> None:
     runs = [
         outcome("4:1", accuracy + (neg == "masks"), neg=neg, data=data, **options)
         for neg in ("label", "masks")
@@ -125,7 +125,7 @@ def test_each_set_of_shared_settings_is_a_comparison_of_its_own() -> None:
     assert overall(only).mean_a == 50.0
 
 
-def test_presets_leave_rate_and_updates_to_differ() -> None:
+def test_compared_presets_may_differ_in_rate_and_updates() -> None:
     runs = [
         outcome("4:1", accuracy, neg=neg, preset=preset, epochs=20)
         for neg in ("label", "masks")
@@ -137,7 +137,7 @@ def test_presets_leave_rate_and_updates_to_differ() -> None:
     assert comparison.protocol == ""
 
 
-def test_a_run_that_fits_both_sides_is_on_neither() -> None:
+def test_runs_that_match_both_sides_are_left_out() -> None:
     runs = [
         outcome("4:1", 50.0),
         outcome("4:1", 55.0, lr_scaling="none"),
@@ -153,7 +153,7 @@ def test_a_run_that_fits_both_sides_is_on_neither() -> None:
     )
 
 
-def test_masks_of_another_blur_are_no_partners_and_runs_without_masks_have_every_blur() -> None:
+def test_masks_pair_with_runs_without_masks_but_not_with_another_blur() -> None:
     label, plain, blurred = (outcome(), outcome(neg="masks"), outcome(neg="masks", mask_blur=6))
     comparison = one([label, plain], "neg=label", "neg=masks")
     assert comparison.differing == {"neg": (("label",), ("masks",))}
@@ -166,7 +166,7 @@ def test_masks_of_another_blur_are_no_partners_and_runs_without_masks_have_every
 
 
 @pytest.mark.parametrize(("cure", "rate"), [("gradient-memory", 0.01), ("replay", 0.04)])
-def test_a_cure_is_compared_at_its_rate(cure: str, rate: float) -> None:
+def test_cure_is_compared_with_plain_runs_at_the_same_rate(cure: str, rate: float) -> None:
     cured, plain = outcome("16:16", 90.0, cure=cure, lr="auto"), outcome("16:16", 30.0)
     sides = ("cure=none", f"cure={cured.run.config.cure}")
     for both in (sides, sides[::-1]):
@@ -179,7 +179,7 @@ def test_a_cure_is_compared_at_its_rate(cure: str, rate: float) -> None:
     assert "--cure none" not in refusal([outcome("16:16", cure="replay:64", lr=0.02), other], "lr=0.02", "lr=0.04")
 
 
-def test_tags_leave_the_protocol_to_differ_and_name_what_does() -> None:
+def test_compared_tags_may_differ_in_protocol() -> None:
     runs = [
         *(outcome("8:1", 20.0, seed=seed, tags=("baseline",)) for seed in (0, 1)),
         outcome("8:1", 60.0, seed=0, tags=("cured", "night"), threshold=2.0, lr_scaling="none"),
@@ -189,9 +189,9 @@ def test_tags_leave_the_protocol_to_differ_and_name_what_does() -> None:
     assert overall(comparison).difference == 41.0
     assert comparison.differing == {"threshold": ((1.5,), (2.0, 3.0)), "lr_scaling": (("ratio",), ("none",))}
     rival = outcome("8:1", 65.0, seed=1, tags=("cured",), threshold=2.5)
-    said = refusal([*runs, rival], "tag=baseline", "tag=cured")
-    assert "tag=cured selects 2 runs of mnist label 8:1 seed 1, which differ in threshold 2.5, 3.0" in said
-    assert "such as tag=cured,threshold=2.5" in said
+    message = refusal([*runs, rival], "tag=baseline", "tag=cured")
+    assert "tag=cured selects 2 runs of mnist label 8:1 seed 1, which differ in threshold 2.5, 3.0" in message
+    assert "such as tag=cured,threshold=2.5" in message
     filtered = one([*runs, rival], "tag=cured,lr_scaling=none", "tag=baseline", "seed=1")
     assert overall(filtered).difference == -42.0
     assert "they differ in lr_scaling" in refusal(
@@ -201,7 +201,7 @@ def test_tags_leave_the_protocol_to_differ_and_name_what_does() -> None:
     )
 
 
-def test_data_sets_and_phases_can_be_compared() -> None:
+def test_datasets_and_phases_can_be_compared() -> None:
     runs = [
         outcome(f"{n}:{negative}", 90.0 - n + negative, data=data_ref(name))
         for n in (1, 16)
@@ -221,7 +221,7 @@ def test_data_sets_and_phases_can_be_compared() -> None:
     assert "| mnist label | 1:1 |" in markdown([*runs, *sample], "data=full", "data=sample")
 
 
-def test_the_same_content_under_another_name_is_the_same_data() -> None:
+def test_datasets_are_equal_if_their_content_is() -> None:
     copy = data_ref("my_copy", "file", fingerprint=data_ref().fingerprint)
     assert one([outcome(), outcome(neg="masks", data=copy)], "neg=label", "neg=masks").pairs == 1
     other = data_ref("mnist", "file", fingerprint="ab" * 32)
@@ -246,7 +246,7 @@ def test_horizon() -> None:
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "said"),
+    ("a", "b", "message"),
     [
         ("label", "neg=masks", "'label' selects nothing: give NAME=VALUE"),
         ("neg=", "neg=masks", "give NAME=VALUE"),
@@ -266,16 +266,16 @@ def test_horizon() -> None:
         ("seed=0", "seed=1,neg=masks", "seed=0 has a partner"),
     ],
 )
-def test_refusals(a: str, b: str, said: str) -> None:
+def test_bad_selections_are_refused(a: str, b: str, message: str) -> None:
     runs = [outcome("4:1"), outcome("2:1", neg="masks", seed=1)]
-    assert said in refusal(runs, a, b)
+    assert message in refusal(runs, a, b)
 
 
-def test_without_runs_there_is_nothing_to_select() -> None:
+def test_comparison_without_runs_is_refused() -> None:
     assert "no runs yet" in refusal([], "neg=label", "neg=masks")
 
 
-def test_layer_sizes_and_flags_are_read_as_the_command_line_reads_them() -> None:
+def test_selectors_are_parsed_like_command_line_options() -> None:
     assert parse_selector("hidden=100,50,preset=fast").conditions == {"hidden": (100, 50), "preset": "fast"}
     assert parse_selector("unseparated=true,--lr-scaling=none").conditions == {
         "unseparated": True,
@@ -285,7 +285,7 @@ def test_layer_sizes_and_flags_are_read_as_the_command_line_reads_them() -> None
 
 
 @pytest.mark.parametrize("differences", [(1.0, -2.0), (1.0, 4.0, 2.5), (3.0, -1.0, 0.5, 8.0, 2.0, -0.25)])
-def test_the_interval_is_the_percentile_bootstrap_of_the_mean(differences: tuple[float, ...]) -> None:
+def test_interval_is_the_percentile_bootstrap_of_the_mean(differences: tuple[float, ...]) -> None:
     means = [float(np.mean(drawn)) for drawn in itertools.product(differences, repeat=len(differences))]
     expected = np.percentile(means, [2.5, 97.5], method="inverted_cdf")
     found = difference_of([50.0] * len(differences), [50.0 + d for d in differences]).interval
@@ -296,7 +296,7 @@ def test_the_interval_is_the_percentile_bootstrap_of_the_mean(differences: tuple
 @settings(deadline=None)
 @example([(0.0, 1.0), (1.0, 0.5)])
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=2, max_size=8))
-def test_a_verdict_has_an_interval_that_excludes_0(pairs: list[tuple[float, float]]) -> None:
+def test_one_side_is_better_only_if_the_interval_excludes_0(pairs: list[tuple[float, float]]) -> None:
     ours, theirs = zip(*pairs, strict=True)
     found, swapped, again = difference_of(ours, theirs), difference_of(theirs, ours), difference_of(ours, theirs)
     assert found == again
@@ -336,7 +336,7 @@ SIDES: dict[str, Callable[[RunConfig], bool]] = {
     st.lists(st.sampled_from(list(GRID.values())), min_size=20, unique_by=lambda o: o.run.key),
     st.sampled_from([("neg=label", "neg=masks,mask_blur=5"), ("threshold=1.5", "threshold=2"), ("seed=0", "seed=1")]),
 )
-def test_partners_differ_in_nothing_but_what_is_named(runs: list[Outcome], sides: tuple[str, str]) -> None:
+def test_partners_differ_only_in_the_selected_settings(runs: list[Outcome], sides: tuple[str, str]) -> None:
     a, b = map(parse_selector, sides)
     named = {"negatives", "mask_blur"} if "neg" in a.conditions else a.conditions.keys()
 

@@ -1,4 +1,4 @@
-"""The table of cures: which runs stand beside which, after how many epochs, and what a cure costs."""
+"""The table of cures: which runs it compares, after how many epochs, and what a cure costs."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_cure_is_compared_with_plain_runs_at_the_presets_rate_and_at_its_own()
     assert cell(table, "same rate", "unseparated").measured.runs == 0
 
 
-def test_a_cell_is_read_after_the_most_epochs_that_were_asked_and_reached() -> None:
+def test_cell_is_read_at_the_largest_completed_number_of_epochs() -> None:
     runs = [
         outcome("16:16", 70.0, epochs=20, **GRADIENT),
         outcome("16:16", 80.0, epochs=40, seed=1, **GRADIENT),
@@ -94,7 +94,7 @@ def test_a_cell_is_read_after_the_most_epochs_that_were_asked_and_reached() -> N
     assert cell(drawn(*runs, epochs=20)[0], "gradient-memory", "16:16").measured.runs == 3
 
 
-def test_one_table_for_the_rule_and_one_for_each_other_rate() -> None:
+def test_each_protocol_and_learning_rate_has_its_own_table() -> None:
     runs = [
         outcome("1:1", **GRADIENT),
         outcome("16:16", **GRADIENT),
@@ -115,7 +115,7 @@ def test_one_table_for_the_rule_and_one_for_each_other_rate() -> None:
 
 
 @pytest.mark.parametrize("preset", [{}, {"preset": "paper"}, {"preset": "paper", "updates_per_batch": 10}])
-def test_every_cured_run_is_in_one_table(preset: dict[str, Any]) -> None:
+def test_every_cured_run_is_in_exactly_one_table(preset: dict[str, Any]) -> None:
     for cure, lr, warmup in product(
         ("gradient-memory", "replay:100"), (None, "auto", 0.03, 0.05, 0.001), (None, 0, 7, 256)
     ):
@@ -126,7 +126,7 @@ def test_every_cured_run_is_in_one_table(preset: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "float64", "bf16"])
 @pytest.mark.parametrize("cure", ["gradient-memory", "replay:7"])
-def test_the_memory_is_what_the_engine_keeps(cure: str, precision: Precision) -> None:
+def test_reported_memory_equals_what_the_engine_keeps(cure: str, precision: Precision) -> None:
     config = outcome("2:2", cure=cure, precision=precision, hidden=(30, 20, 10)).run.config
     layers = initial_state(config, torch.device("cpu")).network.layers
     kept = sum(t.nbytes for layer in layers if layer.memory for t in (layer.memory.filling, layer.memory.kept))
@@ -135,7 +135,7 @@ def test_the_memory_is_what_the_engine_keeps(cure: str, precision: Precision) ->
 
 
 def timed(times: dict[str, tuple[str, float, float | None]]) -> TimedRun:
-    """Runs by id: host, seconds of an evaluated epoch, and of one that is not."""
+    """Return a lookup of runs by id; `times` has host, seconds of an evaluated epoch, and of one without evaluation."""
 
     def of(id: str) -> tuple[RunRecord, list[EpochMetrics]]:
         host, evaluated, other = times[id]
@@ -153,7 +153,7 @@ def timed(times: dict[str, tuple[str, float, float | None]]) -> TimedRun:
     return of
 
 
-def test_the_time_is_compared_within_a_cell_on_one_host_and_like_with_like() -> None:
+def test_time_is_compared_within_a_cell_on_the_same_host() -> None:
     runs = [
         outcome("16:16", **GRADIENT),
         outcome("16:16", lr="auto"),
@@ -176,7 +176,7 @@ def test_the_time_is_compared_within_a_cell_on_one_host_and_like_with_like() -> 
     assert (pure.cells, pure.evaluated) == (1, False)
 
 
-def test_tables_1_and_2_are_left_all_but_cures_and_their_controls() -> None:
+def test_tables_1_and_2_leave_out_cured_runs_and_their_controls() -> None:
     cured = outcome("16:16", **GRADIENT)
     control = outcome("16:16", lr="auto", seed=5)
     study = [outcome("16:16", lr=0.02), outcome("1:1", lr=0.02)]
@@ -198,7 +198,7 @@ def many() -> list[tuple[CureTable, list[Cost]]]:
     return [(table, [Cost("replay:512", ("mnist",), 784, 7_307_264, 1.25, 2, True)]) for table in drawn(*runs)]
 
 
-def test_unequal_phases_have_a_table_for_each_scaling_of_cured_runs() -> None:
+def test_each_scaling_of_cured_runs_has_its_own_table() -> None:
     plain, cured = outcome("16:1", 10.0), outcome("16:1", 92.0, **GRADIENT)
     (table,) = drawn(plain, cured, outcome("16:16", 90.0, **GRADIENT))
     assert [cell(table, line, "16:1").measured.mean for line in ("plain", "gradient-memory")] == [10.0, 92.0]
@@ -220,7 +220,7 @@ def shown(tables: list[tuple[CureTable, list[Cost]]], width: int) -> str:
 
 
 @pytest.mark.parametrize("width", [200, 100, 70, 60, 40])
-def test_every_number_is_whole_at_every_width(width: int) -> None:
+def test_numbers_are_never_cut_at_any_width(width: int) -> None:
     text = shown(many(), width)
     assert max(map(len, text.splitlines())) <= width
     assert (len(re.findall(r"91\.7", text)), len(re.findall(r"63\.4", text))) == (4, 4)
@@ -235,12 +235,12 @@ def test_narrow_terminals_get_other_layouts() -> None:
     assert "mnist masks 128:128" in [line.strip() for line in list_of_cells]
 
 
-def test_without_cured_runs_a_command_makes_one() -> None:
+def test_empty_table_suggests_a_command() -> None:
     assert "ff train" in printed([])
     assert drawn(outcome()) == []
 
 
-def test_other_programs_get_the_same_numbers() -> None:
+def test_every_format_has_the_same_numbers() -> None:
     document = cures_document(many())
     (table,) = json.loads(as_json(document))
     assert (table["table"], table["lr_rule"], table["costs"][0]["memory"]) == ("cures", "auto", 7_307_264)

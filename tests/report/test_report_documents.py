@@ -1,4 +1,4 @@
-"""Tables as a terminal of any width and other programs get them: every number whole, no text taken for markup."""
+"""Tables in every format and terminal width: no number is cut, and no text is parsed as markup."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def report(runs: Iterable[Outcome], width: int = 120, published: bool = True, co
     return printed(tables_document(tables_of(runs, published)), width, color=color)
 
 
-def everywhere(accuracies: tuple[float, ...]) -> list[Outcome]:
-    """A run for each cell of the paper and each accuracy."""
+def runs_of_all_cells(accuracies: tuple[float, ...]) -> list[Outcome]:
+    """Return a run for each cell of the paper and each accuracy."""
     rows = {(row, schedule) for table in paper_tables().values() for row in table.rows for schedule in table.schedules}
     return [
         outcome(str(schedule), accuracy, seed=seed, data=data_ref(dataset), neg=negatives)
@@ -92,7 +92,7 @@ def test_any_sheet_can_be_written_in_every_format(sheet: Sheet, width: int) -> N
         assert "[bold]" in text
 
 
-def test_a_list_shows_the_widest_layout_in_which_nothing_is_cut() -> None:
+def test_list_uses_the_widest_layout_that_fits() -> None:
     rows: list[dict[str, str | Item]] = [
         {"run": "6d04824", "what": "[dim]fashion masks", "final": "25.59", "status": Item("completed", "completed")},
         {"run": "55ad941", "what": "mnist", "final": "9.80", "status": Item("failed", "failed")},
@@ -115,7 +115,7 @@ def test_a_list_shows_the_widest_layout_in_which_nothing_is_cut() -> None:
     assert as_csv(Document((runs,))).splitlines()[1] == "6d04824,[dim]fashion masks,25.59,completed"
 
 
-def test_titles_and_entries_are_not_taken_for_markup() -> None:
+def test_titles_and_entries_are_not_parsed_as_markup() -> None:
     columns = ["[red]a", "[/]", "[b]c[/b]"]
     entries = {title: f"{title}!" for title in columns}
     listed = make_list([columns], {"[i]block": [entries]}, title="[u]title", caption="[/]", notes=(("[d]note",),))
@@ -129,13 +129,13 @@ def test_titles_and_entries_are_not_taken_for_markup() -> None:
 
 
 @pytest.mark.parametrize("spare", [0, 1])
-def test_a_layout_is_shown_from_exactly_its_width_on(spare: int) -> None:
+def test_layout_is_used_if_the_terminal_is_wide_enough(spare: int) -> None:
     listed = make_list([["a", "b", "c"], ["a", "b"]], {"": [{"a": "12345", "b": "123", "c": "1234"}]})
     assert "1234\n" in printed(Document((listed,)), 5 + 2 + 3 + 2 + 4 + spare)
     assert printed(Document((listed,)), 5 + 2 + 3 + 2 + 4 - 1).splitlines()[1].split() == ["12345", "123"]
 
 
-def test_a_new_format_is_a_function_and_its_entry() -> None:
+def test_every_format_has_a_writer() -> None:
     assert get_args(writers.Format) == tuple(WRITERS) == ("rich", "markdown", "csv", "json", "latex")
 
 
@@ -144,8 +144,8 @@ def test_a_new_format_is_a_function_and_its_entry() -> None:
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("accuracies", [(), (100.0, 79.5), (100.0,) * 5 + (72.9,) * 6])
-def test_every_number_is_whole_at_every_width(width: int, accuracies: tuple[float, ...]) -> None:
-    text = report(everywhere(accuracies), width)
+def test_numbers_are_never_cut_at_any_width(width: int, accuracies: tuple[float, ...]) -> None:
+    text = report(runs_of_all_cells(accuracies), width)
     expected: Counter[str] = Counter()
     for table in paper_tables().values():
         for row in table.rows.values():
@@ -162,7 +162,7 @@ def test_every_number_is_whole_at_every_width(width: int, accuracies: tuple[floa
 
 
 def test_narrow_terminals_get_other_layouts() -> None:
-    runs = everywhere((80.0, 90.0))
+    runs = runs_of_all_cells((80.0, 90.0))
     headings = {width: next(line for line in report(runs, width).splitlines() if "16:16" in line) for width in WIDTHS}
     assert "128:128" in headings[200]
     assert "128:128" in headings[120]
@@ -171,7 +171,7 @@ def test_narrow_terminals_get_other_layouts() -> None:
     assert headings[40].count("85.0") == 1
 
 
-def test_what_is_missing_and_the_command_that_fills_it() -> None:
+def test_missing_cells_are_counted_with_the_command_to_train_them() -> None:
     text = report([outcome("unseparated", 92.0), outcome(reached=7, status="running"), outcome("4:2", 33.0)], 40)
     assert "\n  ff sweep --table 1 --data full\n" in text
     assert "34 of 36 cells not yet run" in text
@@ -181,19 +181,19 @@ def test_what_is_missing_and_the_command_that_fills_it() -> None:
 
 
 @pytest.mark.parametrize("run", [outcome("1:1", threshold=2.0), outcome("1:1", data=data_ref("mine", "file"))])
-def test_what_no_sweep_of_the_papers_table_fills_is_filled_cell_by_cell(run: Outcome) -> None:
-    text = report([*everywhere((80.0,)), run])
+def test_cells_outside_the_sweep_get_a_train_command(run: Outcome) -> None:
+    text = report([*runs_of_all_cells((80.0,)), run])
     assert len(re.findall(r"cells not yet run; .* the first, .*:\n  ff train .*\n", text)) == 2, text
 
 
-def test_nothing_measured() -> None:
+def test_empty_report_suggests_a_first_run() -> None:
     text = report([], 40)
     assert text.count("\N{EN DASH}") == 2 + 1, "the paper's two and the legend's"
     assert text.endswith("To start:\n  ff train --dataset mnist --data full --neg label --unseparated\n")
     assert "cells not yet run" not in text
 
 
-def test_a_table_of_an_earlier_algorithm_offers_no_command() -> None:
+def test_table_of_an_earlier_algorithm_suggests_no_command() -> None:
     run = outcome()
     old = run.run.config.model_copy(update={"algorithm_version": 0})
     object.__setattr__(run.run, "config", old)
@@ -202,13 +202,13 @@ def test_a_table_of_an_earlier_algorithm_offers_no_command() -> None:
     assert "ff train" not in text
 
 
-def test_captions_say_what_the_table_is() -> None:
+def test_captions_describe_protocol_metric_and_seeds() -> None:
     text = report([outcome(data=data_ref(source="sample"), seed=seed, threshold=2.0) for seed in (1, 2, 3)], 160)
     caption = "fast@1 with threshold 2.0 · the sample that ships with ffcli, not the full data"
     assert f"{caption} · final test accuracy in % after 20 epochs · seeds 1-3 · cpu" in text
 
 
-def test_colour_belongs_to_the_signed_difference() -> None:
+def test_colour_depends_on_the_difference() -> None:
     runs = [outcome("1:1", 88.0), outcome("2:2", 80.0), outcome("4:4", 60.0)]
     text = report(runs, 160, color=True)
     for colour, difference in ((32, "-1.0"), (33, "-8.0"), (31, "-21.0")):
@@ -216,20 +216,20 @@ def test_colour_belongs_to_the_signed_difference() -> None:
     assert "\x1b[" not in report(runs, 160)
 
 
-def test_without_published_figures_only_measured_ones_are_printed() -> None:
+def test_report_without_published_figures() -> None:
     text = report([outcome("1:1", 88.0)], published=False)
     assert "88.0" in text
     assert "paper" not in text
     assert "97.7" not in text
 
 
-def test_no_learning_is_a_dash_with_its_distance_from_the_papers_chance() -> None:
+def test_accuracy_at_chance_is_a_dash_with_the_difference() -> None:
     text = report([outcome("64:64", 9.8)], 160)
     assert "9.8" not in text
     assert re.search(r"10 +-0\.2", text)
 
 
-def test_long_names_are_folded_and_not_taken_for_markup() -> None:
+def test_long_names_are_folded_and_not_parsed_as_markup() -> None:
     name = "a_data_set_[red]_with_a_name_longer_than_the_terminal"
     text = report([outcome(accuracy=71.5, data=data_ref(name, "file"))], 40)
     assert name in "".join(text.split())

@@ -1,4 +1,4 @@
-"""Which runs may stand in one table, at which horizon it reads them, and the command that adds to it."""
+"""Which runs share a table, its number of epochs, and the command that adds a run to it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def outcome(
     tags: tuple[str, ...] = (),
     **options: Any,
 ) -> Outcome:
-    """What a run with these training options had reached; by default all that it was asked for."""
+    """Return the outcome of a run with these options; by default it has reached the requested epochs."""
     config = configure(schedule, data=data, **options)
     done = config.epochs if reached is None else reached
     horizon = horizon or config.epochs
@@ -68,7 +68,7 @@ def outcome(
 
 
 def admits(protocol: Protocol, config: RunConfig) -> bool:
-    """Whether a run of this configuration belongs into the protocol's tables."""
+    """Return whether a run with this config belongs in the protocol's tables."""
     return protocol.signature == signature(config) and protocol.fits(config)
 
 
@@ -87,11 +87,11 @@ def protocols(*outcomes: Outcome) -> list[str]:
         ({"data": "sample", "mask_blur": 6, "lr_scaling": "none"}, "fast@1 with mask blur 6, lr scaling none"),
     ],
 )
-def test_the_label_names_what_differs_from_the_defaults(fields: dict[str, Any], label: str) -> None:
+def test_label_lists_what_differs_from_the_defaults(fields: dict[str, Any], label: str) -> None:
     assert Protocol(**fields).label == label
 
 
-def test_everything_but_data_set_negatives_phases_and_seed_separates_tables() -> None:
+def test_every_protocol_setting_separates_tables() -> None:
     same = [
         outcome(),
         outcome(seed=7, neg="masks"),
@@ -212,7 +212,7 @@ def test_commands_are_short(fields: dict[str, Any], cell: tuple[str, str, str], 
     schedule=st.just(UNSEPARATED) | st.builds(Schedule, positive=st.integers(1, 64), negative=st.integers(1, 64)),
     epochs=st.none() | st.sampled_from([1, 20, 500]),
 )
-def test_the_command_trains_a_run_that_its_table_admits(
+def test_suggested_command_trains_a_run_of_its_table(
     protocol: Protocol, negatives: str, schedule: Schedule, epochs: int | None
 ) -> None:
     options = _parse(train_command(protocol, "fashion", negatives, schedule, epochs))
@@ -225,7 +225,7 @@ def test_the_command_trains_a_run_that_its_table_admits(
 
 
 def _parse(command: str) -> Settings:
-    """The flags of `ff train`, as its command line reads them."""
+    """Parse the options of an `ff train` command line."""
     program, verb, *arguments = shlex.split(command)
     assert (program, verb) == ("ff", "train")
     parser = argparse.ArgumentParser()
@@ -235,7 +235,7 @@ def _parse(command: str) -> Settings:
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "description"),
     [
         ({"cure": "gradient-memory", "lr": "auto"}, "fast@1 with gradient-memory, lr auto"),
         ({"cure": "replay", "lr": "auto", "threshold": 2.0}, "fast@1 with threshold 2.0, replay:512, lr auto"),
@@ -244,5 +244,5 @@ def _parse(command: str) -> Settings:
         ({"lr": 0.02, "warmup": 256}, "custom: lr 0.02, warm-up of 256 hours"),
     ],
 )
-def test_an_automatic_rate_has_a_name(options: dict[str, Any], words: str) -> None:
-    assert describe(settings_of(configure("16:16", **options))) == words
+def test_description_of_automatic_rates(options: dict[str, Any], description: str) -> None:
+    assert describe(settings_of(configure("16:16", **options))) == description

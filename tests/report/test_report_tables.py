@@ -1,4 +1,4 @@
-"""What stands in a cell, and that every run stands where it belongs and nowhere else."""
+"""The content of cells, and that every run is in exactly the cells where it belongs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def cell_at(table: Table, dataset: str, negatives: str, schedule: str) -> Cell:
     return cells[0]
 
 
-def test_without_runs_the_tables_are_the_papers() -> None:
+def test_tables_without_runs_equal_the_paper() -> None:
     for table in draw_tables([], lambda horizon: [], default=Protocol()):
         paper = published.tables()[table.number]
         assert table.schedules == paper.schedules
@@ -48,7 +48,7 @@ def test_without_runs_the_tables_are_the_papers() -> None:
         assert table.next_command == "ff train --dataset mnist --data full --neg label --unseparated"
 
 
-def test_a_cell_is_the_mean_over_its_seeds() -> None:
+def test_cell_is_the_mean_over_its_seeds() -> None:
     runs = [outcome("16:1", value, seed=seed) for seed, value in enumerate((30.0, 40.0, 44.0))]
     cell = cell_at(tables_of(*runs)[1], "mnist", "label", "16:1").measured
     assert (cell.runs, cell.seeds) == (3, (0, 1, 2))
@@ -66,7 +66,7 @@ def test_metrics(metric: Metric, value: float) -> None:
     assert cell_at(tables_of(run, metric=metric)[0], "mnist", "label", "1:1").measured.mean == value
 
 
-def test_a_run_that_never_left_chance_has_not_learned_and_keeps_its_number() -> None:
+def test_runs_at_chance_have_not_learned_but_keep_their_accuracy() -> None:
     chance = [outcome("8:1", 11.35 + 1.4, seed=seed) for seed in (0, 1)]
     cell = cell_at(tables_of(*chance)[1], "mnist", "label", "8:1").measured
     assert cell.learned is False
@@ -75,7 +75,7 @@ def test_a_run_that_never_left_chance_has_not_learned_and_keeps_its_number() -> 
     assert (cell.learned, cell.runs) == (True, 3)
 
 
-def test_runs_short_of_the_horizon_are_named_and_not_counted() -> None:
+def test_runs_short_of_the_horizon_are_shown_but_not_counted() -> None:
     short = outcome(reached=7, status="running")
     table = tables_of(short)[0]
     cell = cell_at(table, "mnist", "label", "1:1")
@@ -90,7 +90,7 @@ def test_runs_short_of_the_horizon_are_named_and_not_counted() -> None:
     assert cell_at(tables_of(again, failed)[0], "mnist", "label", "1:1").measured.mean == 61.0
 
 
-def test_other_schedules_get_columns_or_the_line_below() -> None:
+def test_other_schedules_get_a_column_or_the_line_below_the_table() -> None:
     one, two = tables_of(outcome("3:3"), outcome("5:1"), outcome("4:2"), outcome("1:3"))
     assert [str(s) for s in one.schedules][:5] == ["unseparated", "1:1", "2:2", "3:3", "4:4"]
     assert [str(s) for s in two.schedules][3:5] == ["4:1", "5:1"]
@@ -99,7 +99,7 @@ def test_other_schedules_get_columns_or_the_line_below() -> None:
     assert build(Protocol(), 20, [outcome("4:2")], numbers=(1,))[0].others
 
 
-def test_two_data_sets_of_one_name_are_two_rows_and_only_the_papers_have_its_figures() -> None:
+def test_datasets_with_the_same_name_have_separate_rows() -> None:
     other = data_ref(fingerprint="ab" * 32)
     own = data_ref("mnist", "file", fingerprint="cd" * 32)
     table = tables_of(outcome(accuracy=80.0), outcome(accuracy=60.0, data=other), outcome(accuracy=40.0, data=own))[0]
@@ -112,7 +112,7 @@ def test_two_data_sets_of_one_name_are_two_rows_and_only_the_papers_have_its_fig
     assert table.rows[-1].source == "/data/mnist.npz"
 
 
-def test_tables_of_several_protocols_read_each_at_its_own_horizon() -> None:
+def test_each_protocol_is_read_at_its_own_horizon() -> None:
     runs = [outcome(epochs=20), outcome(preset="paper", epochs=500), outcome(data=data_ref(source="sample"))]
     asked: list[int] = []
 

@@ -33,7 +33,7 @@ def weights(ff: FF, run_id: str) -> dict[str, Any]:
 
 
 def measured(run: dict[str, Any]) -> list[dict[str, Any]]:
-    """The epochs without their times."""
+    """Return the epochs without their times."""
     return [{name: value for name, value in e.items() if name != "seconds"} for e in run["epochs"]]
 
 
@@ -50,14 +50,14 @@ def wait_for_epoch(process: subprocess.Popen[str], epoch: int) -> None:
 
 
 @pytest.fixture
-def straight(inside: Inside) -> Inside:
-    """Another database, for the uninterrupted run."""
-    folder = inside.ff.folder / "straight"
+def uninterrupted(inside: Inside) -> Inside:
+    """Return `ff` with another database, for the uninterrupted run."""
+    folder = inside.ff.folder / "uninterrupted"
     folder.mkdir()
     return type(inside)(FF(folder, inside.ff.data))
 
 
-def test_the_same_run_is_never_trained_twice(inside: Inside) -> None:
+def test_same_run_is_never_trained_twice(inside: Inside) -> None:
     first = inside.json("train", *SMALL, "--epochs", "2")
     assert (first["status"], first["cached"]) == ("completed", False)
     assert [e["epoch"] for e in first["epochs"]] == [0, 1, 2]
@@ -71,18 +71,18 @@ def test_the_same_run_is_never_trained_twice(inside: Inside) -> None:
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["state kept", "state gone"])
-def test_more_epochs_continue_to_the_same_bits(inside: Inside, straight: Inside, kept: bool) -> None:
+def test_more_epochs_continue_to_the_same_bits(inside: Inside, uninterrupted: Inside, kept: bool) -> None:
     inside("train", *SMALL, "--epochs", "1", "--neg", "masks", *(["--keep-state"] if kept else []))
     longer = inside.json("train", *SMALL, "--epochs", "3", "--neg", "masks")
-    whole = straight.json("train", *SMALL, "--epochs", "3", "--neg", "masks")
+    whole = uninterrupted.json("train", *SMALL, "--epochs", "3", "--neg", "masks")
     assert longer["provenance"][-1]["from_epoch"] == (1 if kept else 0)
     assert measured(longer) == measured(whole)
-    assert same_weights(weights(inside.ff, longer["id"]), weights(straight.ff, whole["id"]))
+    assert same_weights(weights(inside.ff, longer["id"]), weights(uninterrupted.ff, whole["id"]))
     assert len(inside.json("list-runs")) == 1
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_killed_run_continues_to_the_same_bits(inside: Inside, straight: Inside, how: signal.Signals) -> None:
+def test_killed_run_continues_to_the_same_bits(inside: Inside, uninterrupted: Inside, how: signal.Signals) -> None:
     options = ("train", *SMALL, "--balanced", "--pos-phase", "4")
     with inside.ff.started(*options, "--epochs", "4000") as process:
         wait_for_epoch(process, 3)
@@ -97,14 +97,14 @@ def test_a_killed_run_continues_to_the_same_bits(inside: Inside, straight: Insid
 
     epochs = str(left["epochs_done"] + 3)
     continued = inside.json(*options, "--epochs", epochs)
-    whole = straight.json(*options, "--epochs", epochs)
+    whole = uninterrupted.json(*options, "--epochs", epochs)
     assert continued["provenance"][-1]["from_epoch"] >= 3
     assert (continued["id"], continued["status"]) == (left["id"], "completed")
     assert measured(continued) == measured(whole)
-    assert same_weights(weights(inside.ff, continued["id"]), weights(straight.ff, whole["id"]))
+    assert same_weights(weights(inside.ff, continued["id"]), weights(uninterrupted.ff, whole["id"]))
 
 
-def test_a_sleeper_stops_quietly_when_its_run_was_taken_over(inside: Inside) -> None:
+def test_suspended_process_stops_if_its_run_was_taken_over(inside: Inside) -> None:
     """Another process is refused while the run is trained, and takes it over once the heartbeats stop."""
     options = ("train", *SMALL, "--epochs")
     with inside.ff.started(*options, "4000") as process:
@@ -126,7 +126,7 @@ def test_a_sleeper_stops_quietly_when_its_run_was_taken_over(inside: Inside) -> 
     assert (run["id"], run["status"], run["epochs_done"]) == (other["id"], "completed", epochs)
 
 
-def test_a_damaged_state_is_kept_aside_and_the_run_starts_again(inside: Inside, straight: Inside) -> None:
+def test_damaged_state_is_kept_aside_and_the_run_starts_again(inside: Inside, uninterrupted: Inside) -> None:
     first = inside.json("train", *SMALL, "--epochs", "2", "--keep-state")
     (state,) = inside.ff.folder.glob("*.states/*.state.*")
     content = bytearray(state.read_bytes())
@@ -138,11 +138,11 @@ def test_a_damaged_state_is_kept_aside_and_the_run_starts_again(inside: Inside, 
     assert list(inside.ff.folder.glob("*.states/*damaged*"))
     again = inside.json("show", first["id"])
     assert again["provenance"][-1]["from_epoch"] == 0
-    assert measured(again) == measured(straight.json("train", *SMALL, "--epochs", "4"))
+    assert measured(again) == measured(uninterrupted.json("train", *SMALL, "--epochs", "4"))
 
 
 @pytest.mark.parametrize("command", ["train", "sweep"])
-def test_a_stored_run_takes_the_labels_that_are_given(inside: Inside, command: str) -> None:
+def test_stored_run_gets_new_tags_and_keeps_its_note(inside: Inside, command: str) -> None:
     inside("train", *SMALL, "--epochs", "1", "--tag", "first", "--note", "kept")
     inside(command, *SMALL, "--epochs", "1", "--tag", "late")
     (run,) = inside.json("list-runs", "--tag", "late")
@@ -150,8 +150,8 @@ def test_a_stored_run_takes_the_labels_that_are_given(inside: Inside, command: s
 
 
 @pytest.mark.parametrize("command", [("train",), ("sweep", "--workers", "1")], ids=["train", "sweep"])
-def test_a_state_that_another_version_saved_is_not_continued(
-    inside: Inside, straight: Inside, command: tuple[str, ...]
+def test_state_of_another_version_is_not_continued(
+    inside: Inside, uninterrupted: Inside, command: tuple[str, ...]
 ) -> None:
     first = inside.json("train", *SMALL, "--epochs", "2", "--keep-state")
     (path,) = inside.ff.folder.glob("*.states/*.state.safetensors")
@@ -162,8 +162,10 @@ def test_a_state_that_another_version_saved_is_not_continued(
     _, messages = inside(*command, *SMALL, "--epochs", "4", "--json")
     assert "'layers.0.parameters'" in messages
     assert "starting again from the beginning" in messages
-    (anew,) = inside.json("list-runs")
-    assert measured(inside.json("show", anew["id"])) == measured(straight.json("train", *SMALL, "--epochs", "4"))
+    (restarted,) = inside.json("list-runs")
+    assert measured(inside.json("show", restarted["id"])) == measured(
+        uninterrupted.json("train", *SMALL, "--epochs", "4")
+    )
 
 
 def test_force_trains_again_and_keeps_the_earlier_run_as_superseded(inside: Inside) -> None:
@@ -175,7 +177,7 @@ def test_force_trains_again_and_keeps_the_earlier_run_as_superseded(inside: Insi
     assert {r["id"]: r["status"] for r in inside.json("list-runs", "--all")}[first["id"]] == "superseded"
 
 
-def test_a_divergence_is_stored_and_not_tried_again(inside: Inside) -> None:
+def test_diverged_run_is_stored_and_not_retried(inside: Inside) -> None:
     asked = ("train", *SMALL, "--lr", "1e30", "--epochs", "2")
     ids = set()
     for _ in range(2):
@@ -187,7 +189,7 @@ def test_a_divergence_is_stored_and_not_tried_again(inside: Inside) -> None:
     assert len(ids) == 1
 
 
-def test_a_run_that_no_machine_has_the_memory_for_is_refused_and_stored(inside: Inside) -> None:
+def test_run_larger_than_memory_is_refused_and_stored(inside: Inside) -> None:
     line = inside.refused("train", "--dataset", "mnist", "--hidden", "9000000,9000000", "--epochs", "1", code=1)
     assert line.startswith("ff: out of memory: the run needs at least")
     (run,) = inside.json("list-runs")
@@ -202,16 +204,16 @@ def test_ordinary_runs_are_not_refused_and_memory_errors_are_translated(inside: 
         np.empty(2**60, dtype=np.uint8)
 
 
-def test_how_often_one_evaluates_changes_no_bit(inside: Inside, straight: Inside) -> None:
+def test_evaluation_interval_does_not_change_the_weights(inside: Inside, uninterrupted: Inside) -> None:
     often = inside.json("train", *SMALL, "--epochs", "4")
-    seldom = straight.json("train", *SMALL, "--epochs", "4", "--eval-every", "3")
+    seldom = uninterrupted.json("train", *SMALL, "--epochs", "4", "--eval-every", "3")
     assert often["key"] == seldom["key"]
     assert [e["accuracy"] is not None for e in seldom["epochs"]] == [True, False, False, True, True]
     assert often["final_accuracy"] == seldom["final_accuracy"]
-    assert same_weights(weights(inside.ff, often["id"]), weights(straight.ff, seldom["id"]))
+    assert same_weights(weights(inside.ff, often["id"]), weights(uninterrupted.ff, seldom["id"]))
 
 
-def test_held_out_images_choose_the_best_epoch(inside: Inside) -> None:
+def test_held_out_images_select_the_best_epoch(inside: Inside) -> None:
     run = inside.json("train", *SMALL, "--epochs", "3", "--holdout", "2000", "--seed", "1")
     trained = run["epochs"][1:]
     chosen = max(trained, key=lambda e: e["validation_accuracy"])

@@ -1,4 +1,4 @@
-"""Sweeps with real worker processes: nothing twice, nothing lost, the same bits."""
+"""Sweeps with real worker processes: no run is trained twice or lost, and the bits are those of single runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def by_key(ff: FF) -> dict[str, RunRecord]:
 
 
 def trained(ff: FF, run_id: str) -> tuple[list[float | None], dict[str, Any]]:
-    """Accuracy of every epoch, and the final weights."""
+    """Return the accuracy of every epoch, and the final weights."""
     with open_store(ff.db) as store:
         accuracies = [e.accuracy for e in epochs(store, run_id)]
     return accuracies, load_file(ff.folder / "ff.states" / f"{run_id}.weights.safetensors")
@@ -43,7 +43,7 @@ def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def wait_for_epochs(ff: FF, count: int) -> None:
-    """Until so many epochs of running runs are stored."""
+    """Wait until `count` epochs of running runs are stored."""
     until = time.monotonic() + 300
     while time.monotonic() < until:
         if sum(run.epochs_done for run in ff.runs() if run.status == "running") >= count:
@@ -53,16 +53,14 @@ def wait_for_epochs(ff: FF, count: int) -> None:
 
 
 @pytest.fixture
-def straight(inside: Inside) -> Inside:
-    """Another database, for undisturbed runs."""
-    folder = inside.ff.folder / "straight"
+def uninterrupted(inside: Inside) -> Inside:
+    """Return `ff` with another database, for uninterrupted runs."""
+    folder = inside.ff.folder / "uninterrupted"
     folder.mkdir()
     return type(inside)(FF(folder, inside.ff.data))
 
 
-def test_any_number_of_workers_gives_the_same_bits_and_nothing_is_trained_twice(
-    inside: Inside, straight: Inside
-) -> None:
+def test_sweep_equals_single_runs_and_trains_nothing_twice(inside: Inside, uninterrupted: Inside) -> None:
     swept = inside.json("sweep", *GRID, "--workers", "2")
     assert (swept["done"], swept["cached"], swept["failed"]) == (4, 0, 0)
     again = inside.json("sweep", *GRID, "--workers", "2")
@@ -71,17 +69,17 @@ def test_any_number_of_workers_gives_the_same_bits_and_nothing_is_trained_twice(
     for cell in swept["cells"]:
         config = cell["config"]
         phases = ("--pos-phase", str(config["pos_phase"]), "--neg", config["neg"])
-        alone = straight.json("train", *SMALL, "--epochs", "3", *phases)
+        alone = uninterrupted.json("train", *SMALL, "--epochs", "3", *phases)
         assert alone["key"] == cell["key"]
         (accuracies, weights), (others, other_weights) = (
             trained(inside.ff, cell["id"]),
-            trained(straight.ff, alone["id"]),
+            trained(uninterrupted.ff, alone["id"]),
         )
         assert accuracies == others
         assert all((weights[name] == other_weights[name]).all() for name in weights)
 
 
-def test_killed_driver_and_killed_worker_lose_nothing(inside: Inside, straight: Inside) -> None:
+def test_killed_sweep_or_worker_loses_nothing(inside: Inside, uninterrupted: Inside) -> None:
     ff, grid = inside.ff, ("sweep", *SMALL, "--pos-phase", "1,2")
     with ff.started(*grid, "--epochs", "4000", "--workers", "2") as driver:
         wait_for_epochs(ff, 4)
@@ -101,8 +99,8 @@ def test_killed_driver_and_killed_worker_lose_nothing(inside: Inside, straight: 
     after = by_key(ff)
     assert {key: run.id for key, run in after.items()} == {key: run.id for key, run in before.items()}
     for positive in ("1", "2"):
-        alone = straight.json("train", *SMALL, "--pos-phase", positive, "--epochs", epochs)
-        assert trained(straight.ff, alone["id"])[0] == trained(ff, after[alone["key"]].id)[0]
+        alone = uninterrupted.json("train", *SMALL, "--pos-phase", positive, "--epochs", epochs)
+        assert trained(uninterrupted.ff, alone["id"])[0] == trained(ff, after[alone["key"]].id)[0]
 
 
 def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
@@ -123,7 +121,7 @@ def test_two_sweeps_at_once_share_the_work(ff: FF) -> None:
     assert len(ff.runs()) == 4
 
 
-def test_ctrl_c_once_ends_the_epochs_under_way(ff: FF) -> None:
+def test_ctrl_c_stops_after_the_current_epochs(ff: FF) -> None:
     with ff.started("sweep", *SMALL, "--pos-phase", "1,2", "--epochs", "4000", "--workers", "2") as driver:
         wait_for_epochs(ff, 2)
         driver.send_signal(signal.SIGINT)
@@ -134,7 +132,7 @@ def test_ctrl_c_once_ends_the_epochs_under_way(ff: FF) -> None:
     assert [run.status for run in ff.runs()] == ["interrupted", "interrupted"]
 
 
-def test_a_failing_cell_is_recorded_while_the_others_go_on(inside: Inside) -> None:
+def test_failing_cell_is_stored_and_the_others_continue(inside: Inside) -> None:
     grid = ("sweep", *SMALL, "--epochs", "1", "--workers", "1")
     output, messages = inside(*grid, "--lr", "0.05,1e30", "--json", code=1)
     cells = {cell["config"]["lr"]: cell for cell in json.loads(output)["cells"]}
@@ -147,7 +145,7 @@ def test_a_failing_cell_is_recorded_while_the_others_go_on(inside: Inside) -> No
     assert "--force" not in again
 
 
-def test_a_cell_whose_worker_is_lost_twice_has_failed(ff: FF) -> None:
+def test_cell_fails_after_losing_two_workers(ff: FF) -> None:
     with ff.started("sweep", *SMALL, "--epochs", "4000", "--pos-phase", "2", "--workers", "1") as driver:
         seen: set[int] = set()
         while driver.poll() is None:
@@ -162,7 +160,7 @@ def test_a_cell_whose_worker_is_lost_twice_has_failed(ff: FF) -> None:
     assert (run.status, run.failure_kind, run.diverged) == ("failed", "worker lost", False)
 
 
-def test_the_papers_tables_are_52_cells(inside: Inside) -> None:
+def test_tables_of_the_paper_have_52_cells(inside: Inside) -> None:
     plan = inside.json("sweep", "--table", "1", "--table", "2", "--dry-run", "--dataset", "mnist,fashion")
     assert len(plan["cells"]) == plan["missing"] == 52
     assert not inside.ff.db.exists()
@@ -170,7 +168,7 @@ def test_the_papers_tables_are_52_cells(inside: Inside) -> None:
     assert operations == sorted(operations, reverse=True)
 
 
-def test_flags_override_a_grid_file(inside: Inside, tmp_path: Path) -> None:
+def test_options_override_a_grid_file(inside: Inside, tmp_path: Path) -> None:
     grid = tmp_path / "grid.toml"
     grid.write_text(
         'dataset = "mnist"\nhidden = [30, 20]\npos_phase = [1, 2]\nseeds = "0-2"\nbalanced = true\nepochs = 3\n'
@@ -182,7 +180,7 @@ def test_flags_override_a_grid_file(inside: Inside, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ((), "nothing to sweep"),
         (("--table", "3"), "the paper has tables 1 and 2"),
@@ -199,6 +197,6 @@ def test_flags_override_a_grid_file(inside: Inside, tmp_path: Path) -> None:
         (("--table", "2", "--balanced"), "leave out --balanced or --table"),
     ],
 )
-def test_bad_sweeps(inside: Inside, arguments: tuple[str, ...], said: str) -> None:
-    assert said in inside.refused("sweep", *arguments)
+def test_bad_sweeps_are_refused(inside: Inside, arguments: tuple[str, ...], message: str) -> None:
+    assert message in inside.refused("sweep", *arguments)
     assert not inside.ff.db.exists() or inside.ff.runs() == []

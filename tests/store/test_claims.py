@@ -42,13 +42,13 @@ with open_store(sys.argv[1]) as store:
 """
 
 
-def silence(store: Store, run_id: str) -> None:
-    """Make the last heartbeat of a run too old."""
+def expire_heartbeat(store: Store, run_id: str) -> None:
+    """Set the last heartbeat of a run to a time that counts as stale."""
     with writing(store) as connection:
         connection.execute(update(RUN).where(RUN.c.id == run_id).values(heartbeat=utc_now() - STALE_AFTER * 2))
 
 
-def test_a_run_from_claim_to_finish(store: Store) -> None:
+def test_run_from_claim_to_finish(store: Store) -> None:
     claim = claims.claim(store, CONFIG, owner=ME, name="first", tags=["a", "b"], note="why")
     claims.add_provenance(store, claim, PROVENANCE)
     for epoch, accuracy in enumerate((9.8, 60.0, 70.0, 65.0)):
@@ -71,7 +71,7 @@ def test_a_run_from_claim_to_finish(store: Store) -> None:
         claims.heartbeat(store, claim)
 
 
-def test_one_of_many_processes_gets_the_claim(store: Store) -> None:
+def test_only_one_process_gets_the_claim(store: Store) -> None:
     store.close()
     answers = in_processes(6, try_to_claim, store.path, CONFIG, ME)
     assert sorted(answers) == ["busy"] * 5 + ["claimed"]
@@ -86,7 +86,7 @@ def test_a_running_claim_is_busy_and_names_its_process(store: Store) -> None:
             claims.claim(store, CONFIG, owner=ME, force=force)
 
 
-def test_a_killed_process_is_seen_at_once_and_taken_over(store: Store) -> None:
+def test_run_of_a_killed_process_is_taken_over_at_once(store: Store) -> None:
     command = [sys.executable, "-c", TRAINER, str(store.path), CONFIG.model_dump_json()]
     path = f"{Path(__file__).parent}:{Path(__file__).parents[2]}"
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": path}) as process:
@@ -97,7 +97,7 @@ def test_a_killed_process_is_seen_at_once_and_taken_over(store: Store) -> None:
         process.send_signal(signal.SIGKILL)
         while runs.get(store, run_id).status == "running":
             time.sleep(0.01)
-        seen = runs.get(store, run_id)  # nobody has collected the process yet: it is a zombie
+        seen = runs.get(store, run_id)  # the process is a zombie: its exit status was not read yet
     assert (seen.status, seen.ended) == ("interrupted", seen.heartbeat)
     assert seen.failure is not None
     claim = claims.claim(store, CONFIG, owner=ME)
@@ -106,7 +106,7 @@ def test_a_killed_process_is_seen_at_once_and_taken_over(store: Store) -> None:
     assert runs.get(store, run_id).status == "running"
 
 
-def test_a_pid_that_another_process_got_is_not_the_owner(store: Store) -> None:
+def test_reused_pid_is_not_the_owner(store: Store) -> None:
     claims.claim(store, CONFIG, owner=replace(ME, pid_started=ME.pid_started - 1))
     with pytest.raises(RunBusy):
         claims.claim(store, CONFIG, owner=ME)
@@ -115,49 +115,49 @@ def test_a_pid_that_another_process_got_is_not_the_owner(store: Store) -> None:
     assert claims.claim(store, other, owner=ME).run_id == gone.run_id
 
 
-def test_a_process_elsewhere_is_trusted_until_its_heartbeat_is_old(store: Store) -> None:
+def test_remote_process_owns_its_run_until_the_heartbeat_expires(store: Store) -> None:
     elsewhere = Owner(f"not-{socket.gethostname()}", 1, 0.0)
     claim = claims.claim(store, CONFIG, owner=elsewhere)
     with pytest.raises(RunBusy):
         claims.claim(store, CONFIG, owner=ME)
-    silence(store, claim.run_id)
+    expire_heartbeat(store, claim.run_id)
     assert runs.get(store, claim.run_id).status == "stale"
     claims.heartbeat(store, claim)
     assert runs.get(store, claim.run_id).status == "running"
 
 
-def test_a_sleeper_that_was_taken_over_writes_nothing(store: Store) -> None:
-    sleeper = claims.claim(store, CONFIG, owner=ME)
-    claims.record_epoch(store, sleeper, make_epoch(1, 40.0))
-    silence(store, sleeper.run_id)
-    heir = claims.claim(store, CONFIG, owner=ME)
-    assert heir.run_id == sleeper.run_id
-    before = runs.get(store, heir.run_id), runs.epochs(store, heir.run_id)
+def test_process_that_lost_its_run_writes_nothing(store: Store) -> None:
+    lost = claims.claim(store, CONFIG, owner=ME)
+    claims.record_epoch(store, lost, make_epoch(1, 40.0))
+    expire_heartbeat(store, lost.run_id)
+    current = claims.claim(store, CONFIG, owner=ME)
+    assert current.run_id == lost.run_id
+    before = runs.get(store, current.run_id), runs.epochs(store, current.run_id)
     writes: list[Callable[[], None]] = [
-        lambda: claims.record_epoch(store, sleeper, make_epoch(2, 99.0)),
-        lambda: claims.heartbeat(store, sleeper),
-        lambda: claims.add_provenance(store, sleeper, PROVENANCE),
-        lambda: claims.finish(store, sleeper),
-        lambda: claims.interrupt(store, sleeper, "woken"),
-        lambda: claims.fail(store, sleeper, "woken", "error"),
+        lambda: claims.record_epoch(store, lost, make_epoch(2, 99.0)),
+        lambda: claims.heartbeat(store, lost),
+        lambda: claims.add_provenance(store, lost, PROVENANCE),
+        lambda: claims.finish(store, lost),
+        lambda: claims.interrupt(store, lost, "woken"),
+        lambda: claims.fail(store, lost, "woken", "error"),
     ]
     for write in writes:
-        with pytest.raises(ClaimLost, match=heir.run_id[:7]):
+        with pytest.raises(ClaimLost, match=current.run_id[:7]):
             write()
-    assert (runs.get(store, heir.run_id), runs.epochs(store, heir.run_id)) == before
-    claims.record_epoch(store, heir, make_epoch(2, 50.0))
+    assert (runs.get(store, current.run_id), runs.epochs(store, current.run_id)) == before
+    claims.record_epoch(store, current, make_epoch(2, 50.0))
 
 
-def test_claiming_one_run_gives_up_the_others_that_were_left(store: Store) -> None:
+def test_claiming_a_run_gives_up_earlier_stale_claims(store: Store) -> None:
     left = claims.claim(store, CONFIG, owner=ME)
-    silence(store, left.run_id)
+    expire_heartbeat(store, left.run_id)
     claims.claim(store, make_config(seed=1), owner=ME)
     with pytest.raises(ClaimLost):
         claims.record_epoch(store, left, make_epoch(1))
     assert runs.get(store, left.run_id).status == "stale"
 
 
-def test_taking_over_asks_for_the_new_epochs_and_keeps_the_labels(store: Store) -> None:
+def test_taking_over_sets_new_epochs_and_keeps_the_name(store: Store) -> None:
     first = claims.claim(store, make_config(epochs=5), owner=ME, name="kept", tags=["old"])
     claims.interrupt(store, first, "Ctrl-C")
     assert runs.get(store, first.run_id).failure == "Ctrl-C"
@@ -175,7 +175,7 @@ def test_taking_over_asks_for_the_new_epochs_and_keeps_the_labels(store: Store) 
     assert len(runs.list_runs(store)) == 1
 
 
-def test_force_supersedes(store: Store) -> None:
+def test_force_supersedes_the_earlier_run(store: Store) -> None:
     old = claims.claim(store, CONFIG, owner=ME)
     claims.finish(store, old)
     new = claims.claim(store, CONFIG, owner=ME, force=True)
@@ -187,7 +187,7 @@ def test_force_supersedes(store: Store) -> None:
     assert found.id == new.run_id
 
 
-def test_a_damaged_run_is_not_continued_but_may_be_superseded(store: Store) -> None:
+def test_damaged_run_can_be_superseded_but_not_continued(store: Store) -> None:
     damaged = claims.claim(store, CONFIG, owner=ME)
     claims.finish(store, damaged)
     with writing(store) as connection:
@@ -197,7 +197,7 @@ def test_a_damaged_run_is_not_continued_but_may_be_superseded(store: Store) -> N
     assert claims.claim(store, CONFIG, owner=ME, force=True).run_id != damaged.run_id
 
 
-def test_a_retrained_epoch_replaces_the_recorded_one(store: Store) -> None:
+def test_retrained_epoch_replaces_the_stored_one(store: Store) -> None:
     claim = claims.claim(store, CONFIG, owner=ME)
     first = [make_epoch(0), make_epoch(1, 80.0, 20.0), make_epoch(2, 70.0, 30.0), make_epoch(3, None)]
     for metrics in [*first, make_epoch(3, 75.0, 25.0), make_epoch(3, 75.0, 25.0)]:
@@ -211,7 +211,7 @@ def test_a_retrained_epoch_replaces_the_recorded_one(store: Store) -> None:
     assert runs.epochs(store, claim.run_id) == epochs
 
 
-def test_provenance_names_each_stretch_that_counts(store: Store) -> None:
+def test_provenance_drops_segments_that_were_retrained(store: Store) -> None:
     claim = claims.claim(store, CONFIG, owner=ME)
     stretches = [replace(PROVENANCE, from_epoch=epoch, threads=i) for i, epoch in enumerate((0, 5, 9, 5))]
     for stretch in stretches:

@@ -1,4 +1,4 @@
-"""Opening a database: what is made, what is refused, and what many processes do at once."""
+"""Opening a database: what is created, what is refused, and concurrent processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ffcli.store.migrate import HEAD
 
 
 def with_one_run(path: Path) -> str:
-    """A database with a finished run; returns the run's key."""
+    """Create a database with a finished run; return the run's key."""
     config = make_config(epochs=1)
     with open_store(path) as store:
         claim = claims.claim(store, config, owner=this_process())
@@ -29,7 +29,7 @@ def with_one_run(path: Path) -> str:
     return config.key
 
 
-def test_a_path_and_its_urls_name_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_and_urls_select_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "a b.db"
     for db in (file, "a b.db", f"sqlite:///{file}", "sqlite:///a b.db", f"sqlite:///file:{tmp_path}/a%20b.db?uri=true"):
@@ -38,7 +38,7 @@ def test_a_path_and_its_urls_name_the_same_file(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    ("db", "says"),
+    ("db", "message"),
     [
         ("postgresql://host/runs", "give a path"),
         ("mysql://host/runs", "give a path"),
@@ -50,12 +50,12 @@ def test_a_path_and_its_urls_name_the_same_file(tmp_path: Path, monkeypatch: pyt
         ("sqlite:///runs.db?cache=shared", "unknown option 'cache'"),
     ],
 )
-def test_other_databases_are_refused(db: str, says: str) -> None:
-    with pytest.raises(BadOption, match=says):
+def test_other_databases_are_refused(db: str, message: str) -> None:
+    with pytest.raises(BadOption, match=message):
         open_store(db)
 
 
-def test_the_default_makes_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_database_creates_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "new"))
     with open_store() as store:
         assert store.path == tmp_path / "new" / "ffcli" / "ffcli.db"
@@ -112,7 +112,7 @@ def without_its_tables(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "says"),
+    ("damage", "message"),
     [
         (garbage, "is not a database"),
         (folder, "is a folder"),
@@ -122,11 +122,11 @@ def without_its_tables(path: Path) -> None:
         (without_its_tables, "damaged"),
     ],
 )
-def test_bad_databases_get_one_line_and_are_not_touched(tmp_path: Path, spoil: object, says: str) -> None:
+def test_bad_databases_are_refused_in_one_line_and_left_unchanged(tmp_path: Path, damage: object, message: str) -> None:
     path = tmp_path / "runs.db"
-    spoil(path)  # type: ignore[operator]
+    damage(path)  # type: ignore[operator]
     before = contents(tmp_path)
-    with pytest.raises(BadDatabase, match=says) as caught, open_store(path) as store:
+    with pytest.raises(BadDatabase, match=message) as caught, open_store(path) as store:
         runs.list_runs(store)
     assert "\n" not in str(caught.value)
     assert contents(tmp_path) == before
@@ -136,13 +136,13 @@ def contents(folder: Path) -> dict[str, str]:
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir() if p.is_file()}
 
 
-def test_a_named_folder_that_is_missing_is_not_made(tmp_path: Path) -> None:
+def test_missing_folder_is_not_created(tmp_path: Path) -> None:
     with pytest.raises(BadDatabase, match="create it"):
         open_store(tmp_path / "missing" / "runs.db")
     assert not (tmp_path / "missing").exists()
 
 
-def test_a_lock_that_does_not_end_is_busy(tmp_path: Path) -> None:
+def test_permanent_lock_raises_store_busy(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     with_one_run(path)
     holder = sqlite3.connect(path, isolation_level=None)
@@ -154,7 +154,7 @@ def test_a_lock_that_does_not_end_is_busy(tmp_path: Path) -> None:
     holder.close()
 
 
-def test_a_new_database_waits_for_a_lock(tmp_path: Path) -> None:
+def test_new_database_waits_for_a_lock(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
@@ -173,24 +173,24 @@ def can_read_but_not_write(db: str | Path, key: str) -> None:
             claims.claim(store, make_config(seed=1), owner=this_process())
 
 
-def test_a_url_can_ask_for_reading_only(tmp_path: Path) -> None:
+def test_url_can_request_read_only_access(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     can_read_but_not_write(f"sqlite:///{path}?mode=ro", with_one_run(path))
     with pytest.raises(BadDatabase, match="mode=ro does not create"):
         open_store(f"sqlite:///{tmp_path}/new.db?mode=ro")
 
 
-def test_a_read_only_file_system_can_be_read(tmp_path: Path, sealed_folder: Path) -> None:
-    can_read_but_not_write(sealed_folder / "runs.db", with_one_run(tmp_path / "open" / "runs.db"))
+def test_read_only_file_system_can_be_read(tmp_path: Path, read_only_folder: Path) -> None:
+    can_read_but_not_write(read_only_folder / "runs.db", with_one_run(tmp_path / "open" / "runs.db"))
     with pytest.raises(BadDatabase, match="read"):
-        open_store(sealed_folder / "new.db")
+        open_store(read_only_folder / "new.db")
     (tmp_path / "open" / "empty.db").touch()
     with pytest.raises(BadDatabase, match="read-only and at revision none"):
-        open_store(sealed_folder / "empty.db")
+        open_store(read_only_folder / "empty.db")
 
 
 def fill(disk: Path) -> Path:
-    """Take all the space that is left; returns the file that holds it."""
+    """Use all remaining space; return the file that occupies it."""
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file, suppress(OSError):
         while True:
@@ -203,7 +203,7 @@ def record_many(store: Store, claim: claims.Claim) -> None:
         claims.record_epoch(store, claim, make_epoch(epoch))
 
 
-def test_a_full_disk_loses_only_what_was_not_written(tiny_disk: Path) -> None:
+def test_full_disk_keeps_everything_written_before(tiny_disk: Path) -> None:
     with open_store(tiny_disk / "runs.db") as store:
         claim = claims.claim(store, make_config(), owner=this_process())
         claims.record_epoch(store, claim, make_epoch(1))
@@ -216,7 +216,7 @@ def test_a_full_disk_loses_only_what_was_not_written(tiny_disk: Path) -> None:
         claims.record_epoch(store, claim, make_epoch(written[-1].epoch + 1))
 
 
-def test_opening_on_a_full_disk(tiny_disk: Path) -> None:
+def test_opening_a_database_on_a_full_disk(tiny_disk: Path) -> None:
     key = with_one_run(tiny_disk / "runs.db")
     ballast = fill(tiny_disk)
     with pytest.raises(StorageFull):
@@ -228,7 +228,7 @@ def test_opening_on_a_full_disk(tiny_disk: Path) -> None:
         assert runs.find(store, key) is not None
 
 
-def test_eight_processes_open_a_new_database_at_once(tmp_path: Path) -> None:
+def test_eight_processes_can_create_a_database_at_once(tmp_path: Path) -> None:
     for attempt in range(3):
         path = tmp_path / f"{attempt}.db"
         in_processes(8, open_and_claim, path)
@@ -237,13 +237,13 @@ def test_eight_processes_open_a_new_database_at_once(tmp_path: Path) -> None:
             assert {run.config.seed for run in runs.list_runs(store)} == set(range(8))
 
 
-def test_eight_writers_lose_nothing(store: Store) -> None:
+def test_eight_processes_can_write_at_once(store: Store) -> None:
     store.close()
     in_processes(8, record_a_run, store.path, 30)
     assert [run.epochs_done for run in runs.list_runs(store)] == [30] * 8
 
 
-def test_every_error_is_ours(tmp_path: Path) -> None:
-    """Also that of a file name which no file system accepts."""
+def test_impossible_file_name_raises_an_ffcli_error(tmp_path: Path) -> None:
+    """A file name that no file system accepts."""
     with pytest.raises(FFError):
         open_store(tmp_path / ("x" * 300))

@@ -14,7 +14,7 @@ RESULTS = Path(__file__).parents[2] / "results"
 
 
 @pytest.mark.parametrize(("name", "count"), [("study.db", 52), ("cures.db", 156), ("further.db", 23)])
-def test_every_key_is_recomputed_from_the_stored_config(tmp_path: Path, name: str, count: int) -> None:
+def test_every_stored_config_gives_its_key(tmp_path: Path, name: str, count: int) -> None:
     copy = Path(shutil.copy(RESULTS / name, tmp_path))
     with open_store(copy, create=False) as store:
         runs = list_runs(store, Filters(include_superseded=True))

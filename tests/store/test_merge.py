@@ -1,4 +1,4 @@
-"""Merging two databases: which run stays current, that nothing is lost, and that nothing is half taken in."""
+"""Merging two databases: which run stays current, that nothing is lost, and that a merge is complete or undone."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NOTHING = Merged(0, 0, 0, 0, 0, 0, 0, ())
 
 
 def train(store: Store, epochs: int, *, end: bool = True, owner: Owner = ME, tags: Iterable[str] = (), **o: Any) -> str:
-    """Train a run, or the one that is there, as far as `epochs`; returns its id."""
+    """Train a new or the stored run up to `epochs`; return its id."""
     force = o.pop("force", False)
     claim = claims.claim(store, make_config(epochs=max(epochs, 1), **o), owner=owner, force=force, tags=tuple(tags))
     record(store, claim, range(claim.epochs_done + 1, epochs + 1))
@@ -61,7 +61,7 @@ def other(tmp_path: Path) -> Iterable[Store]:
 
 
 def everything(store: Store) -> dict[str, Any]:
-    """All rows and files."""
+    """Return all rows, and digests of all files."""
     with reading(store) as connection:
         rows = {
             name: sorted(tuple(map(repr, row)) for row in connection.execute(select(table)))
@@ -80,7 +80,7 @@ def all_runs(store: Store) -> dict[str, RunRecord]:
     return {run.id: run for run in runs.list_runs(store, Filters(include_superseded=True))}
 
 
-def test_a_run_comes_in_whole_and_a_second_time_changes_nothing(store: Store, other: Store) -> None:
+def test_merge_copies_whole_runs_and_is_idempotent(store: Store, other: Store) -> None:
     mine = train(store, 2, seed=7)
     claim = claims.claim(other, make_config(epochs=3), owner=ME, name="theirs", tags=["ü", "x"], note="why")
     claims.add_provenance(other, claim, PROVENANCE)
@@ -97,9 +97,7 @@ def test_a_run_comes_in_whole_and_a_second_time_changes_nothing(store: Store, ot
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(5, 3), (3, 5), (4, 4)])
-def test_the_longer_run_of_a_key_is_current_and_the_other_superseded(
-    store: Store, other: Store, ours: int, theirs: int
-) -> None:
+def test_longer_run_of_a_key_supersedes_the_other(store: Store, other: Store, ours: int, theirs: int) -> None:
     mine, other_run = train(store, ours), train(other, theirs)
     assert merge(store, other.path) == replace(NOTHING, taken=1, superseded=1, epochs=theirs)
     found = runs.find(store, make_config().key)
@@ -126,7 +124,7 @@ def test_a_merged_run_with_more_epochs_extends_the_stored_one(store: Store, othe
     assert everything(store) == before
 
 
-def test_a_figure_that_was_measured_on_either_side_is_kept(store: Store, other: Store) -> None:
+def test_accuracies_measured_on_either_side_are_kept(store: Store, other: Store) -> None:
     id = train(other, 1)
     merge(store, other.path)
     for at, first, second in ((store, None, 70.0), (other, 60.0, None)):
@@ -140,7 +138,7 @@ def test_a_figure_that_was_measured_on_either_side_is_kept(store: Store, other: 
     assert merge(store, other.path) == replace(NOTHING, already_here=1)
 
 
-def test_what_runs_there_does_not_run_here(store: Store, other: Store) -> None:
+def test_running_runs_are_merged_as_interrupted(store: Store, other: Store) -> None:
     alive = train(other, 2, end=False)
     dead = train(other, 2, end=False, owner=GONE, seed=1)
     merge(store, other.path)
@@ -151,7 +149,7 @@ def test_what_runs_there_does_not_run_here(store: Store, other: Store) -> None:
     assert runs.get(other, alive).status == "running"
 
 
-def test_a_key_that_is_trained_here_is_left_for_later(store: Store, other: Store) -> None:
+def test_runs_being_trained_here_are_left_out(store: Store, other: Store) -> None:
     claim = claims.claim(store, make_config(epochs=9), owner=ME)
     longer = train(other, 5)
     merged = merge(store, other.path)
@@ -179,7 +177,7 @@ steps = st.lists(
 @example([("theirs", 0, 2, False), "merge", ("ours", 0, 3, True), ("theirs", 0, 4, False)])
 @example([("theirs", 0, 3, False), "merge", ("ours", 0, 1, True)])
 @example([("theirs", 0, 3, False), ("theirs", 0, 1, True), "merge", ("ours", 0, 2, True)])
-def test_after_any_history_the_longest_current_run_is_current_and_nothing_is_lost(history: list[Any]) -> None:
+def test_merge_keeps_the_longest_run_and_all_epochs_after_any_history(history: list[Any]) -> None:
     with TemporaryDirectory() as folder, open_store(Path(folder) / "ours.db") as ours:
         with open_store(Path(folder) / "theirs.db") as theirs:
             for step in history:
@@ -230,7 +228,7 @@ def assert_same_content(mine: Path, theirs: Path) -> None:
     np.testing.assert_equal(tensors, expected)
 
 
-def test_states_and_weights_come_along(store: Store, other: Store) -> None:
+def test_states_and_weights_are_copied(store: Store, other: Store) -> None:
     id, damaged = train(other, 3), train(other, 2, seed=1)
     state, weights = save(states.state_path, other, id, 3), save(states.weights_path, other, id, 3)
     save(states.state_path, other, damaged, 2, seed=1).write_bytes(b"half")
@@ -246,7 +244,7 @@ def test_states_and_weights_come_along(store: Store, other: Store) -> None:
     assert merge(store, other.path).files == 0
 
 
-def test_the_state_of_the_later_epoch_stays(store: Store, other: Store) -> None:
+def test_state_of_the_later_epoch_is_kept(store: Store, other: Store) -> None:
     id = train(other, 3)
     save(states.state_path, other, id, 3)
     merge(store, other.path)
@@ -256,7 +254,7 @@ def test_the_state_of_the_later_epoch_stays(store: Store, other: Store) -> None:
     merge(store, other.path)
     assert digest(mine) == before
     train(other, 7)
-    # One epoch further than the epochs that were read: it would continue behind a gap.
+    # One epoch further than the epochs that were read: continuing from it would leave a gap.
     save(states.state_path, other, id, 8)
     merged = merge(store, other.path)
     assert (merged.extended, merged.files) == (1, 0)
@@ -269,7 +267,7 @@ def test_the_state_of_the_later_epoch_stays(store: Store, other: Store) -> None:
     assert mine.with_name(mine.name + ".damaged").read_bytes() == b"damaged here"
 
 
-def test_a_dry_run_says_the_same_and_changes_nothing(store: Store, other: Store) -> None:
+def test_dry_run_gives_the_same_counts_and_changes_nothing(store: Store, other: Store) -> None:
     train(store, 2)
     save(states.state_path, other, train(other, 3), 3)
     train(other, 1, seed=1)
@@ -280,7 +278,7 @@ def test_a_dry_run_says_the_same_and_changes_nothing(store: Store, other: Store)
 
 
 def at_revision(path: Path, revision: str) -> None:
-    """Take a database back to an earlier revision, or claim a later one."""
+    """Downgrade a database to an earlier revision, or mark it with a later one."""
     if revision < HEAD:
         engine = engine_for(path, foreign_keys=False)
         with engine.begin() as connection:
@@ -292,7 +290,7 @@ def at_revision(path: Path, revision: str) -> None:
         bare.close()
 
 
-def test_an_older_database_is_read_as_it_is_and_a_newer_one_refused(store: Store, other: Store) -> None:
+def test_older_database_is_merged_unchanged_and_a_newer_one_refused(store: Store, other: Store) -> None:
     train(other, 2)
     other.close()
     at_revision(other.path, "0001")
@@ -305,7 +303,7 @@ def test_an_older_database_is_read_as_it_is_and_a_newer_one_refused(store: Store
     assert set(other.path.parent.iterdir()) == names
 
 
-def test_what_cannot_be_merged_is_named(store: Store, tmp_path: Path) -> None:
+def test_unmergeable_files_are_refused(store: Store, tmp_path: Path) -> None:
     with pytest.raises(BadDatabase, match=r"no database .*none\.db"):
         merge(store, tmp_path / "none.db")
     with pytest.raises(BadDatabase, match="is the database to merge into"):
@@ -335,7 +333,7 @@ with open_store(sys.argv[1]) as store:
 
 
 @pytest.mark.parametrize("writes", [1, 4])
-def test_a_merge_that_is_killed_leaves_nothing_half(store: Store, other: Store, writes: int) -> None:
+def test_killed_merge_changes_nothing(store: Store, other: Store, writes: int) -> None:
     train(store, 2)
     for seed in range(3):
         train(other, 3, seed=seed)
@@ -346,7 +344,7 @@ def test_a_merge_that_is_killed_leaves_nothing_half(store: Store, other: Store, 
     assert merge(store, other.path) == replace(NOTHING, taken=3, superseded=1, epochs=9)
 
 
-def test_a_full_disk_leaves_nothing_half(tiny_disk: Path, other: Store) -> None:
+def test_full_disk_undoes_the_merge(tiny_disk: Path, other: Store) -> None:
     for seed in range(40):
         claim = claims.claim(other, make_config(seed=seed), owner=ME, note="x" * 40_000)
         claims.finish(other, claim)
@@ -357,7 +355,7 @@ def test_a_full_disk_leaves_nothing_half(tiny_disk: Path, other: Store) -> None:
         assert list(all_runs(store)) == [id]
 
 
-def test_the_counts_are_named_for_json() -> None:
+def test_counts_have_the_documented_json_names() -> None:
     assert list(asdict(NOTHING)) == [
         "taken", "extended", "already_here", "left_out", "superseded", "epochs", "files", "notices",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The migrations are the schema's only author: one head, up and down, no drift, and an upgrade loses no row."""
+"""Migrations alone define the schema: one head, up and down, no drift, and an upgrade loses no row."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def newer_program(tmp_path: Path) -> Path:
 
 
 def program_with_next(folder: Path, more: str) -> Path:
-    """The migrations of a later program: ours and one that makes the parent table anew."""
+    """The migrations of a later program: ours and one that rebuilds the parent table."""
     shutil.copytree(migrate.migrations_folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "versions" / "next.py").write_text(NEXT.format(head=migrate.HEAD, more=more))
     return folder
@@ -56,7 +56,7 @@ def program_with_next(folder: Path, more: str) -> Path:
 
 @pytest.fixture
 def filled(store: Store) -> Path:
-    """A database with 3 runs of 4 epochs."""
+    """Create a database with 3 runs of 4 epochs."""
     for seed in range(3):
         claim = claims.claim(store, make_config(seed=seed), owner=this_process(), note="kept")
         for epoch in range(4):
@@ -72,12 +72,12 @@ def count(path: Path, what: str) -> int:
     return number
 
 
-def test_there_is_one_head_and_the_program_knows_it() -> None:
+def test_head_is_the_only_newest_revision() -> None:
     scripts = ScriptDirectory(str(migrate.migrations_folder()))
     assert scripts.get_heads() == [migrate.HEAD]
 
 
-def test_the_tables_have_not_drifted_from_the_migrations(store: Store) -> None:
+def test_tables_equal_the_migrated_schema(store: Store) -> None:
     with store.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
 
@@ -93,7 +93,7 @@ def test_every_constraint_has_a_name(store: Store) -> None:
             assert all(name for name, _ in constraints), sql
 
 
-def test_down_and_up_again(store: Store) -> None:
+def test_migrations_run_down_and_up(store: Store) -> None:
     engine = engine_for(store.path, foreign_keys=False)
     for target, tables in (("base", {"alembic_version"}), ("head", {"alembic_version", *METADATA.tables})):
         with engine.begin() as connection:
@@ -104,7 +104,7 @@ def test_down_and_up_again(store: Store) -> None:
     engine.dispose()
 
 
-def test_an_upgrade_with_rows_keeps_every_child_and_a_backup(filled: Path, newer_program: Path) -> None:
+def test_upgrade_keeps_all_rows_and_a_backup(filled: Path, newer_program: Path) -> None:
     earlier = filled.with_name(f"runs.db.{migrate.HEAD}.bak")
     earlier.write_bytes(b"an earlier backup")
     done = migrate.upgrade(filled, folder=newer_program)
@@ -120,7 +120,7 @@ def test_an_upgrade_with_rows_keeps_every_child_and_a_backup(filled: Path, newer
         open_store(filled)
 
 
-def test_a_database_of_the_first_revision_is_upgraded_as_it_is_opened(tmp_path: Path) -> None:
+def test_opening_upgrades_a_database_of_the_first_revision(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     engine = engine_for(path, foreign_keys=False)
     with engine.begin() as connection:
@@ -158,7 +158,7 @@ def test_a_database_of_the_first_revision_is_upgraded_as_it_is_opened(tmp_path: 
 
 
 def at_revision(path: Path, revision: str) -> None:
-    """Take a database back to an earlier revision."""
+    """Downgrade a database to an earlier revision."""
     engine = engine_for(path, foreign_keys=False)
     with engine.begin() as connection:
         migrate.run_migrations(connection, target=f"-{int(migrate.HEAD) - int(revision)}")
@@ -175,8 +175,8 @@ FAILURES = (
 
 
 @pytest.fixture
-def before_kinds(store: Store) -> Path:
-    """A database of revision 0004, which recognised a divergence by the message."""
+def revision_0004(store: Store) -> Path:
+    """Create a database of revision 0004, which recognised a divergence by the message."""
     at_revision(store.path, "0004")
     with sqlite3.connect(store.path) as bare:
         for seed, (status, failure, _) in enumerate(FAILURES):
@@ -193,34 +193,34 @@ def before_kinds(store: Store) -> Path:
     return store.path
 
 
-def test_the_kind_of_older_failures_is_read_from_their_message(before_kinds: Path) -> None:
+def test_failure_kind_of_older_runs_is_derived_from_the_message(revision_0004: Path) -> None:
     everything = Filters(include_superseded=True)
-    before = before_kinds.read_bytes()
-    with open_store(before_kinds, create=False) as reader:
+    before = revision_0004.read_bytes()
+    with open_store(revision_0004, create=False) as reader:
         found = {int(run.id, 16): run for run in runs.list_runs(reader, everything)}
     assert {seed: run.failure_kind for seed, run in found.items()} == {n: kind for n, (*_, kind) in enumerate(FAILURES)}
     assert [seed for seed, run in found.items() if run.diverged] == [0]
-    assert before_kinds.read_bytes() == before
-    with open_store(before_kinds) as writer:
+    assert revision_0004.read_bytes() == before
+    with open_store(revision_0004) as writer:
         assert writer.upgraded is not None
         assert {int(run.id, 16): run for run in runs.list_runs(writer, everything)} == found
         with pytest.raises(IntegrityError), writing(writer) as connection:
             connection.execute(update(RUN).values(failure_kind="bad luck"))
-    at_revision(before_kinds, "0004")
-    assert count(before_kinds, "run WHERE failure LIKE 'diverged%'") == 2
+    at_revision(revision_0004, "0004")
+    assert count(revision_0004, "run WHERE failure LIKE 'diverged%'") == 2
 
 
-def test_an_older_database_that_nobody_can_write_is_read(before_kinds: Path, sealed_folder: Path) -> None:
-    shutil.copy(before_kinds, sealed_folder.with_name("open") / "runs.db")
-    with open_store(sealed_folder / "runs.db", create=False) as reader:
+def test_older_read_only_database_can_be_read(revision_0004: Path, read_only_folder: Path) -> None:
+    shutil.copy(revision_0004, read_only_folder.with_name("open") / "runs.db")
+    with open_store(read_only_folder / "runs.db", create=False) as reader:
         assert len(runs.list_runs(reader, Filters(status="failed"))) == 2
         with pytest.raises(BadDatabase, match="read-only"):
             runs.delete(reader, "0" * 31 + "4")
     with pytest.raises(BadDatabase, match="read-only and at revision 0004"):
-        open_store(sealed_folder / "runs.db")
+        open_store(read_only_folder / "runs.db")
 
 
-def test_eight_processes_upgrade_at_once(filled: Path, newer_program: Path) -> None:
+def test_eight_processes_can_upgrade_at_once(filled: Path, newer_program: Path) -> None:
     in_processes(8, upgrade, filled, newer_program)
     assert count(filled, "epoch") == 12
     assert count(filled, "alembic_version WHERE version_num = 'next'") == 1
@@ -229,7 +229,7 @@ def test_eight_processes_upgrade_at_once(filled: Path, newer_program: Path) -> N
 
 
 @pytest.mark.parametrize("more", ["op.execute('DELETE FROM run WHERE seed = 0')", "raise RuntimeError('halfway')"])
-def test_an_upgrade_that_fails_is_undone(filled: Path, tmp_path: Path, more: str) -> None:
+def test_failed_upgrade_is_undone(filled: Path, tmp_path: Path, more: str) -> None:
     folder = program_with_next(tmp_path / "broken", more)
     with pytest.raises((BadDatabase, RuntimeError), match=r"lose their parent|halfway"):
         migrate.upgrade(filled, folder=folder)
@@ -238,7 +238,7 @@ def test_an_upgrade_that_fails_is_undone(filled: Path, tmp_path: Path, more: str
     assert count(filled, "epoch") == 12
 
 
-def test_a_newer_database_refuses_before_anything_is_written(filled: Path, newer_program: Path) -> None:
+def test_newer_database_is_refused_and_left_unchanged(filled: Path, newer_program: Path) -> None:
     migrate.upgrade(filled, folder=newer_program)
     before = filled.read_bytes()
     names = {p.name for p in filled.parent.iterdir()}

@@ -1,4 +1,4 @@
-"""Outcomes at a horizon, against a plain computation."""
+"""Outcomes at a horizon equal a plain computation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ measured = st.tuples(st.none() | percent, st.none() | percent)
 @given(accuracies=st.lists(measured, max_size=12), horizon=st.integers(1, 14), held_out=st.booleans())
 @example(accuracies=[(9.0, 9.0), (20.0, 9.0), (30.0, 9.0), (40.0, 50.0)], horizon=2, held_out=False)
 @example(accuracies=[(9.0, 9.0), (20.0, 9.0), (30.0, 9.0), (40.0, 50.0)], horizon=2, held_out=True)
-def test_as_plainly_computed(
+def test_outcomes_equal_a_plain_computation(
     store: Store, accuracies: list[tuple[float | None, float | None]], horizon: int, held_out: bool
 ) -> None:
     with writing(store) as connection:
@@ -46,7 +46,7 @@ def test_as_plainly_computed(
     assert outcome.last5 == (pytest.approx(mean(last)) if last else None)
 
 
-def test_superseded_runs_have_left(store: Store) -> None:
+def test_superseded_runs_are_left_out(store: Store) -> None:
     add(store, make_config(), [make_epoch(1)])
     claims.claim(store, make_config(), owner=this_process(), force=True)
     found = outcomes.outcomes(store, 20, outcomes.summaries(store))
@@ -60,7 +60,7 @@ def add(store: Store, config: RunConfig, epochs: list[EpochMetrics]) -> None:
     claims.finish(store, claim)
 
 
-def test_of_given_runs_only_the_current_ones(store: Store) -> None:
+def test_outcomes_include_only_current_runs(store: Store) -> None:
     for seed in range(3):
         add(store, make_config(seed=seed), [make_epoch(1, 10.0 * seed)])
     records = runs.list_runs(store)

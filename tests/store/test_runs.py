@@ -24,7 +24,7 @@ ME = this_process()
 
 
 def add(store: Store, *, epochs: int = 1, accuracy: float = 50.0, tags: tuple[str, ...] = (), **options: Any) -> str:
-    """A completed run; returns its id."""
+    """Add a completed run; return its id."""
     claim = claims.claim(store, make_config(**options), owner=ME, tags=tags)
     for epoch in range(1, epochs + 1):
         claims.record_epoch(store, claim, make_epoch(epoch, accuracy))
@@ -33,7 +33,7 @@ def add(store: Store, *, epochs: int = 1, accuracy: float = 50.0, tags: tuple[st
 
 
 def rename(store: Store, old: str, new: str) -> str:
-    """Give a run without epochs an id of our choice."""
+    """Replace the id of a run without epochs."""
     with writing(store) as connection:
         connection.execute(update(RUN).where(RUN.c.id == old).values(id=new))
     return new
@@ -76,13 +76,13 @@ def replace_data(name: str) -> object:
     return DATA.model_copy(update={"name": name, "fingerprint": name})
 
 
-def test_a_status_is_filtered_as_it_is_seen(store: Store) -> None:
+def test_filters_use_the_displayed_status(store: Store) -> None:
     claims.claim(store, make_config(), owner=replace(ME, pid_started=0.0))
     assert runs.list_runs(store, Filters(status="running")) == []
     assert len(runs.list_runs(store, Filters(status="interrupted"))) == 1
 
 
-def test_superseded_runs_are_shown_when_asked(store: Store) -> None:
+def test_superseded_runs_are_listed_on_request(store: Store) -> None:
     old = add(store)
     new = claims.claim(store, make_config(), owner=ME, force=True).run_id
     assert [run.id for run in runs.list_runs(store)] == [new]
@@ -90,7 +90,7 @@ def test_superseded_runs_are_shown_when_asked(store: Store) -> None:
     assert [run.id for run in runs.list_runs(store, Filters(status="superseded"))] == [old]
 
 
-def test_ids_are_found_by_what_is_shown_of_them(store: Store) -> None:
+def test_runs_are_found_by_their_short_ids(store: Store) -> None:
     ids = ["abcdef12" + "0" * 24, "abcdef12" + "1" * 24, "abcdef9" + "0" * 25, "f" * 32]
     for seed, id in enumerate(ids):
         rename(store, add(store, seed=seed, epochs=0), id)
@@ -107,7 +107,7 @@ def test_ids_are_found_by_what_is_shown_of_them(store: Store) -> None:
             runs.get(store, wrong)
 
 
-def test_deleting_takes_all_that_is_the_runs(store: Store) -> None:
+def test_deleting_a_run_deletes_its_epochs_and_files(store: Store) -> None:
     gone, kept = add(store, epochs=3), add(store, seed=1, epochs=2)
     for id in (gone, kept):
         states.save(states.weights_path(store, id), {"w": np.zeros(3)}, key="k", epoch=3)
@@ -120,7 +120,7 @@ def test_deleting_takes_all_that_is_the_runs(store: Store) -> None:
         runs.delete(store, running.run_id)
 
 
-def test_prune_frees_what_nobody_needs(store: Store) -> None:
+def test_prune_deletes_unneeded_runs_and_files(store: Store) -> None:
     superseded = add(store, epochs=2)
     finished = add_forced(store)
     unfinished = claims.claim(store, make_config(seed=1), owner=replace(ME, pid_started=0.0)).run_id
@@ -158,7 +158,7 @@ def add_forced(store: Store) -> str:
 
 
 @pytest.mark.parametrize("column", ["config", "tags", "provenance"])
-def test_a_damaged_row_is_named_and_can_be_deleted(store: Store, column: str) -> None:
+def test_damaged_row_is_reported_and_can_be_deleted(store: Store, column: str) -> None:
     run_id = claims.claim(store, make_config(), owner=ME).run_id
     with writing(store) as connection:
         connection.execute(text(f"UPDATE run SET {column} = '{{}}'"))
@@ -170,7 +170,7 @@ def test_a_damaged_row_is_named_and_can_be_deleted(store: Store, column: str) ->
     assert (runs.list_runs(store), maintenance.check(store.path).problems) == ([], ())
 
 
-def test_a_damaged_file_is_examined_as_far_as_it_goes(store: Store) -> None:
+def test_check_reports_a_damaged_file(store: Store) -> None:
     store.engine.dispose()
     content = bytearray(store.path.read_bytes())
     content[200:] = bytes(len(content) - 200)
@@ -179,7 +179,7 @@ def test_a_damaged_file_is_examined_as_far_as_it_goes(store: Store) -> None:
     assert problem
 
 
-def test_reading_leaves_the_file_as_it_is(store: Store) -> None:
+def test_reading_does_not_change_the_file(store: Store) -> None:
     claims.claim(store, make_config(), owner=ME)
     store.engine.dispose()
     with closing(sqlite3.connect(store.path)) as connection:

@@ -1,4 +1,4 @@
-"""The work of a list and of a report does not grow with what they do not show."""
+"""The cost of a list or report does not grow with rows that it does not show."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def add_runs(store: Store, numbers: Iterable[int]) -> None:
 
 
 def steps(store: Store, read: Callable[[], object]) -> int:
-    """The number of instructions that SQLite executes for `read`, in tens."""
+    """Return the number of instructions that SQLite executes for `read`, in tens."""
     count = 0
 
     def step() -> int:
@@ -65,14 +65,14 @@ def steps(store: Store, read: Callable[[], object]) -> int:
         Filters(since=utc_now() + timedelta(minutes=MANY)),
     ],
 )
-def test_runs_that_are_not_listed_are_not_read(store: Store, filters: Filters) -> None:
+def test_listing_does_not_read_other_runs(store: Store, filters: Filters) -> None:
     add_runs(store, range(MANY, MANY + FEW))
     before = steps(store, lambda: runs.list_runs(store, filters))
     add_runs(store, range(MANY))
     assert steps(store, lambda: runs.list_runs(store, filters)) < 1.5 * before
 
 
-def test_short_ids_read_only_their_neighbours(store: Store) -> None:
+def test_short_ids_read_only_neighbouring_ids(store: Store) -> None:
     ids = [f"{number:032x}" for number in (3, 30)]
     add_runs(store, range(FEW))
     before = steps(store, lambda: runs.short_ids(store, ids))
@@ -80,8 +80,8 @@ def test_short_ids_read_only_their_neighbours(store: Store) -> None:
     assert steps(store, lambda: runs.short_ids(store, ids)) < 1.5 * before
 
 
-def test_a_report_reads_only_the_epochs_that_it_shows(store: Store) -> None:
-    """The last five of a run that is as long as the horizon; of a longer one those up to the horizon."""
+def test_report_reads_only_the_epochs_that_it_shows(store: Store) -> None:
+    """The last five epochs if a run ends at the horizon; all epochs up to the horizon if it is longer."""
     add_runs(store, range(FEW))
     summaries = outcomes.summaries(store)
 
@@ -106,7 +106,7 @@ def test_a_report_reads_only_the_epochs_that_it_shows(store: Store) -> None:
     assert report() < 1.5 * longer
 
 
-def test_runs_that_are_not_listed_are_not_parsed(store: Store) -> None:
+def test_listing_does_not_parse_other_runs(store: Store) -> None:
     add_runs(store, range(10))
     newest = runs.list_runs(store, Filters(limit=3))
     with writing(store) as connection:
@@ -119,7 +119,7 @@ def test_runs_that_are_not_listed_are_not_parsed(store: Store) -> None:
         runs.list_runs(store, Filters(limit=4))
 
 
-def test_reading_loads_no_package_that_it_does_not_need(store: Store) -> None:
+def test_reading_loads_no_heavy_package(store: Store) -> None:
     program = (
         "import sys; from ffcli.store import outcomes, runs, database\n"
         "with database.open_store(sys.argv[1]) as store:\n"

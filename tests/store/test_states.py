@@ -1,4 +1,4 @@
-"""State files: what is written reads back, and what is damaged is never taken for it."""
+"""State files: saved states read back exactly, and damage is always detected."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def saved(path: Path) -> Path:
     return path
 
 
-def test_what_is_saved_reads_back(store: Store) -> None:
+def test_saved_state_reads_back(store: Store) -> None:
     path = states.state_path(store, "a" * 32)
     assert path.parent == store.path.with_name("runs.states")
     saved(path)
@@ -43,7 +43,7 @@ def test_what_is_saved_reads_back(store: Store) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.integers(0, 2**20), bit=st.integers(0, 7))
-def test_a_flipped_bit_is_noticed(tmp_path: Path, position: int, bit: int) -> None:
+def test_flipped_bit_is_detected(tmp_path: Path, position: int, bit: int) -> None:
     path = saved(tmp_path / "state.safetensors")
     content = bytearray(path.read_bytes())
     content[position % len(content)] ^= 1 << bit
@@ -53,14 +53,14 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path, position: int, bit: int) -> No
 
 
 @pytest.mark.parametrize("length", [0, 4, 100, 700, -1])
-def test_a_truncated_file_is_noticed(tmp_path: Path, length: int) -> None:
+def test_truncated_file_is_detected(tmp_path: Path, length: int) -> None:
     path = saved(tmp_path / "state.safetensors")
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(DamagedState, match="cannot be read"):
         states.load(path, key="k" * 64)
 
 
-def test_another_runs_state_and_none_are_refused(tmp_path: Path) -> None:
+def test_missing_state_and_state_of_another_run_are_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "state.safetensors")
     with pytest.raises(DamagedState, match="another run"):
         states.load(path, key="other")
@@ -68,7 +68,7 @@ def test_another_runs_state_and_none_are_refused(tmp_path: Path) -> None:
         states.load(tmp_path / "none.safetensors", key="other")
 
 
-def test_damaged_files_are_set_aside_side_by_side(tmp_path: Path) -> None:
+def test_damaged_files_are_kept_under_distinct_names(tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
     aside = {states.set_aside(saved(path)) for _ in range(3)}
     assert len(aside) == 3
@@ -76,7 +76,7 @@ def test_damaged_files_are_set_aside_side_by_side(tmp_path: Path) -> None:
     assert all(p.name.endswith(".damaged") for p in aside)
 
 
-def test_a_full_disk_leaves_the_state_that_was_there(tiny_disk: Path) -> None:
+def test_full_disk_keeps_the_old_state(tiny_disk: Path) -> None:
     path = saved(tiny_disk / "state.safetensors")
     with pytest.raises(StorageFull, match="no space left"):
         states.save(path, {"w": np.zeros(2**20)}, key="k" * 64, epoch=4)
@@ -84,7 +84,7 @@ def test_a_full_disk_leaves_the_state_that_was_there(tiny_disk: Path) -> None:
     assert states.load(path, key="k" * 64)[1] == 3
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+def test_unwritable_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BadDatabase):
         saved(tmp_path / "file" / "state.safetensors")

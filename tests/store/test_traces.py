@@ -47,7 +47,7 @@ def test_an_epoch_stores_its_trace_and_replaces_an_earlier_one(store: Store) -> 
     assert traces.trace_of(store, other.run_id) == hour(1)
 
 
-def test_a_merge_takes_traces_along_and_joins_those_of_one_run(store: Store, tmp_path: Path) -> None:
+def test_merge_copies_traces_and_combines_those_of_one_run(store: Store, tmp_path: Path) -> None:
     with open_store(tmp_path / "theirs.db") as other:
         claim = claimed(other)
         claims.record_epoch(other, claim, make_epoch(1), hour(1))
@@ -63,7 +63,7 @@ def test_a_merge_takes_traces_along_and_joins_those_of_one_run(store: Store, tmp
     assert merge(store, tmp_path / "theirs.db").already_here == 1
 
 
-def test_an_export_has_traces_in_json(store: Store) -> None:
+def test_json_export_has_traces(store: Store) -> None:
     claims.record_epoch(store, claimed(store), make_epoch(1), hour(1))
     claimed(store, seed=1)
     first, second = json.loads("".join(export.as_json(store, Filters(sort="oldest"))))
