@@ -33,6 +33,10 @@ PHASES = ("pos_phase", "neg_phase", "balanced", "unseparated")
 """The settings that make the schedule: one of them on the command line overrides all of them in a file."""
 
 
+MAX_SEEDS = 100_000
+"""A sweep of more runs would take years; it is a typing error."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainPlan:
     """One run to train or to look up."""
@@ -284,9 +288,12 @@ def seed_list(text: str) -> list[int]:
         BadOption: if it has another form.
     """
     try:
-        return [seed for some in parse_ranges(text) for seed in some]
+        ranges = parse_ranges(text)
     except ValueError as error:
         raise BadOption(f"--seeds '{text}': give seeds such as 0-4 or 0,2,5") from error
+    if (number := sum(some.stop - some.start for some in ranges)) > MAX_SEEDS:
+        raise BadOption(f"--seeds '{text}': these are {number:,} seeds, give at most {MAX_SEEDS:,}")
+    return [seed for some in ranges for seed in some]
 
 
 def read_grid(path: Path) -> tuple[dict[str, list[Any]], list[int]]:

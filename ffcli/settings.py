@@ -112,12 +112,24 @@ class Cure(Frozen):
             raise ValueError(f"should be {', '.join(forms[:-1])} or {forms[-1]}, not {value!r}")
         return {"name": name, "samples": samples or default}
 
+    @model_validator(mode="after")
+    def _known(self) -> Cure:
+        from ffcli.engine.cures import CURES
+
+        if self.name not in CURES or (self.samples is None) != (CURES[self.name].default_samples is None):
+            raise ValueError(f"should be one of {', '.join(CURES)}, with samples only if it keeps them")
+        return self
+
     @model_serializer
     def __str__(self) -> str:
         return self.name if self.samples is None else f"{self.name}:{self.samples}"
 
     def __bool__(self) -> bool:
         return self.name != "none"
+
+    def __lt__(self, other: Cure) -> bool:
+        """Order by name, for sorted lists in messages."""
+        return str(self) < str(other)
 
 
 NO_CURE = Cure()
@@ -126,6 +138,11 @@ NO_CURE = Cure()
 def _sizes(value: Any) -> Any:
     """`500,500,500` becomes ("500", "500", "500"), which pydantic validates."""
     return tuple(value.split(",")) if isinstance(value, str) else value
+
+
+def _texts(value: Any) -> Any:
+    """A single text becomes a tuple of one."""
+    return (value,) if isinstance(value, str) else value
 
 
 class PresetSettings(Frozen):
@@ -285,7 +302,9 @@ class Settings(ProtocolSettings):
     ] = None
     name: Annotated[str | None, Setting("Name of the run.", RUNNING, key=Key.NEVER, in_sweep="no")] = None
     tag: Annotated[
-        tuple[str, ...], Setting("Tag; may be repeated.", RUNNING, key=Key.NEVER, in_sweep="one", kind="text")
+        tuple[str, ...],
+        BeforeValidator(_texts),
+        Setting("Tag; may be repeated.", RUNNING, key=Key.NEVER, in_sweep="one", kind="text"),
     ] = ()
     note: Annotated[str | None, Setting("Note.", RUNNING, key=Key.NEVER, in_sweep="one")] = None
     trace: Annotated[
@@ -404,9 +423,10 @@ def parse(values: Mapping[str, Any], where: str | None = None) -> Settings:
     if extra := values.keys() - Settings.model_fields.keys():
         raise BadOption(prefix + unknown("option", min(extra), names()))
     for name, value in values.items():
-        if isinstance(value, bool) and not is_flag(name):
+        if isinstance(value, dict) or (isinstance(value, bool) and not is_flag(name)):
             shown = option(name) if where is None else name
-            raise BadOption(f"{prefix}{shown} needs a value ({kind(name)}), not {str(value).lower()}")
+            given = "a table" if isinstance(value, dict) else str(value).lower()
+            raise BadOption(f"{prefix}{shown} needs a value ({kind(name) or 'true or false'}), not {given}")
         known = choices(name) if isinstance(value, str) and not setting(name).open_ended else []
         if known and value not in known:
             raise BadOption(prefix + unknown(option(name) if where is None else name, value, known))

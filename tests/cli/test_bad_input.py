@@ -113,6 +113,7 @@ OPTIONS: list[tuple[str, tuple[str, ...]]] = [
     ("report --json --format csv", ("--json", "--format csv", "leave out one")),
     ("db merge nowhere.db", ("there is no database", "nowhere.db")),
     ("sweep --table 3", ("--table 3", "1 and 2")),
+    ("sweep --seeds 0-99999999999", ("--seeds", "at most 100,000")),
     ("sweep --seeds 4-1", ("--seeds '4-1'", "0-4")),
     ("sweep --pos-phase 1,0", ("--pos-phase", "0")),
     ("data fetch minst", ("'minst'", "did you mean 'mnist'?")),
@@ -135,6 +136,7 @@ def test_wrong_options_are_explained_and_change_nothing(
     [
         ("pos_phases = 3", ("'pos_phases'", "did you mean 'pos_phase'?")),
         ("pos_phase = ", ("TOML",)),
+        ("cure = {samples = 5}", "cure needs a value (none|gradient-memory|replay), not a table"),
         ("epochs = true", "epochs needs a value (integer), not true"),
         ("lr = inf", ("lr should be", "or auto, not inf")),
         ("hidden = [0]", ("hidden should be", "1, not 0")),

@@ -245,6 +245,12 @@ def test_horizon() -> None:
     assert "reached epoch 300" in refusal(runs, "neg=label", "neg=masks", epochs=300)
 
 
+def test_several_cures_on_one_side_are_named() -> None:
+    cured = [outcome("16:16", cure=cure, lr=0.01, tags=("cured",)) for cure in ("replay:64", "gradient-memory")]
+    plain = outcome("16:16", lr=0.01, tags=("plain",))
+    assert "cure gradient-memory, replay:64" in refusal([*cured, plain], "tag=cured", "tag=plain")
+
+
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
