@@ -11,7 +11,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, computed_field
 
 from ffcli.schedule import LrScaling, Phase, Schedule
 from ffcli.settings import Cure, Frozen, Key, PresetSettings, ProtocolSettings, Setting
@@ -34,10 +34,17 @@ class Preset(PresetSettings):
     def label(self) -> str:
         return f"{self.name}@{self.version}"
 
+    @property
+    def option(self) -> str:
+        """Value of `--preset`: the name for the latest version, otherwise the label."""
+        return self.name if PRESETS[self.name] is self else self.label
+
 
 _ALL_PRESETS = [
     Preset(name="fast", version=1, updates_per_batch=1, lr=0.05, epochs=20),
     Preset(name="paper", version=1, updates_per_batch=50, lr=1e-3, epochs=500),
+    # Time-scaled Adam (docs/reproduction.md): per hour, the moments decay as with 50 updates.
+    Preset(name="scaled", version=1, updates_per_batch=5, lr=0.01, beta1=0.348678, beta2=0.990045, epochs=500),
 ]
 PRESETS = {preset.name: preset for preset in _ALL_PRESETS} | {preset.label: preset for preset in _ALL_PRESETS}
 """The latest version of every preset by its name (`fast`), and every version by its label (`fast@1`)."""
@@ -50,6 +57,17 @@ CUSTOM = "custom"
 def all_presets() -> list[Preset]:
     """Return every version of every preset, each once."""
     return _ALL_PRESETS
+
+
+def presets_named(name: str) -> list[Preset]:
+    """Return the presets with this label (`fast@1`), or all versions of one name (`fast`)."""
+    return [preset for preset in _ALL_PRESETS if name in (preset.name, preset.label)]
+
+
+def has_preset(settings: PresetSettings, name: str) -> bool:
+    """Return whether the settings are those of a preset: by its label, by its name in any version, or `custom`."""
+    label = preset_label(settings)
+    return name in (label, label.partition("@")[0])
 
 
 def preset_label(settings: PresetSettings) -> str:
@@ -100,11 +118,12 @@ class DataRef(Frozen):
 class RunConfig(ProtocolSettings, PresetSettings):
     """A resolved run: no value depends on a default any more."""
 
+    # Stored configs hold values that are computed here.
+    model_config = ConfigDict(extra="ignore")
+
     data: Annotated[DataRef, Key.NEVER]
     negatives: Annotated[str, Key.ALWAYS]
     schedule: Annotated[Schedule, Key.NEVER]
-    preset: Annotated[str, Key.NEVER]
-    """Label of the preset that has these settings, or `custom`."""
     epochs: Annotated[int, Field(ge=1), Key.NEVER]
     lr_positive: Annotated[float, Field(gt=0, allow_inf_nan=False), Key.ALWAYS]
     lr_negative: Annotated[float, Field(gt=0, allow_inf_nan=False), Key.ALWAYS]
@@ -116,6 +135,12 @@ class RunConfig(ProtocolSettings, PresetSettings):
     warmup: Annotated[int, Field(ge=0)] = 0
     """Hours in which the learning rate rises linearly to its value."""
     algorithm_version: Annotated[int, Key.ALWAYS] = ALGORITHM_VERSION
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def preset(self) -> str:
+        """Label of the preset that has these settings, or `custom`."""
+        return preset_label(self)
 
     def identity(self) -> dict[str, Any]:
         """Return everything that decides the trajectory, as JSON values by name.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ffcli import settings as definitions
-from ffcli.config import PRESETS, WARMUP, DataRef, Preset, RunConfig, automatic_lr, default_scaling, preset_label
+from ffcli.config import PRESETS, WARMUP, DataRef, Preset, RunConfig, automatic_lr, default_scaling
 from ffcli.data import datasets
 from ffcli.data.negatives import STRATEGIES
 from ffcli.errors import BadOption
@@ -139,7 +139,6 @@ def resolve(settings: Settings, data: DataRef, *, device: str = "cpu") -> RunCon
         data=data,
         negatives=settings.neg,
         schedule=schedule,
-        preset=preset_label(preset_settings),
         epochs=settings.epochs or preset.epochs,
         lr_positive=positive_lr(lr, schedule, scaling),
         lr_negative=lr,

@@ -33,13 +33,13 @@ def export(
 ) -> None:
     """Write runs and epochs as CSV or JSON, oldest run first."""
     from ffcli.cli.console import message
-    from ffcli.cli.filters import check_dataset, known_negatives, named_cure, stored_preset
+    from ffcli.cli.filters import check_dataset, known_negatives, known_preset, named_cure
     from ffcli.store import export
     from ffcli.store.database import open_to_read
     from ffcli.store.runs import Filters
 
     filters = Filters(
-        dataset=dataset, negatives=known_negatives(neg), preset=stored_preset(preset), cure=named_cure(cure),
+        dataset=dataset, negatives=known_negatives(neg), preset=known_preset(preset), cure=named_cure(cure),
         tag=tag, include_superseded=all, sort="oldest",
     )  # fmt: skip
     with open_to_read(db) as store:

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from ffcli.store.database import Store
 
 
-def stored_preset(name: str | None) -> str | None:
-    """Return the stored label of a preset. Raises BadOption for an unknown one."""
-    if name is None or name == "custom":
-        return name
-    from ffcli.config import PRESETS
+def known_preset(name: str | None) -> str | None:
+    """Return the name or label of a preset, or `custom`. Raises BadOption for an unknown one."""
+    if name is None:
+        return None
+    from ffcli.config import CUSTOM, PRESETS
 
-    if name not in PRESETS:
-        raise BadOption(unknown("preset", name, [*PRESETS, "custom"]))
-    return PRESETS[name].label
+    if name not in {*PRESETS, CUSTOM}:
+        raise BadOption(unknown("preset", name, [*PRESETS, CUSTOM]))
+    return name
 
 
 def known_negatives(name: str | None) -> str | None:

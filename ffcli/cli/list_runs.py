@@ -65,7 +65,7 @@ def list_runs(
 ) -> None:
     """List runs, newest first."""
     from ffcli.cli.console import message, print_document, print_json
-    from ffcli.cli.filters import check_dataset, known_negatives, named_cure, stored_preset
+    from ffcli.cli.filters import check_dataset, known_negatives, known_preset, named_cure
     from ffcli.config import DEFAULT_PRESET
     from ffcli.records import run_json
     from ffcli.report.sheet import Document, make_list
@@ -75,7 +75,7 @@ def list_runs(
 
     filters = Filters(
         dataset=dataset, negatives=known_negatives(neg), status=status, pos_phase=pos_phase,
-        preset=stored_preset(preset), cure=named_cure(cure), tag=tag, since=_moment(since) if since else None,
+        preset=known_preset(preset), cure=named_cure(cure), tag=tag, since=_moment(since) if since else None,
         include_superseded=all or status == "superseded", sort=sort, limit=limit + 1 if limit else None,
     )  # fmt: skip
     with open_to_read(db) as store:

@@ -70,7 +70,7 @@ def _of_runs(figure: Figure) -> Callable[..., None]:
     ) -> None:
         from functools import partial
 
-        from ffcli.cli.filters import stored_preset
+        from ffcli.cli.filters import known_preset
         from ffcli.cli.report import timed_run
         from ffcli.plots import ManyRuns, check_picture, writing_picture
         from ffcli.report.protocol import select
@@ -80,11 +80,11 @@ def _of_runs(figure: Figure) -> Callable[..., None]:
         assert figure.of_runs is not None
         file = output or Path(f"{figure.name}.png")
         check_picture("--output", file)
-        label = stored_preset(preset)
+        known_preset(preset)
         with open_to_read(db) as store:
             runs = select(summaries(store), data=data, tag=tag)
             reading = partial(outcomes, store, runs=runs), partial(timed_run, store)
-            given = ManyRuns(runs, *reading, label, metric, epochs, with_published=not no_published)
+            given = ManyRuns(runs, *reading, preset, metric, epochs, with_published=not no_published)
             with writing_picture("--output", file):
                 drawn = figure.of_runs(given, file)
         _show(drawn, file, json=json)

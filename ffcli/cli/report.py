@@ -43,7 +43,7 @@ def report(
     from functools import partial
 
     from ffcli.cli.console import message, print_document
-    from ffcli.cli.filters import stored_preset
+    from ffcli.cli.filters import known_preset
     from ffcli.errors import BadOption
     from ffcli.report.cures import cure_costs, cures_document, draw_cures, set_aside
     from ffcli.report.protocol import default_protocol, select
@@ -54,7 +54,7 @@ def report(
 
     if as_json and format not in ("rich", "json"):
         raise BadOption(f"--json and --format {format} contradict each other: leave out one of them")
-    label = stored_preset(preset)
+    known_preset(preset)
     aside: list[RunSummary] = []
     with open_to_read(db) as store:
         runs = select(summaries(store), data=data, tag=tag)
@@ -62,18 +62,18 @@ def report(
             cures = draw_cures(
                 runs,
                 partial(outcomes, store, runs=runs),
-                preset=label,
+                preset=preset,
                 metric=metric,
                 epochs=epochs,
                 with_published=not no_published,
             )
             document = cures_document([(found, cure_costs(found, partial(timed_run, store))) for found in cures])
         else:
-            runs, aside = set_aside(select(runs, preset=label))
+            runs, aside = set_aside(select(runs, preset=preset))
             tables = draw_tables(
                 runs,
                 partial(outcomes, store, runs=runs),
-                default=default_protocol(label, data),
+                default=default_protocol(preset, data),
                 metric=metric,
                 epochs=epochs,
                 numbers=(1, 2) if table == "all" else (int(table),),

@@ -40,7 +40,7 @@ class ManyRuns(NamedTuple):
     timed: Callable[[str], tuple[RunRecord, list[EpochMetrics]]]
     """Returns a run, and its epochs without a trace, by its id."""
     preset: str | None
-    """The label that `--preset` asks for."""
+    """The preset that `--preset` asks for, or `custom`."""
     metric: Metric
     epochs: int | None
     with_published: bool

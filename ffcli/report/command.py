@@ -29,7 +29,7 @@ def train_command(
         flags += ["--data", protocol.data]
     flags += ["--neg", negatives, *_schedule_flags(schedule)]
     if preset != DEFAULT_PRESET:
-        flags += ["--preset", preset.name]
+        flags += ["--preset", preset.option]
     if epochs not in (None, preset.epochs):
         flags += ["--epochs", str(epochs)]
     # With a cure the default scaling is another, so it is always given.
@@ -73,7 +73,7 @@ def sweep_command(
         return None
     flags = ["--table", str(number), "--data", protocol.data]
     if preset != DEFAULT_PRESET:
-        flags += ["--preset", preset.name]
+        flags += ["--preset", preset.option]
     if epochs != preset.epochs:
         flags += ["--epochs", str(epochs)]
     return shlex.join(["ff", "sweep", *flags])

@@ -33,6 +33,7 @@ from ffcli.config import (
     RunConfig,
     automatic_lr,
     automatic_lr_origin,
+    has_preset,
     nearest_presets,
 )
 from ffcli.published import cell as paper_cell
@@ -266,7 +267,7 @@ def draw_cures(
     Args:
         runs: the runs to show.
         outcomes_at: returns the outcomes at a horizon of epochs; those of other runs are ignored.
-        preset: the label of a preset, or `custom`, to show only the families with that preset's updates.
+        preset: a preset or `custom`, to show only the families with that preset's updates.
         metric: the accuracy to show.
         epochs: the horizon of all cells; None for each cell's own.
         with_published: whether to show the paper's figures.
@@ -275,7 +276,7 @@ def draw_cures(
     return [
         _table(family, _members(family, group), read, metric, epochs, with_published)
         for family, group in families(runs)
-        if preset in (None, family.protocol.preset.label if family.protocol.preset else "custom")
+        if preset is None or has_preset(family.protocol, preset)
     ]
 
 

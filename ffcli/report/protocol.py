@@ -24,6 +24,7 @@ from ffcli.config import (
     RunConfig,
     automatic_lr_origin,
     default_scaling,
+    has_preset,
     preset_label,
 )
 from ffcli.errors import BadOption
@@ -143,7 +144,7 @@ def select(
     return [
         run
         for run in records
-        if (preset is None or preset in (run.config.preset, run.config.preset.partition("@")[0]))
+        if (preset is None or has_preset(run.config, preset))
         and (data is None or data == data_kind(run.config))
         and (tag is None or tag in run.tags)
     ]

@@ -81,7 +81,7 @@ def _with(store: Store, records: list[RunRecord], *read: Callable[..., dict[str,
 
 _RUN_COLUMNS = (
     "id", "key", "status", "name", "tags", "seed", "dataset", "data_source", "data_fingerprint", "negatives",
-    "pos_phase", "neg_phase", *_SETTINGS, "hidden",
+    "pos_phase", "neg_phase", "preset", *_SETTINGS, "hidden",
 )  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def _run_values(run: RunRecord) -> list[Any]:
     return [
         run.id, run.key, run.status, run.name, ",".join(run.tags), config.seed, config.data.name, config.data.source,
         config.data.fingerprint, config.negatives, config.schedule.positive, config.schedule.negative,
-        *(getattr(config, name) for name in _SETTINGS), ",".join(map(str, config.hidden)),
+        config.preset, *(getattr(config, name) for name in _SETTINGS), ",".join(map(str, config.hidden)),
     ]  # fmt: skip
 
 

@@ -28,7 +28,6 @@ def config_columns(config: RunConfig) -> dict[str, Any]:
         "negatives": config.negatives,
         "pos_phase": config.schedule.positive,
         "neg_phase": config.schedule.negative,
-        "preset": config.preset,
         "seed": config.seed,
         "epochs_requested": config.epochs,
     }

@@ -19,7 +19,7 @@ from ffcli.store.sqlite import BEGIN, BUSY_TIMEOUT, IMMEDIATE, connect, copy_dat
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0005"
+HEAD = "0006"
 """The revision of the schema that this program reads and writes."""
 
 

@@ -16,12 +16,14 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, get_args
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, func, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Select, Text, and_, func, or_, select, type_coerce
 from sqlalchemy import delete as delete_rows
 
 from ffcli.choices import Status
+from ffcli.config import CUSTOM, RunConfig, all_presets, presets_named
 from ffcli.errors import BadOption, DamagedRun, NoSuchRun, RunBusy
 from ffcli.records import ID_DIGITS, EpochMetrics, RunRecord
+from ffcli.settings import NO_CURE, PresetSettings
 from ffcli.store import states
 from ffcli.store.database import Store, reading, writing
 from ffcli.store.liveness import utc_now
@@ -57,6 +59,7 @@ class Filters:
     pos_phase: int | None = None
     """Length of the positive phase in hours; 0 for unseparated runs."""
     preset: str | None = None
+    """A name (`fast`, any version), a label (`fast@1`), or `custom`."""
     cure: str | None = None
     """As in `config.Cure`: `none`, `gradient-memory`, `replay:512`."""
     tag: str | None = None
@@ -219,13 +222,14 @@ def _statement(filters: Filters) -> Select[Any]:
     if filters.sort not in _ORDERS:
         raise BadOption(unknown("sort key", filters.sort, SORTS))
     rows = select(*RUN_COLUMNS).order_by(*_ORDERS[filters.sort])
-    for column in ("dataset", "negatives", "pos_phase", "preset"):
+    for column in ("dataset", "negatives", "pos_phase"):
         wanted = getattr(filters, column)
         if wanted is not None:
             rows = rows.where(RUN.c[column] == wanted)
+    if filters.preset is not None:
+        rows = rows.where(_has_preset(filters.preset))
     if filters.cure is not None:
-        cure = func.json_extract(type_coerce(RUN.c.config, Text), "$.cure")
-        rows = rows.where(func.coalesce(cure, "none") == filters.cure)
+        rows = rows.where(func.coalesce(_stored_setting("cure"), str(NO_CURE)) == filters.cure)
     if filters.since is not None:
         rows = rows.where(RUN.c.started >= filters.since)
     if filters.tag is not None:
@@ -236,3 +240,21 @@ def _statement(filters: Filters) -> Select[Any]:
     elif not filters.include_superseded:
         rows = rows.where(IS_CURRENT)
     return rows.limit(filters.limit) if filters.status is None and filters.tag is None else rows
+
+
+def _has_preset(name: str) -> ColumnElement[bool]:
+    """A run's preset is that of its settings; a column with it would be out of date as soon as a preset is added."""
+    wanted = all_presets() if name == CUSTOM else presets_named(name)
+    fields = PresetSettings.model_fields
+    matches = or_(*(and_(*(_setting(field) == getattr(preset, field) for field in fields)) for preset in wanted))
+    return ~matches if name == CUSTOM else matches
+
+
+def _setting(name: str) -> ColumnElement[Any]:
+    """A setting of a run's config; its default if the config was stored before this setting existed."""
+    stored, field = _stored_setting(name), RunConfig.model_fields[name]
+    return stored if field.is_required() else func.coalesce(stored, field.default)
+
+
+def _stored_setting(name: str) -> ColumnElement[Any]:
+    return func.json_extract(type_coerce(RUN.c.config, Text), f"$.{name}")

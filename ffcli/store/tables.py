@@ -129,7 +129,6 @@ RUN = Table(
     _column("negatives", Text),
     _column("pos_phase", Integer),
     _column("neg_phase", Integer),
-    _column("preset", Text),
     _column("seed", BigInteger),
     _column("epochs_requested", Integer),
     _column("provenance", AsJson(tuple[Provenance, ...])),

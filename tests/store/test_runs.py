@@ -55,7 +55,9 @@ def test_filters_and_orders(store: Store) -> None:
     assert ids(negatives="masks") == ids(pos_phase=16) == ids(sort="best", limit=1) == [masks]
     assert ids(pos_phase=0) == [fashion]
     assert ids(dataset="mnist") == [running, paper, masks, plain]
-    assert ids(preset="paper@1") == ids(cure="replay:512") == [paper]
+    assert ids(preset="paper@1") == ids(preset="paper") == ids(cure="replay:512") == [paper]
+    assert ids(preset="fast") == [running, fashion, masks, plain]
+    assert ids(preset="custom") == []
     assert ids(cure="none") == [running, fashion, masks, plain]
     assert ids(tag="night") == [paper, masks]
     assert ids(tag="night", limit=1) == [paper]
@@ -70,6 +72,16 @@ def test_filters_and_orders(store: Store) -> None:
     for wrong in ({"status": "complete"}, {"sort": "bets"}):
         with pytest.raises(BadOption, match=r"did you mean 'completed'|did you mean 'best'"):
             ids(**wrong)
+
+
+def test_run_has_the_preset_of_its_settings_also_if_it_is_older_than_the_preset(store: Store) -> None:
+    scaled = {"updates_per_batch": 5, "lr": 0.01, "beta1": 0.348678, "beta2": 0.990045}
+    run, other = add(store, **scaled), add(store, **scaled | {"lr": 0.02})
+    with writing(store) as connection:
+        connection.execute(text("UPDATE run SET config = json_set(config, '$.preset', 'custom')"))
+    assert [runs.get(store, id).config.preset for id in (run, other)] == ["scaled@1", "custom"]
+    assert [found.id for found in runs.list_runs(store, Filters(preset="scaled@1"))] == [run]
+    assert [found.id for found in runs.list_runs(store, Filters(preset="custom"))] == [other]
 
 
 def replace_data(name: str) -> object:
