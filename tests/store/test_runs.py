@@ -75,7 +75,7 @@ def test_filters_and_orders(store: Store) -> None:
 
 
 def test_run_has_the_preset_of_its_settings_also_if_it_is_older_than_the_preset(store: Store) -> None:
-    scaled = {"updates_per_batch": 5, "lr": 0.01, "beta1": 0.348678, "beta2": 0.990045}
+    scaled: dict[str, Any] = {"updates_per_batch": 5, "lr": 0.01, "beta1": 0.348678, "beta2": 0.990045}
     run, other = add(store, **scaled), add(store, **scaled | {"lr": 0.02})
     with writing(store) as connection:
         connection.execute(text("UPDATE run SET config = json_set(config, '$.preset', 'custom')"))
