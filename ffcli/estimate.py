@@ -10,11 +10,11 @@ each deeper layer.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import pairwise
 
 from ffcli.config import RunConfig
-from ffcli.records import RunRecord
+from ffcli.records import Timing
 
 ROUGH_RATE = 3e10
 """Operations per second, if no run was measured on this machine yet."""
@@ -37,25 +37,49 @@ def evaluation_operations(config: RunConfig) -> float:
     return 2.0 * (config.data.test + config.holdout) * (first + config.data.classes * sum(deeper))
 
 
-def epoch_operations(config: RunConfig) -> float:
-    """Return the number of operations of an epoch with an evaluation."""
-    return config.batches * hour_operations(config) + evaluation_operations(config)
+def training_operations(config: RunConfig) -> float:
+    """Return the number of operations of an epoch without an evaluation."""
+    return config.batches * hour_operations(config)
 
 
-def seconds_left(config: RunConfig, epochs_done: int, measured: Iterable[RunRecord]) -> tuple[float, bool]:
+def operations_left(config: RunConfig, epochs_done: int = 0, *, eval_every: int = 1) -> float:
+    """Return the number of operations of the remaining epochs, with their evaluations."""
+    epochs = max(0, config.epochs - epochs_done)
+    evaluations = config.epochs // eval_every - min(config.epochs, epochs_done) // eval_every
+    return epochs * training_operations(config) + evaluations * evaluation_operations(config)
+
+
+def seconds_left(
+    config: RunConfig, epochs_done: int, timings: Sequence[Timing], *, eval_every: int = 1
+) -> tuple[float, bool]:
     """Estimate the time of the remaining epochs.
 
     Args:
         config: the run.
         epochs_done: number of epochs that are trained already.
-        measured: runs of this machine, from which its speed is taken.
+        timings: runs of this machine, from which its speed is taken: from those that are most like this one.
+        eval_every: evaluate the epochs that this number divides.
 
     Returns:
         Seconds, and whether the speed was measured.
     """
-    rates = [_rate(run) for run in measured if run.seconds > 0]
-    epoch = EPOCH_SECONDS + epoch_operations(config) / (statistics.median(rates) if rates else ROUGH_RATE)
-    return max(0, config.epochs - epochs_done) * epoch, bool(rates)
+    rates = [_rate(timing) for timing in _most_alike(config, timings)]
+    products = operations_left(config, epochs_done, eval_every=eval_every) / (
+        statistics.median(rates) if rates else ROUGH_RATE
+    )
+    return products + max(0, config.epochs - epochs_done) * EPOCH_SECONDS, bool(rates)
+
+
+LIKENESS = ("device", "precision", "cure", "updates_per_batch", "hidden", "batch_size", "negatives")
+"""Settings on which the operations per second depend, the most important first."""
+
+
+def _most_alike(config: RunConfig, timings: Sequence[Timing]) -> Sequence[Timing]:
+    """Timings that agree with `config` in as many of the settings of LIKENESS as any, counted from the first."""
+    for name in LIKENESS:
+        alike = [timing for timing in timings if getattr(timing.config, name) == getattr(config, name)]
+        timings = alike or timings
+    return timings
 
 
 def memory_bytes(config: RunConfig) -> int:
@@ -73,7 +97,8 @@ def memory_bytes(config: RunConfig) -> int:
     return number * (parameters * (2 + 2 * states) + images + activities)
 
 
-def _rate(run: RunRecord) -> float:
-    """Operations per second of a stored run; at least a tenth of its time counts as matrix products."""
-    arithmetic = max(run.seconds - EPOCH_SECONDS * run.epochs_done, run.seconds / 10)
-    return epoch_operations(run.config) * run.epochs_done / arithmetic
+def _rate(timing: Timing) -> float:
+    """Operations per second of stored epochs; at least a tenth of their time counts as matrix products."""
+    arithmetic = max(timing.seconds - EPOCH_SECONDS * timing.epochs, timing.seconds / 10)
+    trained = timing.epochs * training_operations(timing.config)
+    return (trained + timing.evaluations * evaluation_operations(timing.config)) / arithmetic

@@ -124,6 +124,16 @@ class RunRecord(RunSummary):
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """How long the epochs of a run took, for estimates."""
+
+    config: RunConfig
+    epochs: int
+    evaluations: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What one run had reached at a horizon. Accuracies are in percent; None means not measured."""
 

@@ -18,7 +18,7 @@ from rich.text import Text
 from ffcli.cli.console import err, is_animated, message
 from ffcli.cli.words import PHASE_WORDS, describe, duration, sparkline
 from ffcli.config import RunConfig
-from ffcli.estimate import epoch_operations
+from ffcli.estimate import operations_left
 from ffcli.records import ID_DIGITS, EpochMetrics
 from ffcli.schedule import Schedule, phase_of
 from ffcli.text import counted
@@ -211,7 +211,8 @@ class SweepDisplay(QuietSweep):
     def changed(self, cell: Cell) -> None:
         super().changed(cell)
         if cell.status == "running" and cell.metrics and cell.metrics.epoch:
-            self.operations_done += epoch_operations(cell.config)
+            epoch = cell.metrics.epoch
+            self.operations_done += self._left(cell.config, epoch - 1) - self._left(cell.config, epoch)
 
     def __rich__(self) -> Group | Text:
         if not hasattr(self, "sweep"):
@@ -239,11 +240,14 @@ class SweepDisplay(QuietSweep):
         if not self.operations_done:
             return None
         left = sum(
-            (c.config.epochs - (c.metrics.epoch if c.metrics else 0)) * epoch_operations(c.config)
+            self._left(c.config, c.metrics.epoch if c.metrics else 0)
             for c in self.sweep.cells
             if c.status in ("queued", "running")
         )
         return left * (time.perf_counter() - self.started) / self.operations_done
+
+    def _left(self, config: RunConfig, epochs_done: int) -> float:
+        return operations_left(config, epochs_done, eval_every=self.sweep.request.eval_every)
 
     def _workers(self) -> Table:
         table = Table.grid(padding=(0, 2))

@@ -17,11 +17,12 @@ from ffcli.errors import BadOption, Interrupted
 from ffcli.estimate import seconds_left
 from ffcli.machine import cores, cuda_devices, require_device
 from ffcli.planning import SweepPlan, TrainPlan
-from ffcli.records import RunRecord, config_json, epoch_json, run_json
+from ffcli.records import config_json, epoch_json, run_json
 from ffcli.running.run import RunResult, is_stored, stored_result
 from ffcli.running.sweep import Cell, Sweep, count_status, longest_first, make_cells
 from ffcli.store import runs
 from ffcli.store.database import Store
+from ffcli.store.timings import timings
 from ffcli.store.traces import traced
 from ffcli.text import counted, named
 
@@ -79,7 +80,9 @@ def show_training_plan(store: Store, plan: TrainPlan, *, json: bool) -> None:
     found = runs.find(store, config.key)
     cached = not plan.request.force and found is not None and is_stored(store, config)
     done = found.epochs_done if found and found.status in ("interrupted", "stale") else 0
-    seconds, measured = seconds_left(config, done, measured_here(store))
+    seconds, measured = seconds_left(
+        config, done, timings(store, host=socket.gethostname()), eval_every=plan.request.eval_every
+    )
     if json:
         print_json(
             {
@@ -109,13 +112,13 @@ def show_training_plan(store: Store, plan: TrainPlan, *, json: bool) -> None:
 
 def show_sweep_plan(store: Store, plan: SweepPlan, *, workers: int, json: bool) -> None:
     """Print the cells, which of them are stored, and the time for the rest."""
-    measured = measured_here(store)
+    measured = timings(store, host=socket.gethostname())
     rows = []
     for cell in longest_first(make_cells(plan.configs)):
         found = runs.find(store, cell.config.key)
         cached = is_stored(store, cell.config)
         done = found.epochs_done if found else 0
-        seconds, known = seconds_left(cell.config, 0 if cached else done, measured)
+        seconds, known = seconds_left(cell.config, done, measured, eval_every=plan.request.eval_every)
         rows.append((cell.config, cached, done, 0.0 if cached else seconds, known))
     missing = [seconds for _, cached, _, seconds, _ in rows if not cached]
     # The workers share the cells, but a single cell takes its own time.
@@ -211,13 +214,6 @@ def worker_devices(device: str, workers: int | None) -> list[str]:
         present = [f"cuda:{n}" for n in range(cuda_devices())]
         return [present[n % len(present)] for n in range(workers or len(present))]
     return [device] * (workers or (cores() if device == "cpu" else 1))
-
-
-def measured_here(store: Store) -> list[RunRecord]:
-    """Return recent runs that were trained on this machine, for estimates of time."""
-    here = socket.gethostname()
-    recent = runs.list_runs(store, runs.Filters(limit=50))
-    return [r for r in recent if r.epochs_done and any(stretch.host == here for stretch in r.provenance)]
 
 
 @contextmanager

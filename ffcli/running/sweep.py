@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 
 from ffcli.config import RunConfig
 from ffcli.errors import ClaimLost, Diverged, FFError, RunBusy, WorkerLost, error_of_kind
-from ffcli.estimate import epoch_operations
+from ffcli.estimate import operations_left
 from ffcli.records import EpochMetrics
 from ffcli.running.messages import Began, EpochDone, Failed, Finished, Message, Task
 from ffcli.running.recording import (
@@ -141,7 +141,7 @@ def make_cells(configs: Iterable[RunConfig]) -> list[Cell]:
 
 def longest_first(cells: Iterable[Cell]) -> list[Cell]:
     """Sort cells by their amount of work, so that no long run is left for the end, when other workers are idle."""
-    return sorted(cells, key=lambda cell: -cell.config.epochs * epoch_operations(cell.config))
+    return sorted(cells, key=lambda cell: -operations_left(cell.config))
 
 
 def _is_waiting(sweep: Sweep) -> bool:
