@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-import pytest
-from store.store_helpers import make_config
+from typing import Any
 
+import pytest
+
+from ffcli.config import DataRef, RunConfig
 from ffcli.estimate import ROUGH_RATE, operations_left, seconds_left
+from ffcli.planning import resolve
 from ffcli.records import Timing
+from ffcli.settings import parse
+
+DATA = DataRef(
+    name="mnist", source="full", fingerprint="0", features=784, classes=10, train=60_000, test=10_000, largest_class=11
+)
+
+
+def make_config(**options: Any) -> RunConfig:
+    return resolve(parse(options), DATA)
 
 
 def test_speed_is_taken_from_the_runs_most_alike() -> None:
     bf16, slow = make_config(precision="bf16", epochs=100), make_config(epochs=100)
     timings = [Timing(bf16, epochs=100, evaluations=10, seconds=50.0), Timing(slow, 100, 100, seconds=400.0)]
-    assert seconds_left(bf16, 0, timings, eval_every=10) == (pytest.approx(50.0), True)
-    assert seconds_left(bf16, 50, timings, eval_every=10) == (pytest.approx(25.0), True)
+    for config, done, eval_every, expected in (
+        (bf16, 0, 10, 50.0),
+        (bf16, 50, 10, 25.0),
+        (make_config(neg="masks", epochs=100), 0, 1, 400.0),
+    ):
+        seconds, measured = seconds_left(config, done, timings, eval_every=eval_every)
+        assert measured
+        assert seconds == pytest.approx(expected)
     assert seconds_left(bf16, 0, timings)[0] > 50.0, "ten times as many evaluations"
-    assert seconds_left(make_config(neg="masks", epochs=100), 0, timings) == (pytest.approx(400.0), True)
     assert seconds_left(bf16, 100, timings) == (0.0, True)
 
 

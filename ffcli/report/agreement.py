@@ -60,16 +60,16 @@ def agreement(rows: Sequence[TableRow], data: DataKind) -> Agreement | None:
     Returns None for the sample, which the paper did not use, and if fewer than two cells can be compared.
     """
     measured = [cell for row in rows for cell in row.cells if cell.measured.mean is not None]
-    distances = [(abs(cell.difference), cell.measured.std) for cell in measured if cell.difference is not None]
+    distances = [abs(cell.difference) for cell in measured if cell.difference is not None]
     if data == "sample" or len(distances) < MIN_CELLS:
         return None
-    spreads = [(distance, std) for distance, std in distances if std is not None]
+    within = [cell.within_spread for cell in measured if cell.within_spread is not None]
     return Agreement(
-        mean_absolute_difference=fmean(distance for distance, _ in distances),
+        mean_absolute_difference=fmean(distances),
         compared=len(distances),
         left_out=len(measured) - len(distances),
-        within_spread=sum(distance <= std for distance, std in spreads),
-        spread_known=len(spreads),
+        within_spread=sum(within),
+        spread_known=len(within),
         rank_correlation=tuple(_rank_correlations(rows)),
     )
 

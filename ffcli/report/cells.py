@@ -15,7 +15,7 @@ from ffcli.choices import Metric
 from ffcli.config import RunConfig
 from ffcli.records import LAST_EPOCHS, Outcome
 from ffcli.report.colours import Role
-from ffcli.report.sheet import NOT_LEARNED, NOT_RUN, TIMES
+from ffcli.report.sheet import NOT_LEARNED, NOT_RUN, OUTSIDE, TIMES
 from ffcli.schedule import Schedule
 from ffcli.text import counted
 
@@ -55,6 +55,15 @@ class Cell:
         """Measured minus published, in percentage points."""
         mean = self.measured.mean
         return None if mean is None or self.published is None else mean - self.published
+
+    @property
+    def within_spread(self) -> bool | None:
+        """Whether |measured - published| is at most the seeds' sample standard deviation.
+
+        None for fewer than two seeds, or if the paper has no figure.
+        """
+        std = self.measured.std
+        return None if std is None or self.difference is None else abs(self.difference) <= std
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +153,12 @@ def value_role(cell: Cell) -> Role:
 def spread(cell: Cell) -> str:
     """Return `±0.4` and the number of runs, or an empty text for fewer than two."""
     return "" if cell.measured.std is None else f"±{cell.measured.std:.1f} {TIMES}{cell.measured.runs}"
+
+
+def spread_beside_paper(cell: Cell) -> str:
+    """Return `spread`, marked if the paper's figure is outside it."""
+    mark = OUTSIDE if cell.within_spread is False else ""
+    return spread(cell).replace(" ", f"{mark} ")
 
 
 def published(cell: Cell) -> str:

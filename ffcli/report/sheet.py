@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 NOT_RUN = "·"
 NOT_LEARNED = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
+OUTSIDE = "\N{DAGGER}"
 
 
 class Span(NamedTuple):

@@ -30,7 +30,7 @@ from ffcli.report.cells import (
     reduce_runs,
     seeds_words,
     signs,
-    spread,
+    spread_beside_paper,
     value,
     value_role,
 )
@@ -38,7 +38,7 @@ from ffcli.report.colours import FAR, NEAR, distance_role
 from ffcli.report.command import sweep_command, train_command
 from ffcli.report.grouping import by_signature, order, protocols
 from ffcli.report.protocol import Protocol, Signature
-from ffcli.report.sheet import NOTHING, Block, Column, Document, Item, Line, Sheet, Span
+from ffcli.report.sheet import NOTHING, OUTSIDE, Block, Column, Document, Item, Line, Sheet, Span
 from ffcli.report.writers import rounded
 from ffcli.schedule import Schedule
 from ffcli.text import counted
@@ -299,7 +299,7 @@ def _sheet(table: Table, *, with_hints: bool) -> Sheet:
 def _item(cell: Cell) -> Item:
     points = cell.difference
     difference = NOTHING if points is None else Span(f"{points:+z.1f}", distance_role(points))
-    return Item(value(cell), value_role(cell), spread(cell), published(cell), difference)
+    return Item(value(cell), value_role(cell), spread_beside_paper(cell), published(cell), difference)
 
 
 def _caption(table: Table) -> str:
@@ -342,6 +342,8 @@ def _legend(cells: Sequence[Cell]) -> str:
     if any(cell.published_learned is not None for cell in cells):
         parts.append("below each accuracy the paper's (one seed) and the difference")
         parts.append(f"green within {NEAR} points, yellow within {FAR}, red beyond")
+    if any(cell.within_spread is False for cell in cells):
+        parts.append(f"{OUTSIDE} the paper's figure is outside the seeds' spread")
     return "; ".join([*parts, *signs(cells, {value(cell) for cell in cells})])
 
 

@@ -142,6 +142,7 @@ _LATEX = str.maketrans(
         "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
         **{character: "\\" + character for character in "&%$#_{}"},
         "·": r"$\cdot$", "\N{EN DASH}": "--", "±": r"$\pm$", "\N{MULTIPLICATION SIGN}": r"$\times$",
+        "\N{DAGGER}": r"$\dagger$",
     }
 )  # fmt: skip
 

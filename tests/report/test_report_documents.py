@@ -292,14 +292,14 @@ def test_markdown_and_latex(tables: Sequence[Table]) -> None:
     document = tables_document(tables)
     text = as_markdown(document)
     assert "### Table 1: n positive hours, n negative hours" in text
-    assert "87.5 ±0.7 \N{MULTIPLICATION SIGN}2 (89, -1.5)" in text
+    assert "87.5 ±0.7\N{DAGGER} \N{MULTIPLICATION SIGN}2 (89, -1.5)" in text
     assert "my_data\\|100%" in text
     grid = [line for line in text.splitlines() if line.startswith("|")]
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in grid} == {9 + 3, 6 + 3}
 
     text = as_latex(document)
     assert r"my\_data|100\%" in text
-    assert r"87.5 $\pm$0.7 $\times$2 (89, -1.5)" in text
+    assert r"87.5 $\pm$0.7$\dagger$ $\times$2 (89, -1.5)" in text
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == text.count(r"\midrule") == 2
     assert text.isascii()
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
