@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": SHARED,
     "data": SHARED,
     "store": SHARED,
-    "report": SHARED,
+    "report": SHARED | {"data.negatives"},
     "plots": SHARED | {"report", "bench"},
     "bench": SHARED | {"planning", "engine", "data", "estimate", "machine"},
     "planning": SHARED | {"data", "machine", "running.run"},

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection
 
-from ffcli.config import DEFAULT_PRESET
+from ffcli.config import ALGORITHM_VERSION, DEFAULT_PRESET
+from ffcli.data.negatives import STRATEGIES
 from ffcli.published import tables as paper_tables
 from ffcli.report.protocol import Protocol
 from ffcli.schedule import Schedule
@@ -23,22 +24,10 @@ def train_command(
         schedule: the phase lengths.
         epochs: epochs to train; None for as many as the preset has.
     """
-    preset = protocol.preset or DEFAULT_PRESET
-    flags = ["--dataset", dataset]
-    if not dataset.endswith(".npz"):
-        flags += ["--data", protocol.data]
-    flags += ["--neg", negatives, *_schedule_flags(schedule)]
-    if preset != DEFAULT_PRESET:
-        flags += ["--preset", preset.option]
-    if epochs not in (None, preset.epochs):
-        flags += ["--epochs", str(epochs)]
-    # With a cure the default scaling is another, so it is always given.
-    settings = protocol.differences() | ({"lr_scaling": protocol.lr_scaling} if protocol.cure else {})
-    for name, value in settings.items():
-        implied = getattr(preset, name, None) == value or (name == "mask_blur" and negatives == "label")
-        if name not in ("data", "algorithm_version") and not implied:
-            flags += ["--" + name.replace("_", "-"), ",".join(map(str, value)) if name == "hidden" else str(value)]
-    return shlex.join(["ff", "train", *flags])
+    data = [] if dataset.endswith(".npz") else ["--data", protocol.data]
+    unused = () if STRATEGIES[negatives].masks else ("mask_blur",)
+    flags = [*_schedule_flags(schedule), *_protocol_flags(protocol, epochs, unused)]
+    return shlex.join(["ff", "train", "--dataset", dataset, *data, "--neg", negatives, *flags])
 
 
 def _schedule_flags(schedule: Schedule) -> list[str]:
@@ -57,8 +46,8 @@ def sweep_command(
 ) -> str | None:
     """Return the sweep that trains every missing cell of one of the paper's tables, or None.
 
-    Returns None if fewer than two cells are missing, if one of them is not in the paper, or if the protocol differs
-    from a preset.
+    Returns None if fewer than two cells are missing, if one of them is not in the paper, or if an earlier version of
+    the algorithm trained the others.
 
     Args:
         number: the table, 1 or 2.
@@ -66,14 +55,24 @@ def sweep_command(
         epochs: its horizon.
         missing: dataset, negatives and schedule of every missing cell.
     """
-    paper, preset = paper_tables()[number].rows, protocol.preset
-    if preset is None or protocol.label != preset.label or len(missing) < 2:
+    paper = paper_tables()[number].rows
+    if protocol.algorithm_version != ALGORITHM_VERSION or len(missing) < 2:
         return None
     if not all(schedule in paper.get((dataset, negatives), {}) for dataset, negatives, schedule in missing):
         return None
-    flags = ["--table", str(number), "--data", protocol.data]
-    if preset != DEFAULT_PRESET:
-        flags += ["--preset", preset.option]
-    if epochs != preset.epochs:
-        flags += ["--epochs", str(epochs)]
+    flags = ["--table", str(number), "--data", protocol.data, *_protocol_flags(protocol, epochs)]
     return shlex.join(["ff", "sweep", *flags])
+
+
+def _protocol_flags(protocol: Protocol, epochs: int | None, unused: Collection[str] = ()) -> list[str]:
+    """Options for the preset, the epochs and every setting that differs from the defaults, except `unused` ones."""
+    preset = protocol.preset or DEFAULT_PRESET
+    flags = [] if preset == DEFAULT_PRESET else ["--preset", preset.option]
+    if epochs not in (None, preset.epochs):
+        flags += ["--epochs", str(epochs)]
+    # With a cure the default scaling is another, so it is always given.
+    settings = protocol.differences() | ({"lr_scaling": protocol.lr_scaling} if protocol.cure else {})
+    for name, value in settings.items():
+        if name not in ("data", "algorithm_version", *unused) and getattr(preset, name, None) != value:
+            flags += ["--" + name.replace("_", "-"), ",".join(map(str, value)) if name == "hidden" else str(value)]
+    return flags

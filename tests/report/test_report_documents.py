@@ -180,9 +180,16 @@ def test_missing_cells_are_counted_with_the_command_to_train_them() -> None:
     assert "Nothing is measured yet" not in text
 
 
-@pytest.mark.parametrize("run", [outcome("1:1", threshold=2.0), outcome("1:1", data=data_ref("mine", "file"))])
-def test_cells_outside_the_sweep_get_a_train_command(run: Outcome) -> None:
-    text = report([*runs_of_all_cells((80.0,)), run])
+def test_sweep_that_fills_a_table_has_its_settings() -> None:
+    text = report([outcome("1:1", threshold=2.0, precision="bf16")])
+    assert (
+        "35 of 36 cells not yet run; this command fills them:\n  ff sweep --table 1 --data full --threshold 2.0" in text
+    )
+    assert text.count("--precision bf16") == 2
+
+
+def test_cells_outside_the_sweep_get_a_train_command() -> None:
+    text = report([*runs_of_all_cells((80.0,)), outcome("1:1", data=data_ref("mine", "file"))])
     assert len(re.findall(r"cells not yet run; .* the first, .*:\n  ff train .*\n", text)) == 2, text
 
 
