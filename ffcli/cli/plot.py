@@ -145,7 +145,9 @@ def _of_data(figure: Figure) -> Callable[..., None]:
 
         assert figure.of_data is not None
         _check(output)
-        asked = {"dataset": dataset, "neg": neg, "seed": seed, "device": "cpu"} | ({"data": data} if data else {})
+        # The order of the images does not depend on the size of a batch, so that a small dataset can be drawn, too.
+        asked = {"dataset": dataset, "neg": neg, "seed": seed, "device": "cpu", "batch_size": EXAMPLES}
+        asked |= {"data": data} if data else {}
         plan = plan_training(asked, config_file=None, force=False, data_folder=data_dir, notify=message)
         file = output or Path(f"{figure.name}-{plan.config.data.name}-{neg}.png")
 

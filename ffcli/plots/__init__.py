@@ -41,8 +41,8 @@ class OneRun(NamedTuple):
     """Returns the goodness of the test images in the stored network. Raises BadOption if there is none."""
 
     def title(self, epoch: int) -> str:
-        """Return dataset, negatives, schedule, protocol, seed, the epoch that is shown, and id."""
-        return f"{', '.join(self.parts)}, epoch {epoch} (run {self.short_id})"
+        """Return two lines: dataset, negatives, schedule, protocol and seed; the epoch that is shown, and the id."""
+        return f"{', '.join(self.parts)}\nepoch {epoch} of run {self.short_id}"
 
 
 class ManyRuns(NamedTuple):

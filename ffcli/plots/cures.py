@@ -91,7 +91,7 @@ def draw_table(table: CureTable) -> Page:
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flatten()
     for axis, row in zip(axes, table.rows, strict=False):
         _draw_panel(axis, table, row)
-    finish_grid(list(axes), len(table.rows), columns, "positive hours = negative hours", "accuracy (%)")
+    finish_grid(list(axes), len(table.rows), columns, "hours of each phase", "accuracy (%)")
     found = labelled(axes)
     lines = (line_name(table, name) for name in (PLAIN, SAME_RATE, *table.cures))
     order = (PAPER, *lines, UNSEPARATED_PLAIN, CHANCE)

@@ -37,9 +37,12 @@ MAX_SHADED = 80
 MAX_MARKED = 40
 """Epochs up to which each has a marker."""
 
+MAX_NAME = 40
+"""Characters of a run's name up to which the legend has two columns."""
+
 ENDINGS = {
-    "positive": ("epoch ended in a positive phase", POSITIVE, "^"),
-    "negative": ("in a negative phase", NEGATIVE, "v"),
+    "positive": ("ended in a positive phase", POSITIVE, "^"),
+    "negative": ("ended in a negative phase", NEGATIVE, "v"),
 }
 
 
@@ -76,6 +79,8 @@ FIGURE = Figure(
 
 def _page(runs: Sequence[OneRun], layers: Sequence[int]) -> Page:
     """Return the page of some layers: accuracy above, then goodness and dead units of each layer."""
+    from matplotlib.ticker import MaxNLocator
+
     names, title = _names(runs)
     figure = make_figure(1.25 * len(layers) + 3.4, title)
     grid = figure.add_gridspec(len(layers) + 1, 2, height_ratios=[1.7, *[1] * len(layers)])
@@ -89,13 +94,14 @@ def _page(runs: Sequence[OneRun], layers: Sequence[int]) -> Page:
         for axis in (goodness, dead):
             axis.tick_params(labelbottom=layer == layers[-1])
             axis.set_xlim(accuracy.get_xlim())
+            axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     pairs[0][0].set_title("goodness", fontsize=SMALL)
     pairs[0][1].set_title("dead units", fontsize=SMALL)
     for axis in (accuracy, *pairs[-1]):
         axis.set_xlabel("epoch")
     every = [accuracy, *(axis for pair in pairs for axis in pair)]
-    shaded = _shade(every, runs)
-    legend_below(figure, labelled(every), columns=2 if len(runs) == 1 or not shaded else 1)
+    _shade(every, runs)
+    legend_below(figure, labelled(every), columns=2 if max(map(len, names)) <= MAX_NAME else 1)
     return figure
 
 
@@ -103,12 +109,12 @@ def _names(runs: Sequence[OneRun]) -> tuple[list[str], str]:
     """Return what tells the runs apart, and the title, which holds what they share."""
     epochs = max(given.run.epochs_done for given in runs)
     if len(runs) == 1:
-        return ["accuracy"], runs[0].title(epochs)
+        return ["accuracy after each epoch"], runs[0].title(epochs)
     columns = list(zip(*(given.parts for given in runs), strict=True))
     shared = [column[0] for column in columns if len(set(column)) == 1]
     own = [[part for part, column in zip(given.parts, columns, strict=True) if len(set(column)) > 1] for given in runs]
     names = [", ".join([*parts, given.short_id]) for parts, given in zip(own, runs, strict=True)]
-    return names, ", ".join([*shared, counted(epochs, "epoch")])
+    return names, f"{', '.join(shared)}\n{counted(epochs, 'epoch')}"
 
 
 def _draw_accuracy(axis: Axes, runs: Sequence[OneRun], names: Sequence[str]) -> None:
@@ -134,13 +140,15 @@ def _draw_accuracy(axis: Axes, runs: Sequence[OneRun], names: Sequence[str]) -> 
 
 def _draw_goodness(axis: Axes, runs: Sequence[OneRun], layer: int) -> None:
     for threshold in {given.run.config.threshold for given in runs}:
-        axis.axhline(threshold, color=GREY, linestyle="-.", linewidth=0.9, label="threshold of goodness")
+        axis.axhline(threshold, color=GREY, linestyle="-.", linewidth=0.9, label="threshold")
     for number, given in enumerate(runs, start=1):
         positive, negative = (Look(POSITIVE, "-", ""), Look(NEGATIVE, "--", ""))
         if len(runs) > 1:
-            positive, negative = (Look(look_of(number).color, style, "") for style in ("-", "--"))
-        _line(axis, given, [e.goodness_positive for e in _evaluated(given)], layer, positive, label="positive data")
-        _line(axis, given, [e.goodness_negative for e in _evaluated(given)], layer, negative, label="negative data")
+            positive, negative = (look_of(number)._replace(linestyle=style) for style in ("-", "--"))
+        _line(axis, given, [e.goodness_positive for e in _evaluated(given)], layer, positive)
+        _line(axis, given, [e.goodness_negative for e in _evaluated(given)], layer, negative)
+    for label, color, dashes in (("positive data", POSITIVE, "-"), ("negative data", NEGATIVE, "--")):
+        axis.plot([], [], color=color if len(runs) == 1 else GREY, linestyle=dashes, label=label)
     root_scale(axis)
     axis.set_ylim(bottom=0)
 
@@ -163,8 +171,6 @@ def _line(
     by_layer: Iterable[tuple[float, ...] | None],
     layer: int,
     look: Look,
-    *,
-    label: str | None = None,
 ) -> None:
     """Draw the values of one layer by epoch; a run with fewer layers has no line."""
     points = [
@@ -175,11 +181,10 @@ def _line(
     if points:
         axis.plot(
             *zip(*points, strict=True), color=look.color, linestyle=look.linestyle, marker=look.marker, markersize=3,
-            label=label,
         )  # fmt: skip
 
 
-def _shade(axes: Sequence[Axes], runs: Sequence[OneRun]) -> bool:
+def _shade(axes: Sequence[Axes], runs: Sequence[OneRun]) -> None:
     """Shade the phases behind all panels, if the runs share them and they are wide enough to see."""
     from ffcli.schedule import phase_hours, phase_number
 
@@ -187,10 +192,10 @@ def _shade(axes: Sequence[Axes], runs: Sequence[OneRun]) -> bool:
     hours_by_epoch = {(given.run.config.schedule, given.run.config.hours / given.run.config.epochs) for given in runs}
     hours = max(given.epochs[-1].hour for given in runs)
     if not config.schedule.separated or len(hours_by_epoch) > 1 or not hours:
-        return False
+        return
     phases = phase_number(config.schedule, hours - 1)
     if phases > MAX_SHADED:
-        return False
+        return
     per_epoch = config.hours / config.epochs
     for number in range(1, phases + 1):
         of_phase = phase_hours(config.schedule, number)
@@ -200,7 +205,6 @@ def _shade(axes: Sequence[Axes], runs: Sequence[OneRun]) -> bool:
                 of_phase.start / per_epoch, min(of_phase.stop, hours) / per_epoch, color=color, linewidth=0, zorder=0,
                 label=label,
             )  # fmt: skip
-    return True
 
 
 def _evaluated(given: OneRun) -> list[EpochMetrics]:

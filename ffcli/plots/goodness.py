@@ -80,8 +80,10 @@ def _page(samples: GoodnessSamples, layers: Sequence[int], threshold: float, tit
     figure = make_figure(1.5 * len(layers) + 1.5, title)
     axes = figure.subplots(len(layers), 1, squeeze=False)[:, 0]
     for axis, layer in zip(axes, layers, strict=True):
-        _draw_layer(axis, _of_layer(samples, layer), threshold)
-        axis.set_title(f"layer {layer}", loc="left", fontsize=SMALL, pad=3)
+        values = _of_layer(samples, layer)
+        _draw_layer(axis, values, threshold)
+        shares = ", ".join(f"{kind} {(found > threshold).mean():.0%}" for kind, found in values.items())
+        axis.set_title(f"layer {layer}: {shares} above the threshold", loc="left", fontsize=SMALL, pad=3)
     axes[-1].set_xlabel("goodness")
     figure.supylabel("share of the images (%)", fontsize=SMALL)
     legend_below(figure, labelled(axes[:1]), columns=2)
@@ -93,7 +95,7 @@ def _draw_layer(axis: Axes, values: dict[str, NDArray[Any]], threshold: float) -
     import numpy as np
     from matplotlib.ticker import MaxNLocator
 
-    most = max(1.4 * threshold, *(float(np.percentile(found, PERCENTILE)) for found in values.values()))
+    most = 1.05 * max(1.4 * threshold, *(float(np.percentile(found, PERCENTILE)) for found in values.values()))
     edges = np.linspace(0, np.sqrt(most), BINS + 1) ** 2
     for kind, found in values.items():
         label, color, dashes = KINDS[kind]
@@ -105,9 +107,8 @@ def _draw_layer(axis: Axes, values: dict[str, NDArray[Any]], threshold: float) -
     axis.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
     axis.set_xlim(0, most)
     axis.set_ylim(bottom=0)
+    axis.xaxis.set_major_locator(MaxNLocator(5))
     axis.yaxis.set_major_locator(MaxNLocator(3))
-    shares = ", ".join(f"{KINDS[kind][0]} {(found > threshold).mean():.0%}" for kind, found in values.items())
-    axis.set_title(f"above it: {shares}", loc="right", fontsize=SMALL, pad=3, color=GREY)
 
 
 def _of_layer(samples: GoodnessSamples, layer: int) -> dict[str, NDArray[Any]]:

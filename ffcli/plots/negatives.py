@@ -24,7 +24,7 @@ def draw(given: NegativeSteps) -> Drawn:
     beside = max(1, COLUMNS // (len(pictures) + 1))
     count = min(ROWS * beside, len(given.labels))
     rows = -(-count // beside)
-    title = f"{given.description}: the first images of epoch 1\noverlay: the first {given.classes} pixels, enlarged"
+    title = f"{given.description}\nthe first images of epoch 1; overlay: the first {given.classes} pixels, enlarged"
     figure = make_figure(0.92 * rows + 0.7, title)
     axes = figure.subplots(rows, beside * (len(pictures) + 1), squeeze=False)
     for axis in axes.flat:
@@ -74,15 +74,19 @@ def _label(axis: Axes, label: int, color: str) -> None:
 
 def _show_overlay(axis: Axes, given: NegativeSteps, example: int) -> None:
     """Show the label features of the positive image above those of the negative one."""
-    import numpy as np
+    from matplotlib.patches import Rectangle
 
-    strips = []
-    for images in (given.positive, given.negative):
+    for bottom, text, place, images in (
+        (0.5, "positive", 0.78, given.positive),
+        (0.28, "negative", 0.22, given.negative),
+    ):
         # Features are ordered channels first, so a small image may continue the overlay in its next channel.
-        strips.append(images[example].transpose(2, 0, 1).reshape(-1)[: given.classes])
-    axis.set_axis_on()
-    axis.imshow(np.stack(strips), cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
-    axis.set_box_aspect(0.3)
-    axis.axhline(0.5, color=GREY, linewidth=1)
-    axis.set_xticks([])
-    axis.set_yticks([])
+        strip = images[example].transpose(2, 0, 1).reshape(1, -1)[:, : given.classes]
+        extent = (0.0, 1.0, bottom, bottom + 0.22)
+        axis.imshow(strip, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto", extent=extent)
+        axis.text(0.5, place, text, ha="center", va="bottom" if place > 0.5 else "top", fontsize=SMALL - 1, color=GREY)
+        frame = Rectangle((0, bottom), 1, 0.22, fill=False, edgecolor=GREY, linewidth=0.8, clip_on=False)
+        axis.add_patch(frame)
+    axis.set_xlim(0, 1)
+    axis.set_ylim(0, 1)
+    axis.set_box_aspect(1)

@@ -86,7 +86,9 @@ def _page(pair: tuple[Table, Table]) -> Page:
     rows = [both for both in zip(pair[0].rows, pair[1].rows, strict=True) if any(map(_is_measured, both))]
     columns = min(COLUMNS, len(rows))
     lines = -(-len(rows) // columns)
-    figure = make_figure(HEIGHT * lines + MARGIN, caption(_longer(pair)))
+    repeated = any(cell.measured.std is not None for both in rows for row in both for cell in row.cells)
+    bars = "\nbars: standard deviation over the seeds" if repeated else ""
+    figure = make_figure(HEIGHT * lines + MARGIN, caption(_longer(pair)) + bars)
     axes = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flatten()
     drawn = [cell.schedule.positive for both in rows for row in both for cell in row.cells if _is_drawn(cell)]
     separated = sorted({length for length in drawn if length})
@@ -109,11 +111,12 @@ def _page(pair: tuple[Table, Table]) -> Page:
 
 def _draw_cells(axis: Axes, cells: Sequence[Cell], name: str, color: str, marker: str) -> None:
     """Draw one line: measured cells with filled markers and the deviation over the seeds, the paper with open ones."""
+    joined = any(cell.schedule.separated for cell in cells)
     published = [(_place(cell), cell.published) for cell in cells if cell.published is not None]
     if published:
         axis.plot(
-            *zip(*published, strict=True), "--", color=color, marker=marker, markerfacecolor="white", linewidth=1,
-            label=f"{name}, paper",
+            *zip(*published, strict=True), linestyle="--" * joined, color=color, marker=marker, markerfacecolor="white",
+            linewidth=1, label=f"{name}, paper",
         )  # fmt: skip
     measured = [cell for cell in cells if cell.measured.mean is not None]
     if measured:
@@ -122,6 +125,7 @@ def _draw_cells(axis: Axes, cells: Sequence[Cell], name: str, color: str, marker
             [cell.measured.mean or 0 for cell in measured],
             [cell.measured.std or 0 for cell in measured],
             color=color,
+            linestyle="-" * joined,
             marker=marker,
             label=f"{name}, measured",
         )

@@ -42,7 +42,7 @@ def draw_scaling(points: Sequence[Point], machine: Machine, default: str) -> Pag
     """
     panels = [(key, list(group)) for key, group in groupby(points, lambda point: (point.what, point.quantity))]
     rows = -(-len(panels) // COLUMNS)
-    figure = make_figure(2.3 * rows + 1.2, f"{default}; {machine.processor}, torch {machine.torch}")
+    figure = make_figure(1.95 * rows + 1.2, f"{default}; {machine.processor}, torch {machine.torch}")
     axes = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
     for axis, ((what, quantity), group) in zip(axes, panels, strict=False):
         _draw(axis, group)

@@ -20,7 +20,7 @@ WIDTH = 5.2
 """Of every figure, in inches."""
 TEXT, SMALL = 10.5, 9.0
 """Sizes of text in points."""
-TITLE_CHARACTERS = 64
+TITLE_CHARACTERS = 76
 """Characters of a line of the title."""
 
 STYLE: dict[str, Any] = {
@@ -93,7 +93,7 @@ def make_figure(height: float, title: str) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    lines = [textwrap.fill(line, TITLE_CHARACTERS) for line in title.splitlines()]
+    lines = [textwrap.fill(line, TITLE_CHARACTERS).replace(" ·\n", "\n") for line in title.splitlines()]
     figure.suptitle(plain("\n".join(lines)), fontsize=SMALL, color=DARK_GREY)
     return figure
 
@@ -113,7 +113,7 @@ def legend_below(figure: Figure, shown: Mapping[str, Any], columns: int) -> None
 
 def accuracy_axis(axis: Axes) -> None:
     """Show all accuracies from 0 to 100 %."""
-    axis.set_ylim(0, 100)
+    axis.set_ylim(0, 103)  # room for the markers at the top
     axis.set_yticks(range(0, 101, 20))
     axis.grid(alpha=0.3)
 

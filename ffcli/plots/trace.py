@@ -40,7 +40,7 @@ MIN_WIDTH = 0.12
 MIN_NUMBERED = 0.055
 """Width of a phase that is numbered at least, as a share of all hours."""
 MAX_MARKED = 60
-"""Hours up to which each has a marker."""
+"""Traced hours up to which each has a marker."""
 
 PHASES = {1: ("positive phase", POSITIVE_PHASE), 0: ("negative phase", NEGATIVE_PHASE)}
 """Name and colour by the remainder of the phase's number divided by 2."""
@@ -61,7 +61,7 @@ def draw(given: OneRun) -> Drawn:
             f"run {given.short_id} has no trace: `ff train` with --trace 1-4 and --force trains it again with one"
         )
     phases, hours = {row.phase for row in given.trace}, {row.hour for row in given.trace}
-    title = f"{', '.join(given.parts)} (run {given.short_id}), {named('phase', phases)}"
+    title = f"{', '.join(given.parts)}\n{named('phase', phases)} of run {given.short_id}"
     layers = sorted({row.layer for row in given.trace})
     return Drawn(
         [_page(given.trace, page, given.run.config.threshold, title) for page in pages_of(layers)],
@@ -79,7 +79,7 @@ FIGURE = Figure(
 
 def _page(trace: Sequence[HourTrace], layers: Sequence[int], threshold: float, title: str) -> Page:
     """Return the page of some layers."""
-    stretches = _stretches(trace)
+    stretches, hours = _stretches(trace), len({row.hour for row in trace})
     figure = make_figure(1.05 * (len(layers) + 4) + 1.3, title)
     axes = figure.subplots(
         len(layers) + 4, len(stretches), squeeze=False, sharex="col", sharey="row",
@@ -87,9 +87,9 @@ def _page(trace: Sequence[HourTrace], layers: Sequence[int], threshold: float, t
     )  # fmt: skip
     for part, column in zip(stretches, axes.T, strict=True):
         by_layer = {layer: [row for row in part if row.layer == layer] for layer in layers}
-        _draw_goodness(column[:-4], by_layer.values(), threshold)
-        _draw_by_layer(column[-4:], by_layer)
-        _shade(column, part, _hours(trace))
+        _draw_goodness(column[:-4], by_layer.values(), threshold, marked=hours <= MAX_MARKED)
+        _draw_by_layer(column[-4:], by_layer, marked=hours <= MAX_MARKED)
+        _shade(column, part, hours)
     _label(axes, layers)
     figure.align_ylabels(axes[:, 0])
     shown = labelled(axes.flat)
@@ -97,11 +97,6 @@ def _page(trace: Sequence[HourTrace], layers: Sequence[int], threshold: float, t
     others = [name for name in shown if name not in phases]
     legend_below(figure, {name: shown[name] for name in (*others, *phases)}, columns=3)
     return figure
-
-
-def _hours(trace: Sequence[HourTrace]) -> int:
-    """Number of traced hours."""
-    return len({row.hour for row in trace})
 
 
 def _stretches(trace: Sequence[HourTrace]) -> list[list[HourTrace]]:
@@ -112,16 +107,33 @@ def _stretches(trace: Sequence[HourTrace]) -> list[list[HourTrace]]:
     return [[row for row in trace if row.phase in phases] for phases in ranges]
 
 
-def _draw_goodness(axes: Sequence[Axes], by_layer: Iterable[Sequence[HourTrace]], threshold: float) -> None:
+def _draw_goodness(
+    axes: Sequence[Axes], by_layer: Iterable[Sequence[HourTrace]], threshold: float, *, marked: bool
+) -> None:
     for axis, rows in zip(axes, by_layer, strict=True):
         axis.axhline(threshold, color=GREY, linewidth=0.9, linestyle=":", label="threshold")
-        _line(axis, rows, lambda row: row.goodness_positive, Look(POSITIVE, "-", "o"), label="positive data", wide=True)
-        _line(axis, rows, lambda row: row.goodness_negative, Look(NEGATIVE, "--", "."), label="negative data")
+        _line(
+            axis,
+            rows,
+            lambda row: row.goodness_positive,
+            Look(POSITIVE, "-", "o"),
+            label="positive data",
+            marked=marked,
+            wide=True,
+        )
+        _line(
+            axis,
+            rows,
+            lambda row: row.goodness_negative,
+            Look(NEGATIVE, "--", "."),
+            label="negative data",
+            marked=marked,
+        )
         # The root of a mean of squares: changes near the threshold stay visible beside an overshoot.
         root_scale(axis)
 
 
-def _draw_by_layer(axes: Sequence[Axes], by_layer: dict[int, list[HourTrace]]) -> None:
+def _draw_by_layer(axes: Sequence[Axes], by_layer: dict[int, list[HourTrace]], *, marked: bool) -> None:
     difference, drift, cosine, dead = axes
     values: dict[Axes, Value] = {
         difference: _difference,
@@ -131,7 +143,7 @@ def _draw_by_layer(axes: Sequence[Axes], by_layer: dict[int, list[HourTrace]]) -
     }
     for axis, value in values.items():
         for layer, rows in by_layer.items():
-            _line(axis, rows, value, look_of(layer), by_phase=axis is drift, label=f"layer {layer}")
+            _line(axis, rows, value, look_of(layer), marked=marked, by_phase=axis is drift, label=f"layer {layer}")
     for axis in (difference, cosine):
         axis.axhline(0, color=GREY, linewidth=0.8, zorder=1)
     root_scale(difference)
@@ -150,6 +162,7 @@ def _line(
     look: Look,
     *,
     label: str,
+    marked: bool,
     wide: bool = False,
     by_phase: bool = False,
 ) -> None:
@@ -165,7 +178,7 @@ def _line(
         points.append((row.hour, nan if found is None else found))
     width, alpha = (3.4, 0.55) if wide else (1.2, 1)
     axis.plot(
-        *zip(*points, strict=True), marker=look.marker if len(rows) <= MAX_MARKED else "", linestyle=look.linestyle,
+        *zip(*points, strict=True), marker=look.marker if marked else "", linestyle=look.linestyle,
         markersize=2.5, linewidth=width, alpha=alpha, color=look.color, label=label,
     )  # fmt: skip
 
@@ -191,18 +204,20 @@ def _label(axes: Any, layers: Iterable[int]) -> None:
 
     names = [
         *(f"goodness\nlayer {layer}" for layer in layers),
-        "difference",
+        "difference\npos. - neg.",
         "drift in\nthe phase",
         "cosine of\ngradients",
         "dead\nunits",
     ]
     for row, name in zip(axes, names, strict=True):
         row[0].set_ylabel(name, fontsize=SMALL)
-        if name != "difference":
+        if not name.startswith("difference"):
             row[0].set_ylim(bottom=0)
         row[0].yaxis.set_major_locator(MaxNLocator(4))
     axes[-2][0].set_ylim(-1.1, 1.1)
+    axes[-2][0].set_yticks((-1, 0, 1))
     axes[-1][0].set_ylim(-0.04, 1.04)
+    axes[-1][0].set_yticks((0, 0.5, 1))
     axes[-1][0].yaxis.set_major_formatter(PercentFormatter(1))
     for axis in axes[-1]:
         axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True))

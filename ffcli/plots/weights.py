@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ffcli.plots import Drawn, Figure, OneRun
-from ffcli.plots.style import GREY, SMALL, make_figure
+from ffcli.plots.style import WIDTH, make_figure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,7 +15,9 @@ SIDE = 8
 GAP = 2
 """Pixels between fields."""
 PERCENTILE = 99.5
-"""Of the absolute weights; the colours end there, so that a few large weights do not make the others look alike."""
+"""Of a unit's absolute weights, where its colours end: a few large weights do not make the others look alike."""
+COLOURS = "cividis"
+"""Dark to light, so that signs differ in grey, too."""
 
 
 def draw(given: OneRun) -> Drawn:
@@ -32,25 +34,22 @@ def draw(given: OneRun) -> Drawn:
     count = min(SIDE * SIDE, len(weight))
     units = np.argsort(-norms, kind="stable")[np.linspace(0, len(weight) - 1, count).round().astype(int)]
     pictures = weight[units].reshape(count, *shape).transpose(0, 2, 3, 1)
-    limit = float(np.percentile(np.abs(weight[units][:, labels:]), PERCENTILE)) or 1.0
+    scales = np.percentile(np.abs(weight[units][:, labels:]), PERCENTILE, axis=1)
+    pictures = pictures / np.where(scales > 0, scales, 1)[:, None, None, None]
 
-    title = (
-        f"{given.title(epoch)}\nfirst layer: {count} of {len(weight)} units, from the largest weights to the smallest"
-    )
-    figure = make_figure(5.9, title)
+    which = f"{count} of {len(weight)} units of layer 1, from the largest weights to the smallest"
+    side = f"each scaled by itself; its first {labels} pixels are the weights of the labels"
+    rows = -(-count // SIDE)
+    figure = make_figure(WIDTH * rows / SIDE + 1.35, f"{given.title(epoch)}\n{which}\n{side}")
     axis = figure.subplots()
+    axis.set_axis_off()
     mosaic = _mosaic(pictures)
     if shape[0] == 1:
-        image = axis.imshow(mosaic[..., 0], cmap="PuOr_r", vmin=-limit, vmax=limit, interpolation="nearest")
-        bar = figure.colorbar(image, ax=axis, extend="both", shrink=0.6, aspect=25)
-        bar.set_label("weight")
+        image = axis.imshow(mosaic[..., 0], cmap=COLOURS, vmin=-1, vmax=1, interpolation="nearest")
+        bar = figure.colorbar(image, ax=axis, location="bottom", shrink=0.5, aspect=25, pad=0.02)
+        bar.set_ticks([-1, 0, 1], labels=["negative", "0", "positive"])
     else:
-        axis.imshow(np.nan_to_num(mosaic / (2 * limit) + 0.5, nan=1).clip(0, 1), interpolation="nearest")
-    axis.set_axis_off()
-    axis.text(
-        0.5, -0.02, f"The first {labels} pixels of a field are the weights of the labels.", ha="center", va="top",
-        transform=axis.transAxes, fontsize=SMALL, color=GREY,
-    )  # fmt: skip
+        axis.imshow(np.nan_to_num(mosaic / 2 + 0.5, nan=1).clip(0, 1), interpolation="nearest")
     return Drawn(
         [figure],
         text=f"{count} of {len(weight)} units of the first layer of run {given.short_id}, epoch {epoch}",

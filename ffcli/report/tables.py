@@ -341,7 +341,7 @@ def _legend(cells: Sequence[Cell]) -> str:
     parts = []
     if any(cell.published_learned is not None for cell in cells):
         parts.append("below each accuracy the paper's (one seed) and the difference")
-        parts.append(f"green within {NEAR} points, yellow within {FAR}, red beyond")
+        parts.append(f"cyan within {NEAR} points, blue within {FAR}, magenta beyond")
     return "; ".join([*parts, *signs(cells, {value(cell) for cell in cells})])
 
 
