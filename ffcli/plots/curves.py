@@ -40,6 +40,9 @@ MAX_MARKED = 40
 MAX_NAME = 40
 """Characters of a run's name up to which the legend has two columns."""
 
+LEGEND_LINE = 0.17
+"""Height of a line of the legend in inches."""
+
 ENDINGS = {
     "positive": ("ended in a positive phase", POSITIVE, "^"),
     "negative": ("ended in a negative phase", NEGATIVE, "v"),
@@ -82,7 +85,8 @@ def _page(runs: Sequence[OneRun], layers: Sequence[int]) -> Page:
     from matplotlib.ticker import MaxNLocator
 
     names, title = _names(runs)
-    figure = make_figure(1.25 * len(layers) + 3.4, title)
+    columns = 2 if max(map(len, names)) <= MAX_NAME else 1
+    figure = make_figure(1.25 * len(layers) + 3.1 + LEGEND_LINE * (len(names) + 4) / columns, title)
     grid = figure.add_gridspec(len(layers) + 1, 2, height_ratios=[1.7, *[1] * len(layers)])
     accuracy = figure.add_subplot(grid[0, :])
     pairs = [[figure.add_subplot(grid[row, column]) for column in (0, 1)] for row in range(1, len(layers) + 1)]
@@ -101,7 +105,7 @@ def _page(runs: Sequence[OneRun], layers: Sequence[int]) -> Page:
         axis.set_xlabel("epoch")
     every = [accuracy, *(axis for pair in pairs for axis in pair)]
     _shade(every, runs)
-    legend_below(figure, labelled(every), columns=2 if max(map(len, names)) <= MAX_NAME else 1)
+    legend_below(figure, labelled(every), columns=columns)
     return figure
 
 

@@ -28,7 +28,9 @@ def draw(given: NegativeSteps) -> Drawn:
     figure = make_figure(0.92 * rows + 0.7, title)
     axes = figure.subplots(rows, beside * (len(pictures) + 1), squeeze=False)
     for axis in axes.flat:
-        axis.set_axis_off()
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.spines[:].set_visible(False)
     for example in range(count):
         start = (example % beside) * (len(pictures) + 1)
         row = axes[example // beside, start : start + len(pictures) + 1]
@@ -63,6 +65,7 @@ def _show(axis: Axes, picture: NDArray[Any]) -> None:
     """Show a picture (H, W, C)."""
     grey = picture.shape[2] != 3
     axis.imshow(picture[..., 0] if grey else picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axis.spines[:].set(visible=True, color=GREY, linewidth=0.6)
 
 
 def _label(axis: Axes, label: int, color: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 MEASURED, PREDICTED = BLUE, VERMILION
 
 COLUMNS = 2
+LABEL_CHARACTERS = 20
+"""Of a line of a label beside a panel."""
 UNITS = {
     "batch size": "images per hour",
     "width": "units of each layer",
@@ -29,7 +32,7 @@ UNITS = {
 MARGIN = 1.8
 """Factor above and below the rates, so that a quantity that changes nothing shows as a level line."""
 
-PER_SECOND = {"hour": "hours per second", "evaluation": "images per second"}
+PER_SECOND = {"hour": "hours per second", "evaluation": "images evaluated per second"}
 
 
 def draw_scaling(points: Sequence[Point], machine: Machine, default: str) -> Page:
@@ -47,7 +50,7 @@ def draw_scaling(points: Sequence[Point], machine: Machine, default: str) -> Pag
     for axis, ((what, quantity), group) in zip(axes, panels, strict=False):
         _draw(axis, group)
         axis.set_xlabel(UNITS[quantity])
-        axis.set_ylabel(PER_SECOND[what])
+        axis.set_ylabel(textwrap.fill(PER_SECOND[what], LABEL_CHARACTERS))
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
     legend_below(figure, labelled(axes[:1]), columns=1)

@@ -53,8 +53,8 @@ BLACK, DARK_GREY, GREY, LIGHT_GREY = "#000000", "#444444", "#666666", "#999999"
 
 POSITIVE, NEGATIVE = VERMILION, BLUE
 """Positive and negative data."""
-POSITIVE_PHASE, NEGATIVE_PHASE = "#FBE3D1", "#D3E5F1"
-"""Light shades of the same, behind a phase."""
+POSITIVE_PHASE, NEGATIVE_PHASE = "#FDF0E6", "#C9DCEB"
+"""Light shades of the same, behind a phase. The second is darker, so that they differ in grey."""
 
 
 class Look(NamedTuple):

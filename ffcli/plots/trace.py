@@ -214,6 +214,7 @@ def _label(axes: Any, layers: Iterable[int]) -> None:
         if not name.startswith("difference"):
             row[0].set_ylim(bottom=0)
         row[0].yaxis.set_major_locator(MaxNLocator(4))
+        row[0].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes[-2][0].set_ylim(-1.1, 1.1)
     axes[-2][0].set_yticks((-1, 0, 1))
     axes[-1][0].set_ylim(-0.04, 1.04)

@@ -37,10 +37,11 @@ def draw(given: OneRun) -> Drawn:
     scales = np.percentile(np.abs(weight[units][:, labels:]), PERCENTILE, axis=1)
     pictures = pictures / np.where(scales > 0, scales, 1)[:, None, None, None]
 
+    grey = "" if shape[0] == 1 else "; grey is 0"
     which = f"{count} of {len(weight)} units of layer 1, from the largest weights to the smallest"
-    side = f"each scaled by itself; its first {labels} pixels are the weights of the labels"
+    side = f"each scaled by itself; its first {labels} pixels are the weights of the labels{grey}"
     rows = -(-count // SIDE)
-    figure = make_figure(WIDTH * rows / SIDE + 1.35, f"{given.title(epoch)}\n{which}\n{side}")
+    figure = make_figure(WIDTH * rows / SIDE + 1.15, f"{given.title(epoch)}\n{which}\n{side}")
     axis = figure.subplots()
     axis.set_axis_off()
     mosaic = _mosaic(pictures)
