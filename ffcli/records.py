@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ffcli.choices import FailureKind, Status
 from ffcli.config import RunConfig
 from ffcli.schedule import Phase
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 LAST_EPOCHS = 5
 """Number of epochs whose mean accuracy is `last5`."""
@@ -67,6 +70,40 @@ class HourTrace:
     a dead layer."""
     dead_units: float | None
     """Share (0 to 1) of the units that are 0 on the whole positive batch."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GoodnessSamples:
+    """Goodness of each test image in each layer of a network (layers, N)."""
+
+    true: NDArray[Any]
+    """With the true label."""
+    wrong: NDArray[Any]
+    """With the best wrong label: the one that the network would predict if the true label did not exist."""
+    negatives: NDArray[Any]
+    """Of the negatives that the run's strategy makes of the test images."""
+    accuracy: float
+    """On the test images, in percent."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NegativeSteps:
+    """How a strategy makes negatives of a few training images. Pictures are (N, H, W, C), from 0 to 1."""
+
+    description: str
+    """Dataset, strategy and seed in words."""
+    positive: NDArray[Any]
+    """The images with their true label."""
+    steps: dict[str, NDArray[Any]]
+    """Pictures between positive and negative, by name; empty if the strategy has none."""
+    negative: NDArray[Any]
+    """The negatives with their label."""
+    labels: NDArray[Any]
+    """(N,)"""
+    negative_labels: NDArray[Any]
+    """(N,)"""
+    classes: int
+    """Number of label features K in the overlay."""
 
 
 @dataclass(frozen=True, slots=True)

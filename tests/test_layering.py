@@ -59,7 +59,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 part declares here where it belongs."""
 
 ONLY_IN: dict[str, set[str]] = {
-    "torch": {"engine", "data", "bench", "running.session", "machine"},
+    "torch": {"engine", "data", "bench", "running.session", "running.inspection", "machine"},
     "torchvision": {"data"},
     "sqlalchemy": {"store"},
     "sqlite3": {"store"},
@@ -72,7 +72,7 @@ ONLY_IN: dict[str, set[str]] = {
 }
 """Third-party packages and the only parts that may import them."""
 
-LOADS_TORCH = {"engine", "data.tensors", "bench", "running.session"}
+LOADS_TORCH = {"engine", "data.tensors", "bench", "running.session", "running.inspection"}
 """Parts that import torch at module level; elsewhere it is imported inside functions."""
 
 

@@ -44,9 +44,6 @@ GENERATORS = """
 """
 """Python commands that write generated files, one per line."""
 
-MATPLOTLIB_SETTINGS = "svg.hashsalt: ffcli\n"
-"""Gives the elements of an SVG the same ids every time, so that an unchanged picture is an unchanged file."""
-
 BLOCK = re.compile(
     r"^<!-- output: (?P<command>ff (?P<arguments>.+?)(?: \| head -n (?P<lines>\d+))?) -->\n"
     r"```console\n(?P<text>.*?)^```$",
@@ -73,11 +70,8 @@ def copied_results() -> Iterator[Run]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         databases = {f"results/{file.name}": shutil.copy(file, folder) for file in (ROOT / "results").glob("*.db")}
-        settings = folder / "matplotlibrc"
-        settings.write_text(MATPLOTLIB_SETTINGS, encoding="utf-8")
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FFCLI_")} | {
             "COLUMNS": "100", "NO_COLOR": "1", "TZ": "UTC", "PYTHONPATH": str(ROOT),
-            "MATPLOTLIBRC": str(settings), "SOURCE_DATE_EPOCH": "0",
         }  # fmt: skip
 
         def run(arguments: Sequence[str]) -> str:

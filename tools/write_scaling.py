@@ -16,7 +16,8 @@ from write_study import put
 
 from ffcli.bench.scaling import Point
 from ffcli.benchmark import Machine
-from ffcli.plots.scaling import PER_SECOND, UNITS, save_scaling
+from ffcli.plots import save_pages, writing_picture
+from ffcli.plots.scaling import PER_SECOND, UNITS, draw_scaling
 
 TOOL = Path(__file__).name
 
@@ -50,7 +51,9 @@ def main() -> None:
     arguments = parser.parse_args()
     measured = json.loads(arguments.measured.read_text(encoding="utf-8"))
     put(scaling_tables(measured), arguments.page, TOOL)
-    save_scaling(points_of(measured), Machine(**measured["machine"]), measured["default"], arguments.picture)
+    with writing_picture("picture", arguments.picture):
+        page = draw_scaling(points_of(measured), Machine(**measured["machine"]), measured["default"])
+        save_pages([page], arguments.picture)
 
 
 if __name__ == "__main__":

@@ -160,8 +160,8 @@ def _measure_scaling(*, quick: bool, threads: int | None, seconds: float, plot: 
 
     from ffcli.cli.console import print_document
     from ffcli.machine import this_machine
-    from ffcli.plots import writing_picture
-    from ffcli.plots.scaling import save_scaling
+    from ffcli.plots import save_pages, writing_picture
+    from ffcli.plots.scaling import draw_scaling
     from ffcli.report.benchmarks import machine_line, scaling_sheet
     from ffcli.report.sheet import Document
 
@@ -174,7 +174,7 @@ def _measure_scaling(*, quick: bool, threads: int | None, seconds: float, plot: 
         if plot is not None:
             notify(f"drawing {plot}")
             with writing_picture("--plot", plot):
-                save_scaling(points, machine, default, plot)
+                save_pages([draw_scaling(points, machine, default)], plot)
     document = Document(
         (scaling_sheet(points),),
         intro=(machine_line(machine), f"by default {default}"),

@@ -15,7 +15,7 @@ def _complete_datasets(incomplete: str) -> list[str]:
     return [name for name in settings.choices("dataset") if name.startswith(incomplete)]
 
 
-def _complete_runs(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+def complete_runs(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """The ids of stored runs, each with a description."""
     from ffcli.cli.words import describe
     from ffcli.errors import FFError
@@ -70,7 +70,7 @@ DataFolderOption = Annotated[
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="Id of a run, or its first digits.", autocompletion=_complete_runs)
+    str, typer.Argument(metavar="RUN", help="Id of a run, or its first digits.", autocompletion=complete_runs)
 ]
 DatasetFilter = Annotated[
     str | None, typer.Option("--dataset", help="Only this dataset.", autocompletion=_complete_datasets)

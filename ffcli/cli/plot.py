@@ -1,28 +1,41 @@
-"""`ff plot`: figures of stored runs, a command for each figure of `ffcli.plots`."""
+"""`ff plot`: figures of stored runs and of data, a command for each figure of `ffcli.plots`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ffcli.cli.options import DatabaseOption, JsonOption, PresetFilter, RunArgument, TagFilter
+from ffcli.cli.options import (
+    DatabaseOption,
+    DataFolderOption,
+    JsonOption,
+    PresetFilter,
+    RunArgument,
+    TagFilter,
+    complete_runs,
+    complete_setting,
+)
 from ffcli.cli.report import DataFilter, HorizonOption, MetricOption, NoPublishedOption
 from ffcli.plots import Figure, figures
 
 if TYPE_CHECKING:
-    from ffcli.plots import Drawn
+    from ffcli.plots import Drawn, OneRun
+    from ffcli.store.database import Store
 
-plot_app = typer.Typer(no_args_is_help=True, help="Draw figures of stored runs.")
+plot_app = typer.Typer(no_args_is_help=True, help="Draw figures of stored runs and of negatives.")
+
+OUTPUT_HELP = "The file to draw into (.svg, .png, .pdf)."
 
 OutputOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--output", "-o", help="The file to draw into (.svg, .png, .pdf).", show_default="named after the figure"
-    ),
+    Path | None, typer.Option("--output", "-o", help=OUTPUT_HELP, show_default="NAME.png, after the figure and the run")
 ]
+
+EXAMPLES = 10
+"""Images that the figure of negatives may show."""
 
 
 def _of_run(figure: Figure) -> Callable[..., None]:
@@ -31,31 +44,49 @@ def _of_run(figure: Figure) -> Callable[..., None]:
     def command(
         run: RunArgument,
         output: OutputOption = None,
+        data_dir: DataFolderOption = None,
         db: DatabaseOption = None,
         json: JsonOption = False,
     ) -> None:
-        from ffcli.cli.words import describe
-        from ffcli.plots import OneRun, check_picture, writing_picture
-        from ffcli.store import runs, traces
         from ffcli.store.database import open_to_read
 
         assert figure.of_run is not None
+        _check(output)
         with open_to_read(db) as store:
-            found = runs.get(store, run)
-            short_id = runs.short_ids(store, [found.id])[found.id]
-            file = output or Path(f"{figure.name}-{short_id}.png")
-            check_picture("--output", file)
-            trace = traces.trace_of(store, found.id)
-            given = OneRun(found, short_id, describe(found.config), runs.epochs(store, found.id), trace)
-        with writing_picture("--output", file):
-            drawn = figure.of_run(given, file)
-        _show(drawn, file, json=json)
+            given = _read(store, run, data_dir)
+            file = output or Path(f"{figure.name}-{given.short_id}.png")
+            _draw(partial(figure.of_run, given), file, json=json)
+
+    return command
+
+
+def _of_each(figure: Figure) -> Callable[..., None]:
+    """The command of a figure of one run or several."""
+
+    def command(
+        runs: Annotated[
+            list[str],
+            typer.Argument(metavar="RUN...", help="Ids of runs, or their first digits.", autocompletion=complete_runs),
+        ],
+        output: OutputOption = None,
+        db: DatabaseOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        from ffcli.store.database import open_to_read
+
+        assert figure.of_each is not None
+        _check(output)
+        with open_to_read(db) as store:
+            read = {given.run.id: given for given in (_read(store, run, None) for run in runs)}
+            given = list(read.values())
+        file = output or Path(f"{figure.name}-{'-'.join(one.short_id for one in given)}.png")
+        _draw(partial(figure.of_each, given), file, json=json)
 
     return command
 
 
 def _of_runs(figure: Figure) -> Callable[..., None]:
-    """The command of a figure of many runs."""
+    """The command of a figure of all runs that filters admit."""
 
     def command(
         output: OutputOption = None,
@@ -68,40 +99,129 @@ def _of_runs(figure: Figure) -> Callable[..., None]:
         db: DatabaseOption = None,
         json: JsonOption = False,
     ) -> None:
-        from functools import partial
-
         from ffcli.cli.filters import known_preset
         from ffcli.cli.report import timed_run
-        from ffcli.plots import ManyRuns, check_picture, writing_picture
+        from ffcli.plots import ManyRuns
         from ffcli.report.protocol import select
         from ffcli.store.database import open_to_read
         from ffcli.store.outcomes import outcomes, summaries
 
         assert figure.of_runs is not None
-        file = output or Path(f"{figure.name}.png")
-        check_picture("--output", file)
+        _check(output)
         known_preset(preset)
         with open_to_read(db) as store:
             runs = select(summaries(store), data=data, tag=tag)
             reading = partial(outcomes, store, runs=runs), partial(timed_run, store)
             given = ManyRuns(runs, *reading, preset, metric, epochs, with_published=not no_published)
-            with writing_picture("--output", file):
-                drawn = figure.of_runs(given, file)
-        _show(drawn, file, json=json)
+            _draw(partial(figure.of_runs, given), output or Path(f"{figure.name}.png"), json=json)
 
     return command
 
 
-def _show(drawn: Drawn, file: Path, *, json: bool) -> None:
-    from ffcli.cli.console import message, print_json
+def _of_data(figure: Figure) -> Callable[..., None]:
+    """The command of a figure of a dataset and its negatives."""
 
+    def command(
+        dataset: Annotated[
+            str,
+            typer.Option(help="A dataset, or the path of an .npz file.", autocompletion=complete_setting("dataset")),
+        ] = "mnist",
+        neg: Annotated[
+            str, typer.Option(help="How negatives are made.", autocompletion=complete_setting("neg"))
+        ] = "masks",
+        seed: Annotated[int, typer.Option(help="Seed of the run whose first batch is drawn.")] = 0,
+        data: Annotated[
+            str | None,
+            typer.Option(
+                help="full, sample, or auto, which takes the sample if there is no full dataset.", envvar="FFCLI_DATA"
+            ),
+        ] = None,
+        output: OutputOption = None,
+        data_dir: DataFolderOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        from ffcli.cli.console import message
+        from ffcli.planning import plan_training
+
+        assert figure.of_data is not None
+        _check(output)
+        # The order of the images does not depend on the size of a batch, so that a small dataset can be drawn, too.
+        asked = {"dataset": dataset, "neg": neg, "seed": seed, "device": "cpu", "batch_size": EXAMPLES}
+        asked |= {"data": data} if data else {}
+        plan = plan_training(asked, config_file=None, force=False, data_folder=data_dir, notify=message)
+        file = output or Path(f"{figure.name}-{plan.config.data.name}-{neg}.png")
+
+        from ffcli.running.inspection import negative_steps  # torch, which takes seconds to load
+
+        given = negative_steps(plan.config, plan.data_folder, count=EXAMPLES)
+        _draw(partial(figure.of_data, given), file, json=json)
+
+    return command
+
+
+def _read(store: Store, id: str, data_dir: Path | None) -> OneRun:
+    """Read a run; its weights and what needs them are read when they are asked for."""
+    from ffcli.cli.words import parts_of
+    from ffcli.data import datasets
+    from ffcli.plots import OneRun
+    from ffcli.records import GoodnessSamples
+    from ffcli.running.recording import stored_weights
+    from ffcli.store import runs, traces
+
+    found, folder = runs.get(store, id), data_dir or datasets.default_folder()
+
+    def goodness() -> GoodnessSamples:
+        weights, _ = stored_weights(store, found)
+
+        from ffcli.running.inspection import goodness_of  # torch, which takes seconds to load
+
+        return goodness_of(found.config, weights, folder)
+
+    return OneRun(
+        found,
+        runs.short_ids(store, [found.id])[found.id],
+        parts_of(found.config),
+        runs.epochs(store, found.id),
+        traces.trace_of(store, found.id),
+        weights=partial(stored_weights, store, found),
+        image_shape=partial(datasets.image_shape, found.config.data, folder),
+        goodness=goodness,
+    )
+
+
+def _check(output: Path | None) -> None:
+    from ffcli.plots import check_picture
+
+    if output is not None:
+        check_picture("--output", output)
+
+
+def _draw(draw: Callable[[], Drawn], file: Path, *, json: bool) -> None:
+    """Draw, write, and print the names of the files and what they show."""
+    from ffcli.cli.console import message, print_json
+    from ffcli.plots import check_picture, save_pages, writing_picture
+
+    check_picture("--output", file)
+    with writing_picture("--output", file):
+        drawn = draw()
+        files = save_pages(drawn.pages, file)
     if json:
-        print_json({"file": str(file), **drawn.data})
+        print_json({"files": list(map(str, files)), **drawn.data})
     else:
-        typer.echo(f"{file}: {drawn.text}")
+        typer.echo(f"{', '.join(map(str, files))}: {drawn.text}")
     if drawn.remark:
         message(drawn.remark)
 
 
+def _command(figure: Figure) -> Callable[..., None]:
+    kinds = (
+        (figure.of_run, _of_run),
+        (figure.of_each, _of_each),
+        (figure.of_runs, _of_runs),
+        (figure.of_data, _of_data),
+    )
+    return next(make for draw, make in kinds if draw)(figure)
+
+
 for _figure in figures():
-    plot_app.command(_figure.name, help=_figure.help)((_of_run if _figure.of_run else _of_runs)(_figure))
+    plot_app.command(_figure.name, help=_figure.help)(_command(_figure))

@@ -18,8 +18,12 @@ BARS = "▁▂▃▄▅▆▇█"
 
 def describe(config: RunConfig) -> str:
     """Return `fashion, masks, 16:1, fast@1 with threshold 2.0, seed 0`: what distinguishes a run from others."""
-    parts = (config.data.label, config.negatives, str(config.schedule), protocol_of(config), f"seed {config.seed}")
-    return ", ".join(parts)
+    return ", ".join(parts_of(config))
+
+
+def parts_of(config: RunConfig) -> tuple[str, ...]:
+    """Return the parts of `describe`: dataset, negatives, schedule, protocol and seed."""
+    return config.data.label, config.negatives, str(config.schedule), protocol_of(config), f"seed {config.seed}"
 
 
 def protocol_of(config: RunConfig) -> str:

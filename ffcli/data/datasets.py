@@ -37,6 +37,7 @@ __all__ = [
     "Entry",
     "default_folder",
     "fetch",
+    "image_shape",
     "import_files",
     "inventory",
     "load",
@@ -96,6 +97,11 @@ def load(ref: DataRef, folder: Path, notify: Notify = lambda line: None) -> Arra
                 f" expected {ref.fingerprint[:12]}"
             )
     return arrays
+
+
+def image_shape(ref: DataRef, folder: Path) -> tuple[int, int, int]:
+    """Return (C, H, W) of the images; only the user's own files have to be read for it. Raises as `load` does."""
+    return load(ref, folder).image_shape if ref.source == "file" else _spec(ref.name).image_shape
 
 
 def fetch(name: str, folder: Path, notify: Notify) -> DataRef:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     Draw = Callable[[Tensor, Tensor, "Pool", torch.Generator], tuple[Tensor, Tensor]]
+    Steps = Callable[[Tensor, Tensor, "Pool", torch.Generator], dict[str, Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +49,21 @@ class Strategy:
     """Whether it uses masks; then the number of blurs is part of the run key."""
     full_batches: bool
     """Whether an epoch omits its last batch if that has fewer images than the others."""
+    steps: Steps | None = None
+    """Returns what lies between a positive batch and its negatives by name, for a figure: images (B, F), normalised, or
+    bool. With a generator in the same state it makes the same draws as `draw`."""
 
 
 STRATEGIES: dict[str, Strategy] = {}
 
 
-def strategy(*, help: str, masks: bool = False, full_batches: bool = False) -> Callable[[Draw], Draw]:
+def strategy(
+    *, help: str, masks: bool = False, full_batches: bool = False, steps: Steps | None = None
+) -> Callable[[Draw], Draw]:
     """Register a function as a strategy under its own name."""
 
     def register(draw: Draw) -> Draw:
-        STRATEGIES[draw.__name__] = Strategy(draw.__name__, help, draw, masks, full_batches)
+        STRATEGIES[draw.__name__] = Strategy(draw.__name__, help, draw, masks, full_batches, steps)
         return draw
 
     return register
@@ -69,22 +75,34 @@ def label(images: Tensor, labels: Tensor, pool: Pool, generator: torch.Generator
     return images, wrong_labels(labels, pool.classes, generator=generator)
 
 
+def mask_steps(images: Tensor, labels: Tensor, pool: Pool, generator: torch.Generator) -> dict[str, Tensor]:
+    """Return the two parents of each negative, and the mask: True where the negative shows the first parent."""
+    a, b, mask = _parents(images, labels, pool, generator)
+    return {"parent a": a, "parent b": b, "mask": mask}
+
+
 @strategy(
     help="Two random images combined through a blurred random mask, with a random label.",
     masks=True,
     full_batches=True,
+    steps=mask_steps,
 )
 def masks(images: Tensor, labels: Tensor, pool: Pool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Combine two random training images through a random mask with blurred edges (Hinton, arXiv 2212.13345, 3.2).
 
     The labels are uniformly random labels other than those of the positive batch.
     """
+    a, b, mask = _parents(images, labels, pool, generator)
+    return a.where(mask, b), wrong_labels(labels, pool.classes, generator=generator)
+
+
+def _parents(images: Tensor, labels: Tensor, pool: Pool, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Return two random training images for each negative (B, F), and its mask, bool (B, F)."""
     a, b = (
         pool.images.index_select(0, labels.new_empty(len(labels)).random_(0, len(pool.images), generator=generator))
         for _ in range(2)
     )
-    bits = random_bits(labels, images.shape[1], generator=generator)
-    return combine(a, b, bits, pool), wrong_labels(labels, pool.classes, generator=generator)
+    return a, b, blurred_mask(random_bits(labels, images.shape[1], generator=generator), pool)
 
 
 def wrong_labels(labels: Tensor, classes: int, *, generator: torch.Generator) -> Tensor:
@@ -107,15 +125,13 @@ def random_bits(labels: Tensor, features: int, *, generator: torch.Generator) ->
     return bits.flatten()[: rows * features].view(rows, features)
 
 
-def combine(a: Tensor, b: Tensor, bits: Tensor, pool: Pool) -> Tensor:
-    """Return `a` where the blurred mask is below 1/2, else `b`.
+def blurred_mask(bits: Tensor, pool: Pool) -> Tensor:
+    """Return where the blurred mask is below 1/2, bool (B, F).
 
     Five blurs with [1 2 1] x [1 2 1] / 16 are T^5 m (T^5)', see `blur_matrix`. All terms are multiples of 2^-20, so
     float32 sums are exact in any order.
 
     Args:
-        a: images (B, F), flattened channels first.
-        b: images (B, F).
         bits: the mask before blurring, bool (B, F).
         pool: gives the image shape and the blur matrices.
     """
@@ -125,7 +141,7 @@ def combine(a: Tensor, b: Tensor, bits: Tensor, pool: Pool) -> Tensor:
     _, height, width = pool.image_shape
     mask = bits.to(rows.dtype).view(-1, width).mm(columns.t())
     blurred = rows.matmul(mask.view(-1, height, width))
-    return a.where(blurred.view(a.shape) < 0.5, b)
+    return blurred.view(bits.shape) < 0.5
 
 
 def blur_matrix(size: int, times: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ffcli.config import RunConfig
@@ -50,7 +51,7 @@ def training_tensors(arrays: Arrays, config: RunConfig, device: torch.device) ->
     amplitude = float(images.max())
     images, labels, validation_images, validation_labels = _hold_out(images, labels, config.holdout)
     strategy = STRATEGIES[config.negatives]
-    pool = Pool(images, config.data.classes, arrays.image_shape, _blur(config, arrays.image_shape, device))
+    pool = training_pool(images, arrays, config)
 
     def negatives(images: Tensor, labels: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         return strategy.draw(images, labels, pool, generator)
@@ -66,6 +67,20 @@ def training_tensors(arrays: Arrays, config: RunConfig, device: torch.device) ->
         negatives,
         strategy.full_batches,
     )
+
+
+def training_pool(images: Tensor, arrays: Arrays, config: RunConfig) -> Pool:
+    """Return the pool that negatives are made from: `images` are the normalised training images (N, F)."""
+    return Pool(images, config.data.classes, arrays.image_shape, _blur(config, arrays.image_shape, images.device))
+
+
+def pixels(images: Tensor, arrays: Arrays) -> NDArray[Any]:
+    """Return images (N, F), normalised or bool, as pictures (N, H, W, C) from 0 to 1."""
+    shown = images.view(len(images), *arrays.image_shape).to(torch.float64)
+    if images.dtype != torch.bool:
+        mean, std = (torch.tensor(values, dtype=torch.float64).view(-1, 1, 1) for values in (arrays.mean, arrays.std))
+        shown = shown.mul(std).add_(mean).clamp_(0, 1)
+    return shown.permute(0, 2, 3, 1).cpu().numpy()
 
 
 def _normalised(pixels: object, arrays: Arrays, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, Protocol
@@ -207,6 +207,32 @@ def restored_state(config: RunConfig, arrays: Arrays, device: torch.device) -> T
         if memory := layer.memory:
             cures.restore_progress(memory, tensors[f"layers.{number}.memory.progress"].tolist())
     return state
+
+
+def trained_network(config: RunConfig, weights: Mapping[str, NDArray[Any]], device: torch.device) -> Network:
+    """Return the network of a finished run.
+
+    Args:
+        config: the run.
+        weights: weights (units, inputs) and biases (units,) of each layer, named as in `torch.nn.Linear`.
+        device: where to compute.
+
+    Raises:
+        DamagedState: if an array is missing or has another shape than the run needs.
+    """
+    network = initial_state(config, device).network
+    for number, layer in enumerate(network.layers):
+        for name, tensor in (("weight", layer.weight), ("bias", layer.bias)):
+            saved = weights.get(f"layers.{number}.{name}")
+            if saved is None or saved.shape != tuple(tensor.shape):
+                raise DamagedState(f"the weights do not fit the run: 'layers.{number}.{name}' is missing or misshapen")
+            tensor.copy_(torch.from_numpy(saved))
+    return network
+
+
+def first_batch(config: RunConfig, data: TrainingData) -> Labelled:
+    """Return the first batch of the run's first epoch."""
+    return next(_batches(config, data, 1))
 
 
 def stream(seed: int, purpose: str, epoch: int, device: torch.device) -> torch.Generator:

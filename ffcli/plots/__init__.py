@@ -1,12 +1,12 @@
 """Figures drawn with matplotlib, one file each.
 
-A figure of stored runs is a module of this package with a `FIGURE`; `ff plot` has a command for each. Adding a figure
-takes one file. Modules import nothing heavy at their top, for the command line loads all of them.
+A figure of stored runs or of data is a module of this package with a `FIGURE`; `ff plot` has a command for each. Adding
+a figure takes one file. Modules import nothing heavy at their top, because the command line loads all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +15,10 @@ from ffcli.choices import Metric
 from ffcli.errors import BadOption
 
 if TYPE_CHECKING:
-    from ffcli.records import EpochMetrics, HourTrace, Outcome, RunRecord, RunSummary
+    from matplotlib.figure import Figure as Page
+    from numpy.typing import NDArray
+
+    from ffcli.records import EpochMetrics, GoodnessSamples, HourTrace, NegativeSteps, Outcome, RunRecord, RunSummary
 
 FORMATS = (".svg", ".png", ".pdf")
 
@@ -25,9 +28,21 @@ class OneRun(NamedTuple):
 
     run: RunRecord
     short_id: str
-    description: str
+    parts: tuple[str, ...]
+    """Dataset, negatives, schedule, protocol and seed in words."""
     epochs: Sequence[EpochMetrics]
     trace: Sequence[HourTrace]
+    weights: Callable[[], tuple[Mapping[str, NDArray[Any]], int]]
+    """Returns the stored weights, named as in `torch.nn.Linear`, and their epoch. Raises BadOption if there are none.
+    """
+    image_shape: Callable[[], tuple[int, int, int]]
+    """Returns (C, H, W) of the images."""
+    goodness: Callable[[], GoodnessSamples]
+    """Returns the goodness of the test images in the stored network. Raises BadOption if there is none."""
+
+    def title(self, epoch: int) -> str:
+        """Return two lines: dataset, negatives, schedule, protocol and seed; the epoch that is shown, and the id."""
+        return f"{', '.join(self.parts)}\nepoch {epoch} of run {self.short_id}"
 
 
 class ManyRuns(NamedTuple):
@@ -49,26 +64,34 @@ class ManyRuns(NamedTuple):
 class Drawn(NamedTuple):
     """What a figure shows."""
 
+    pages: Sequence[Page]
+    """At least one."""
     text: str
     """In one line."""
     data: dict[str, Any]
-    """For JSON, beside the name of the file."""
+    """For JSON, beside the names of the files."""
     remark: str = ""
     """A line on what was left out."""
 
 
 class Figure(NamedTuple):
-    """A figure that `ff plot NAME` draws: of one run, or of many."""
+    """A figure that `ff plot NAME` draws, from one of four things. Each function raises BadOption if there is nothing
+    to draw."""
 
     name: str
     help: str
-    of_run: Callable[[OneRun, Path], Drawn] | None = None
-    """Draws into the file. Raises BadOption if there is nothing to draw, OSError if it cannot be written."""
-    of_runs: Callable[[ManyRuns, Path], Drawn] | None = None
+    of_run: Callable[[OneRun], Drawn] | None = None
+    """Of one run."""
+    of_each: Callable[[Sequence[OneRun]], Drawn] | None = None
+    """Of one run or several that the user names."""
+    of_runs: Callable[[ManyRuns], Drawn] | None = None
+    """Of all runs that filters admit."""
+    of_data: Callable[[NegativeSteps], Drawn] | None = None
+    """Of a dataset and its negatives."""
 
 
 def figures() -> Iterator[Figure]:
-    """Yield the figures of stored runs, by name."""
+    """Yield the figures of `ff plot`, by name."""
     from importlib import import_module
     from pkgutil import iter_modules
 
@@ -96,19 +119,56 @@ def check_picture(option: str, file: Path) -> None:
         raise BadOption(f"{option} {file}: there is no folder {file.parent}")
 
 
+def save_pages(pages: Sequence[Page], file: Path) -> list[Path]:
+    """Write pages in the format of the file's ending, each file atomically. Call it inside `style.styled`.
+
+    Args:
+        pages: at least one. Several pages share one PDF; as PNG or SVG each has a file `NAME-1.png`, `NAME-2.png`, ...
+        file: the file to write.
+
+    Returns:
+        The files written.
+
+    Raises:
+        OSError: if a file cannot be written.
+    """
+    from ffcli.files import replacing
+
+    format = file.suffix.lower()
+    if format == ".pdf":
+        from matplotlib.backends.backend_pdf import PdfPages
+
+        with replacing(file) as part, PdfPages(part, metadata=_metadata(pages[0], format)) as book:
+            for page in pages:
+                book.savefig(page)
+        return [file]
+    numbered = [file.with_name(f"{file.stem}-{n}{file.suffix}") for n in range(1, len(pages) + 1)]
+    files = numbered if len(pages) > 1 else [file]
+    for page, target in zip(pages, files, strict=True):
+        with replacing(target) as part:
+            page.savefig(part, format=format[1:], metadata=_metadata(page, format))
+    return files
+
+
+def _metadata(page: Page, format: str) -> dict[str, Any]:
+    """The title, without the time, so that the same runs give the same file."""
+    date = {".pdf": "CreationDate", ".svg": "Date"}.get(format)
+    title = " ".join(page.get_suptitle().replace(r"\$", "$").split())
+    return {"Title": title, **({date: None} if date else {})}
+
+
 @contextmanager
 def writing_picture(option: str, file: Path) -> Iterator[None]:
-    """Translate the errors of writing a picture.
+    """Draw and write in the shared style, and translate the errors of writing.
 
     Raises:
         BadOption: if the file that `option` names cannot be written.
-        OSError: on a full disk.
+        StorageFull: on a full disk.
     """
-    from ffcli.files import is_disk_full
+    from ffcli.plots.style import styled
 
     try:
-        yield
+        with styled():
+            yield
     except OSError as error:
-        if is_disk_full(error):
-            raise
         raise BadOption(f"{option} {file} cannot be written: {(error.strerror or str(error)).lower()}") from error

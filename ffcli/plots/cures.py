@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ffcli.errors import BadOption
@@ -13,23 +11,25 @@ from ffcli.plots import Drawn, Figure, ManyRuns
 from ffcli.plots.style import (
     BLACK,
     BLUE,
-    DARK_GREY,
     GREEN,
     LIGHT_GREY,
     ORANGE,
     PURPLE,
     SKY_BLUE,
     VERMILION,
+    accuracy_axis,
+    finish_grid,
     labelled,
     legend_below,
     make_figure,
-    open_frame,
     plain,
+    spaced_labels,
 )
 from ffcli.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Page
 
     from ffcli.report.cells import Cell
     from ffcli.report.cures import CureCell, CureRow, CureTable
@@ -41,19 +41,15 @@ CURE_LOOKS = ((BLUE, "o"), (GREEN, "D"), (PURPLE, "v"), (SKY_BLUE, "P"))
 PAPER, UNSEPARATED_PLAIN, CHANCE = "paper", "plain, unseparated", "chance"
 
 COLUMNS = 2
-WIDTH, HEIGHT, MARGIN = 4.4, 3.0, 0.9
+HEIGHT, MARGIN = 1.9, 1.7
 """Of a panel, and of what surrounds the panels, in inches."""
 
-CAPTION_CHARACTERS = 70
-"""Characters of the caption above one panel."""
 
-
-def draw(given: ManyRuns, file: Path) -> Drawn:
+def draw(given: ManyRuns) -> Drawn:
     """Draw the first table of cures that has balanced phases.
 
     Raises:
         BadOption: if there is none.
-        OSError: if the file cannot be written.
     """
     from ffcli.report.cures import START, cure_costs, cures_caption, cures_json, draw_cures
 
@@ -69,9 +65,9 @@ def draw(given: ManyRuns, file: Path) -> Drawn:
     if not drawable:
         raise BadOption(f"no cured runs with balanced phases here: `{START}` makes one")
     table, *others = drawable
-    save_cures(table, file)
     remark = f"{counted(len(others), 'more table')} of cures not drawn: --preset, --data or --tag chooses another"
     return Drawn(
+        [draw_table(table)],
         text=cures_caption(table),
         data={"table": cures_json(table, cure_costs(table, given.timed))},
         remark=remark if others else "",
@@ -85,35 +81,22 @@ FIGURE = Figure(
 )
 
 
-def save_cures(table: CureTable, file: Path) -> None:
-    """Write the figure of a table that has rows, in the format of the file's ending.
-
-    Raises:
-        OSError: if the file cannot be written.
-    """
+def draw_table(table: CureTable) -> Page:
+    """Return the figure of a table that has rows."""
     from ffcli.report.cures import PLAIN, SAME_RATE, cures_caption, line_name
 
     columns = min(COLUMNS, len(table.rows))
     rows = -(-len(table.rows) // columns)
-    figure = make_figure(WIDTH * max(columns, 1.5), HEIGHT * rows + MARGIN)
+    figure = make_figure(HEIGHT * rows + MARGIN, cures_caption(table))
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flatten()
     for axis, row in zip(axes, table.rows, strict=False):
         _draw_panel(axis, table, row)
-    for number, axis in enumerate(axes):
-        is_last = number + columns >= len(table.rows)
-        axis.set_visible(number < len(table.rows))
-        axis.tick_params(labelbottom=is_last)
-        if is_last:
-            axis.set_xlabel("positive hours, then as many negative")
-        if number % columns == 0:
-            axis.set_ylabel("test accuracy (%)")
+    finish_grid(list(axes), len(table.rows), columns, "hours of each phase", "accuracy (%)")
     found = labelled(axes)
     lines = (line_name(table, name) for name in (PLAIN, SAME_RATE, *table.cures))
     order = (PAPER, *lines, UNSEPARATED_PLAIN, CHANCE)
-    legend_below(figure, {label: found[label] for label in order if label in found}, columns=4)
-    caption = textwrap.fill(cures_caption(table), CAPTION_CHARACTERS * columns)
-    figure.suptitle(plain(caption), fontsize="small", color=DARK_GREY)
-    figure.savefig(file)
+    legend_below(figure, {label: found[label] for label in order if label in found}, columns=2)
+    return figure
 
 
 def _draw_panel(axis: Axes, table: CureTable, row: CureRow) -> None:
@@ -124,7 +107,7 @@ def _draw_panel(axis: Axes, table: CureTable, row: CureRow) -> None:
     looks |= {name: CURE_LOOKS[i % len(CURE_LOOKS)] for i, name in enumerate(table.cures)}
     printed = [(cell.schedule.positive, _or_gap(cell.published)) for cell in row.paper if _is_balanced(cell)]
     if printed:
-        axis.plot(*zip(*printed, strict=True), "--x", color=BLACK, linewidth=1, markersize=5, label=PAPER)
+        axis.plot(*zip(*printed, strict=True), "--x", color=BLACK, linewidth=1, label=PAPER)
     for line in row.lines:
         cells = [cell for cell in line.cells if _is_balanced(cell)]
         if any(cell.measured.mean is not None for cell in cells):
@@ -134,13 +117,10 @@ def _draw_panel(axis: Axes, table: CureTable, row: CureRow) -> None:
             axis.axhline(cell.measured.mean, linestyle="--", linewidth=1, color=LIGHT_GREY, label=UNSEPARATED_PLAIN)
     axis.axhline(row.chance, linestyle=":", linewidth=1.2, color=LIGHT_GREY, label=CHANCE)
     axis.set_xscale("log", base=2)
-    axis.set_xticks(table.lengths, labels=map(str, table.lengths))
+    axis.set_xticks(table.lengths, labels=spaced_labels(table.lengths))
     axis.minorticks_off()
-    axis.set_ylim(0, 100)
-    axis.set_yticks(range(0, 101, 20))
-    axis.set_title(plain(f"{row.dataset}, {row.negatives}"), fontsize="medium", loc="left")
-    axis.grid(alpha=0.25)
-    open_frame(axis)
+    accuracy_axis(axis)
+    axis.set_title(plain(f"{row.dataset}, {row.negatives}"), loc="left")
 
 
 def _is_balanced(cell: Cell) -> bool:
@@ -155,9 +135,6 @@ def _draw_line(axis: Axes, cells: Sequence[CureCell], color: str, marker: str, *
         [cell.measured.std or 0 for cell in cells],
         color=color,
         marker=marker,
-        markersize=5,
-        linewidth=1.6,
-        capsize=3,
         label=label,
     )
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ffcli.plots.style import BLUE, VERMILION, labelled, legend_below, make_figure
+from ffcli.plots.style import BLUE, VERMILION, labelled, legend_below, make_figure, spaced_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Page
 
     from ffcli.bench.scaling import Point
     from ffcli.benchmark import Machine
 
 MEASURED, PREDICTED = BLUE, VERMILION
 
-COLUMNS = 3
+COLUMNS = 2
+LABEL_CHARACTERS = 20
+"""Of a line of a label beside a panel."""
 UNITS = {
     "batch size": "images per hour",
     "width": "units of each layer",
@@ -32,31 +35,26 @@ MARGIN = 1.8
 PER_SECOND = {"hour": "hours per second", "evaluation": "images evaluated per second"}
 
 
-def save_scaling(points: Sequence[Point], machine: Machine, default: str, file: Path) -> None:
-    """Write the figure in the format of the file's ending.
+def draw_scaling(points: Sequence[Point], machine: Machine, default: str) -> Page:
+    """Return the figure.
 
     Args:
         points: at least one.
         machine: where they were measured.
         default: describes the setting from which one quantity is varied at a time.
-        file: the file to write.
-
-    Raises:
-        OSError: if the file cannot be written.
     """
     panels = [(key, list(group)) for key, group in groupby(points, lambda point: (point.what, point.quantity))]
     rows = -(-len(panels) // COLUMNS)
-    figure = make_figure(3.6 * COLUMNS, 2.9 * rows + 1.0)
+    figure = make_figure(1.95 * rows + 1.2, f"{default}; {machine.processor}, torch {machine.torch}")
     axes = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
     for axis, ((what, quantity), group) in zip(axes, panels, strict=False):
         _draw(axis, group)
         axis.set_xlabel(UNITS[quantity])
-        axis.set_ylabel(PER_SECOND[what])
+        axis.set_ylabel(textwrap.fill(PER_SECOND[what], LABEL_CHARACTERS))
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
-    legend_below(figure, labelled(axes[:1]), columns=2)
-    figure.suptitle(f"{default}\n{machine.processor}, torch {machine.torch}", fontsize="medium")
-    figure.savefig(file)
+    legend_below(figure, labelled(axes[:1]), columns=1)
+    return figure
 
 
 def _draw(axis: Axes, points: Sequence[Point]) -> None:
@@ -73,7 +71,7 @@ def _draw(axis: Axes, points: Sequence[Point]) -> None:
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.set_ylim(min(drawn) / MARGIN, max(drawn) * MARGIN)
-    axis.set_xticks(values, labels=[f"{value:,}" for value in values])
+    axis.set_xticks(values, labels=spaced_labels(values))
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(lambda rate, _: f"{rate:,g}")
     axis.minorticks_off()

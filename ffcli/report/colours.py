@@ -31,10 +31,10 @@ STYLES: dict[Role, str] = {
     "absent": "dim",
     "paper": "dim",
     "spread": "dim",
-    # the distance from the paper's figure: see `distance_role`
-    "near": "green",
-    "apart": "yellow",
-    "far": "red",
+    # the distance from the paper's figure: see `distance_role`. To be far is neither good nor bad, so no traffic light
+    "near": "cyan",
+    "apart": "bright_blue",
+    "far": "magenta",
     # a verdict
     "good": "green",
     "bad": "red",

@@ -274,7 +274,7 @@ def tables_document(tables: Sequence[Table]) -> Document:
     return Document(
         sheets=tuple(_sheet(table, with_hints=not empty) for table in tables),
         legend=tuple(legend),
-        data=[_json(table) for table in tables],
+        data=[table_json(table) for table in tables],
         fields=FIELDS,
         records=[record for table in tables for record in _records(table)],
     )
@@ -289,7 +289,7 @@ def _sheet(table: Table, *, with_hints: bool) -> Sheet:
         heads=("data", "negatives"),
         number=f"Table {table.number}",
         title=TITLES[table.number],
-        caption=_caption(table),
+        caption=caption(table),
         transposable=True,
         notes=tuple(filter(None, (_also_measured(table), _agreement(table)))),
         hints=tuple(_hints(table)) if with_hints and table.missing else (),
@@ -302,7 +302,7 @@ def _item(cell: Cell) -> Item:
     return Item(value(cell), value_role(cell), spread_beside_paper(cell), published(cell), difference)
 
 
-def _caption(table: Table) -> str:
+def caption(table: Table) -> str:
     """Protocol, data, metric, horizon, seeds and device in one line."""
     protocol = table.protocol
     metric = metric_words(table.metric, table.epochs, held_out=protocol.holdout > 0)
@@ -341,13 +341,13 @@ def _legend(cells: Sequence[Cell]) -> str:
     parts = []
     if any(cell.published_learned is not None for cell in cells):
         parts.append("below each accuracy the paper's (one seed) and the difference")
-        parts.append(f"green within {NEAR} points, yellow within {FAR}, red beyond")
+        parts.append(f"cyan within {NEAR} points, blue within {FAR}, magenta beyond")
     if any(cell.within_spread is False for cell in cells):
         parts.append(f"{OUTSIDE} the paper's figure is outside the seeds' spread")
     return "; ".join([*parts, *signs(cells, {value(cell) for cell in cells})])
 
 
-def _json(table: Table) -> dict[str, Any]:
+def table_json(table: Table) -> dict[str, Any]:
     """The stable names of `ff report --json`. Accuracies in percent, null if there is no number."""
     agreed = agreement(table.rows, table.protocol.data)
     return {

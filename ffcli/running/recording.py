@@ -14,8 +14,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ffcli.config import RunConfig
-from ffcli.errors import ClaimLost, DamagedState, Diverged, FFError, Interrupted, OutOfMemory, kind_of
-from ffcli.records import ID_DIGITS, EpochMetrics, HourTrace
+from ffcli.errors import BadOption, ClaimLost, DamagedState, Diverged, FFError, Interrupted, OutOfMemory, kind_of
+from ffcli.records import ID_DIGITS, EpochMetrics, HourTrace, RunRecord
 from ffcli.schedule import phase_hours
 from ffcli.store import claims, runs, states
 from ffcli.store.claims import Claim
@@ -63,6 +63,26 @@ def saved_arrays(recording: Recording, notice: Notice) -> Arrays | None:
     last = recording.config.epochs
     # A state of the last epoch is of use only if that epoch was evaluated: there is nothing left to train.
     return arrays if epoch < last or (epoch == last and _is_evaluated(recording, epoch)) else None
+
+
+def stored_weights(store: Store, run: RunRecord) -> tuple[Arrays, int]:
+    """Return the weights of a run, named as in `torch.nn.Linear`, and the epoch after which they were stored.
+
+    Raises:
+        BadOption: if none are stored.
+        DamagedState: if the file is damaged.
+    """
+    path = states.weights_path(store, run.id)
+    if path.exists():
+        return states.load(path, key=run.key)
+    short = run.id[:ID_DIGITS]
+    if run.status == "running":
+        raise BadOption(f"run {short} has no stored weights yet: they are stored when it ends")
+    again = "" if run.status in ("interrupted", "stale") else " --force"
+    raise BadOption(
+        f"run {short} has no stored weights:"
+        f" `ff show {short} --toml > run.toml && ff train --config run.toml{again}` trains and stores them"
+    )
 
 
 def record_epoch(recording: Recording, metrics: EpochMetrics, arrays: Arrays, trace: Sequence[HourTrace] = ()) -> None:

@@ -63,7 +63,7 @@ def test_tables_1_and_2_point_to_the_table_of_cures(trained: Inside) -> None:
 def test_plot_is_written(trained: Inside, tmp_path: Path, name: str, begins: bytes) -> None:
     found = trained.json("plot", "cures", "--output", str(tmp_path / name))
     assert (tmp_path / name).read_bytes().startswith(begins)
-    assert found["file"] == str(tmp_path / name)
+    assert found["files"] == [str(tmp_path / name)]
     assert found["table"]["table"] == "cures"
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import conv2d
 
-from ffcli.data.negatives import STRATEGIES, Pool, blur_matrix, combine, random_bits, wrong_labels
+from ffcli.data.negatives import STRATEGIES, Pool, blur_matrix, blurred_mask, random_bits, wrong_labels
 
 RECORDED = Path(os.environ.get("FFCLI_TRAJECTORIES") or Path(__file__).parents[1] / "reference")
 
@@ -29,10 +29,9 @@ def pool(images: torch.Tensor, shape: tuple[int, int, int], *, classes: int = 10
 def test_masks_equal_the_recorded_ones(name: str) -> None:
     with np.load(RECORDED / f"{name}.npz") as arrays:
         a, b, uniform, negative = (torch.from_numpy(arrays[n]) for n in ("a", "b", "uniform", "negative"))
-    found = combine(
-        a.flatten(1), b.flatten(1), (uniform < 0.5).flatten(1), pool(a.flatten(1), (a.shape[1], a.shape[2], a.shape[3]))
-    )
-    assert torch.equal(found.view(a.shape), negative)
+    around = pool(a.flatten(1), (a.shape[1], a.shape[2], a.shape[3]))
+    mask = blurred_mask((uniform < 0.5).flatten(1), around)
+    assert torch.equal(a.where(mask.view(a.shape), b), negative)
 
 
 @given(height=st.integers(1, 12), width=st.integers(1, 12), times=st.integers(0, 12), seed=st.integers(0, 2**31))
@@ -49,7 +48,7 @@ def test_mask_equals_blurring_by_convolution(height: int, width: int, times: int
         field = conv2d(field, kernel, padding=1)
     expected = torch.where(field.view(3, -1) < 0.5, a, b)
 
-    assert torch.equal(combine(a, b, bits, pool(a, shape, times=times)), expected)
+    assert torch.equal(a.where(blurred_mask(bits, pool(a, shape, times=times)), b), expected)
 
 
 @given(classes=st.integers(2, 12), seed=st.integers(0, 2**31))
@@ -81,10 +80,14 @@ def test_label_keeps_the_images_and_masks_mixes_two() -> None:
     assert kept is images
     assert not torch.any(wrong == labels)
 
+    again = random.clone_state()
     joined, wrong = STRATEGIES["masks"].draw(images, labels, around, random)
     assert not torch.any(wrong == labels)
     assert all(len(set(row.tolist())) <= 2 for row in joined)
     assert any(len(set(row.tolist())) == 2 for row in joined)
+    assert STRATEGIES["masks"].steps is not None
+    steps = STRATEGIES["masks"].steps(images, labels, around, again)
+    assert torch.equal(joined, steps["parent a"].where(steps["mask"], steps["parent b"]))
 
 
 def test_names_of_negatives_and_datasets_load_no_library() -> None:

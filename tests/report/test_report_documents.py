@@ -218,7 +218,7 @@ def test_captions_describe_protocol_metric_and_seeds() -> None:
 def test_colour_depends_on_the_difference() -> None:
     runs = [outcome("1:1", 88.0), outcome("2:2", 80.0), outcome("4:4", 60.0)]
     text = report(runs, 160, color=True)
-    for colour, difference in ((32, "-1.0"), (33, "-8.0"), (31, "-21.0")):
+    for colour, difference in ((36, "-1.0"), (94, "-8.0"), (35, "-21.0")):
         assert f"\x1b[{colour}m{difference}\x1b[0m" in text
     assert "\x1b[" not in report(runs, 160)
 
