@@ -70,6 +70,7 @@ def _of_runs(figure: Figure) -> Callable[..., None]:
     ) -> None:
         from functools import partial
 
+        from ffcli.cli.console import naming_unreadable_runs
         from ffcli.cli.filters import stored_preset
         from ffcli.cli.report import timed_run
         from ffcli.plots import ManyRuns, check_picture, writing_picture
@@ -81,8 +82,8 @@ def _of_runs(figure: Figure) -> Callable[..., None]:
         file = output or Path(f"{figure.name}.png")
         check_picture("--output", file)
         label = stored_preset(preset)
-        with open_to_read(db) as store:
-            runs = select(summaries(store), data=data, tag=tag)
+        with naming_unreadable_runs() as skipped, open_to_read(db) as store:
+            runs = select(summaries(store, skipped), data=data, tag=tag)
             reading = partial(outcomes, store, runs=runs), partial(timed_run, store)
             given = ManyRuns(runs, *reading, label, metric, epochs, with_published=not no_published)
             with writing_picture("--output", file):

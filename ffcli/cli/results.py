@@ -216,7 +216,7 @@ def worker_devices(device: str, workers: int | None) -> list[str]:
 def measured_here(store: Store) -> list[RunRecord]:
     """Return recent runs that were trained on this machine, for estimates of time."""
     here = socket.gethostname()
-    recent = runs.list_runs(store, runs.Filters(limit=50))
+    recent = runs.list_runs(store, runs.Filters(limit=50), lambda _: None)
     return [r for r in recent if r.epochs_done and any(stretch.host == here for stretch in r.provenance)]
 
 

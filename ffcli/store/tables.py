@@ -6,6 +6,7 @@ time of a short command.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -53,6 +54,13 @@ PARSED = 256
 10,000 runs would take a fifth of a report's time, most of it at exit."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The value of a column that could not be read; the reader of the row reports it."""
+
+    value: Any
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """Aware datetimes in UTC, which SQLite stores without their time zone."""
 
@@ -62,15 +70,18 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         return None if value is None else value.astimezone(UTC)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    def result_processor(self, dialect: Dialect, coltype: Any) -> Callable[[Any], Any]:
+        """Return the reader of a column. That of `impl` would raise an error for the whole result."""
+        return _read_datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """The text of a column that could not be read; the reader of the row reports it."""
-
-    text: str
+def _read_datetime(value: Any) -> datetime | Unreadable | None:
+    try:
+        moment = None if value is None else datetime.fromisoformat(value).replace(tzinfo=UTC)
+    except (ValueError, TypeError):
+        return Unreadable(value)
+    # Another year was not written by ffcli, and may not be representable in the time zone of the user.
+    return moment if moment is None or 1970 <= moment.year < 9999 else Unreadable(value)
 
 
 class AsJson(TypeDecorator[Any]):
@@ -95,7 +106,7 @@ class AsJson(TypeDecorator[Any]):
         try:
             return None if value is None else self.read(value)
         except ValidationError:
-            return Unreadable(value or "")
+            return Unreadable(value)
 
 
 METADATA = MetaData(naming_convention=NAMES)
@@ -141,6 +152,7 @@ RUN = Table(
     _column("host", Text),
     _column("pid", BigInteger),
     _column("pid_started", Double),
+    _column("boot", String(36), nullable=True),
     # Aggregates of the epochs, updated with each epoch.
     _column("epochs_done", Integer),
     _column("best_accuracy", Double, nullable=True),

@@ -226,7 +226,7 @@ def test_numbers_are_never_cut_at_any_width(study: Inside, columns: int) -> None
 
 def test_delete_asks_first_and_deletes_the_files(inside: Inside) -> None:
     run = inside.json("train", *SMALL, "--epochs", "1", "--keep-state")
-    files = inside.ff.folder / "ff.states"
+    files = inside.ff.folder / "ff.db.states"
     for answer, code in (("n\n", 1), ("", 2)):
         _, asked = inside("delete", run["id"], answer=answer, code=code)
         assert f"Delete run {run['id'][:7]} (mnist (sample), label, 1:1" in asked
@@ -245,7 +245,7 @@ def test_delete_asks_first_and_deletes_the_files(inside: Inside) -> None:
 def test_prune_deletes_states_and_superseded_runs(inside: Inside) -> None:
     first = inside.json("train", *SMALL, "--epochs", "1", "--keep-state")
     second = inside.json("train", *SMALL, "--epochs", "1", "--keep-state", "--force")
-    states = inside.ff.folder / "ff.states"
+    states = inside.ff.folder / "ff.db.states"
     freed = inside.json("prune", "--keep-superseded")
     assert (freed["runs"], freed["files"]) == (0, 1)
     before = sum(path.stat().st_size for path in states.iterdir())
