@@ -76,10 +76,10 @@ def _checked(path: Path, timeout: float) -> Health:
                 connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] if revision else 0
                 for table in ("run", "epoch")
             ]
-    if orphans:
-        problems.append(f"{counted(len(orphans), 'row')} without a parent")
     if revision and not problems:
         problems = _damaged_runs(path, timeout)
+    if orphans:
+        problems.append(f"{counted(len(orphans), 'row')} without a parent")
     return Health(path, revision, HEAD, counts[0], counts[1], path.stat().st_size, tuple(problems))
 
 
