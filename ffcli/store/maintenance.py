@@ -6,7 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Select, and_, delete, func, not_, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    Integer,
+    Select,
+    Text,
+    and_,
+    case,
+    delete,
+    func,
+    not_,
+    or_,
+    select,
+    type_coerce,
+)
 
 from ffcli.choices import Status
 from ffcli.errors import BadDatabase, DamagedDatabase, DamagedRun
@@ -18,7 +32,7 @@ from ffcli.store.location import existing
 from ffcli.store.mapping import RUN_COLUMNS, run_record, run_records, shown_id
 from ffcli.store.migrate import HEAD, refuse_newer, revisions, stored_revision
 from ffcli.store.sqlite import BUSY_TIMEOUT, connect, copy_database, is_writable, translated
-from ffcli.store.tables import EPOCH, RUN
+from ffcli.store.tables import EPOCH, RUN, Values
 from ffcli.text import counted
 
 
@@ -92,12 +106,29 @@ def _damaged_runs(path: Path, timeout: float) -> list[str]:
                 run_record(row, now)
             except DamagedRun as error:
                 found.append(str(error))
+        for id, epoch in connection.execute(_unreadable_epochs()):
+            found.append(str(DamagedRun(shown_id(id), f"epoch {epoch}")))
         for id, done, count in connection.execute(_with_gaps()):
             found.append(
                 f"run {shown_id(id)} lacks epochs: it has {count} instead of 0 to {done}; the command that trained it"
                 f" trains it again, `ff delete {shown_id(id)}` deletes it"
             )
     return found
+
+
+def _unreadable_epochs() -> Select[Any]:
+    """Select run and number of each epoch with a value that is not a number or not a list (see `epochs_by_run`)."""
+    wrong: list[ColumnElement[bool]] = []
+    for column in EPOCH.c:
+        if isinstance(column.type, Values):
+            values = type_coerce(column, Text)
+            kind = case((func.json_valid(values) == 0, "none"), else_=func.json_type(values))
+            wrong.append(kind.not_in(("array", "null")))
+        elif isinstance(column.type, Double):
+            wrong.append(func.typeof(column).not_in(("real", "integer", "null")))
+        elif isinstance(column.type, Integer):
+            wrong.append(func.typeof(column) != "integer")
+    return select(EPOCH.c.run_id, EPOCH.c.epoch).where(or_(*wrong)).order_by(EPOCH.c.run_id, EPOCH.c.epoch)
 
 
 def _with_gaps() -> Select[Any]:

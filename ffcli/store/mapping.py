@@ -17,7 +17,7 @@ from ffcli.config import RunConfig
 from ffcli.errors import DamagedRun
 from ffcli.records import ID_DIGITS, EpochMetrics, RunRecord, RunSummary
 from ffcli.store.liveness import Owner, abandoned
-from ffcli.store.tables import EPOCH, RUN, AsJson, UtcDateTime
+from ffcli.store.tables import EPOCH, RUN, AsJson, UtcDateTime, Values
 
 
 def config_columns(config: RunConfig) -> dict[str, Any]:
@@ -52,6 +52,8 @@ def _types(column: Column[Any]) -> tuple[type, ...]:
             types = (float, int)
         case Integer():
             types = (int,)
+        case Values():
+            types = (list,)
         case _:
             types = (str,)
     return (*types, type(None)) if column.nullable else types
@@ -153,6 +155,7 @@ def write_epoch(connection: Connection, run_id: str, metrics: EpochMetrics) -> N
 
 EPOCH_COLUMNS = tuple(EPOCH.c[name] for name in EpochMetrics.__slots__)
 """The columns that `epoch_metrics` reads, in this order."""
+_EPOCH_TYPES = tuple(map(_types, EPOCH_COLUMNS))
 
 
 def epoch_metrics(row: Sequence[Any]) -> EpochMetrics:
@@ -162,12 +165,18 @@ def epoch_metrics(row: Sequence[Any]) -> EpochMetrics:
 
 
 def epochs_by_run(connection: Connection, ids: Collection[str]) -> dict[str, list[EpochMetrics]]:
-    """Return the epochs of runs (a few hundred at most) by id, in order; an empty list for a run without epochs."""
+    """Return the epochs of runs (a few hundred at most) by id, in order; an empty list for a run without epochs.
+
+    Raises:
+        DamagedRun: if an epoch cannot be read.
+    """
     epochs: dict[str, list[EpochMetrics]] = {id: [] for id in ids}
     found = (
         select(EPOCH.c.run_id, *EPOCH_COLUMNS).where(EPOCH.c.run_id.in_(ids)).order_by(EPOCH.c.run_id, EPOCH.c.epoch)
     )
     for id, *row in connection.execute(found):
+        if not all(map(isinstance, row, _EPOCH_TYPES)):
+            raise DamagedRun(shown_id(id), f"epoch {row[0]}")
         epochs[id].append(epoch_metrics(row))
     return epochs
 

@@ -6,6 +6,7 @@ time of a short command.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,8 +43,6 @@ NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_name)s",
     "ck": "ck_%(table_name)s_%(constraint_name)s",
 }
-
-VALUES = JSON(none_as_null=True)
 
 IS_CURRENT = text("status <> 'superseded'")
 """Literal SQL, not a bound parameter: otherwise SQLite does not use the partial index."""
@@ -107,6 +106,24 @@ class AsJson(TypeDecorator[Any]):
             return None if value is None else self.read(value)
         except ValidationError:
             return Unreadable(value)
+
+
+class Values(TypeDecorator[Any]):
+    """Plain JSON values."""
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: Any) -> Callable[[Any], Any]:
+        """Return the reader of a column. That of `impl` would raise an error for the whole result."""
+        return _read_values
+
+
+def _read_values(value: Any) -> Any:
+    try:
+        return None if value is None else json.loads(value)
+    except (ValueError, TypeError):
+        return Unreadable(value)
 
 
 METADATA = MetaData(naming_convention=NAMES)
@@ -182,9 +199,9 @@ EPOCH = Table(
     _column("validation_accuracy", Double, nullable=True),
     _column("loss_positive", Double, nullable=True),
     _column("loss_negative", Double, nullable=True),
-    _column("goodness_positive", VALUES, nullable=True),
-    _column("goodness_negative", VALUES, nullable=True),
-    _column("dead_units", VALUES, nullable=True),
+    _column("goodness_positive", Values(), nullable=True),
+    _column("goodness_negative", Values(), nullable=True),
+    _column("dead_units", Values(), nullable=True),
     _column("seconds", Double),
     # Covers the queries of a report, which do not read the rows themselves.
     Index("ix_epoch_accuracy", "run_id", "epoch", "accuracy", "validation_accuracy"),
@@ -210,8 +227,8 @@ BENCHMARK = Table(
     _column("id", String(32), primary_key=True),
     _column("measured", UtcDateTime),
     _column("host", Text),  # A copy of the machine's host, for the filter.
-    _column("machine", VALUES),
-    _column("rows", VALUES),
-    _column("breakdown", VALUES),
+    _column("machine", Values()),
+    _column("rows", Values()),
+    _column("breakdown", Values()),
     Index("ix_benchmarks_host", "host", "measured"),
 )

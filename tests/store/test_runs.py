@@ -17,6 +17,7 @@ from ffcli.errors import BadDatabase, BadOption, DamagedRun, NoSuchRun, RunBusy
 from ffcli.store import claims, maintenance, outcomes, runs, states
 from ffcli.store.database import Store, open_to_read, writing
 from ffcli.store.liveness import this_process, utc_now
+from ffcli.store.mapping import write_epoch
 from ffcli.store.runs import Filters
 from ffcli.store.tables import RUN
 
@@ -202,6 +203,21 @@ def test_damaged_row_is_reported_and_can_be_deleted(store: Store, column: str) -
     assert maintenance.check(store.path).problems[0] == problem
     assert runs.delete(store, run_id[:7]) == run_id
     assert (len(runs.list_runs(store)), maintenance.check(store.path).problems) == (2, ())
+
+
+@pytest.mark.parametrize("damage", ["accuracy = 'x'", "dead_units = '[1'", "goodness_positive = 5", "hour = 'x'"])
+def test_epoch_that_cannot_be_read_is_reported(store: Store, damage: str) -> None:
+    kept, damaged = add(store, epochs=0), add(store, seed=1, epochs=0)
+    for id in (kept, damaged):
+        with writing(store) as connection:
+            write_epoch(connection, id, make_epoch(0))
+    with writing(store) as connection:
+        connection.execute(text(f"UPDATE epoch SET {damage} WHERE run_id = '{damaged}'"))
+    problem = f"run {damaged[:7]} is damaged: its epoch 0 cannot be read; `ff delete {damaged[:7]}` deletes the run"
+    with pytest.raises(DamagedRun, match=f"^{problem}$"):
+        runs.epochs(store, damaged)
+    assert runs.epochs(store, kept) == [make_epoch(0)]
+    assert maintenance.check(store.path).problems == (problem,)
 
 
 @pytest.mark.parametrize("wrong", ["../escaped", "0" * 31, "A" * 32, "", "tab\t and \x1b[31m"])
