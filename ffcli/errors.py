@@ -11,6 +11,7 @@
     ├── StoreBusy                 1   another process holds the lock of the database
     ├── StorageFull               1   no space left on the disk
     ├── RunBusy                   1   another process is training this run
+    ├── RunStored                 1   another process ended this run after it was looked up: look it up again
     ├── ClaimLost                 1   another process took this run over while this one slept
     ├── DownloadFailed            1   the network or the server did not deliver the data
     ├── DamagedState              1   a saved state differs from what was written
@@ -58,7 +59,11 @@ class DamagedDatabase(BadDatabase):
 
 
 class DamagedRun(BadDatabase):
-    pass
+    """A part of a run's row cannot be read. `run` is its id as `ff delete` accepts it."""
+
+    def __init__(self, run: str, part: str) -> None:
+        super().__init__(f"run {run} is damaged: its {part} cannot be read; `ff delete {run}` deletes the run")
+        self.run = run
 
 
 class NoSuchRun(BadInput):
@@ -74,6 +79,10 @@ class StorageFull(FFError):
 
 
 class RunBusy(FFError):
+    pass
+
+
+class RunStored(FFError):
     pass
 
 

@@ -34,15 +34,15 @@ def compare(
     """
     from functools import partial
 
-    from ffcli.cli.console import print_document
+    from ffcli.cli.console import naming_unreadable_runs, print_document
     from ffcli.report import comparison
     from ffcli.report.selectors import parse_selector
     from ffcli.store.database import open_to_read
     from ffcli.store.outcomes import outcomes, summaries
 
     ours, theirs, *both = (parse_selector(text) for text in (a, b, *(only or ())))
-    with open_to_read(db) as store:
-        runs = summaries(store)
+    with naming_unreadable_runs() as skipped, open_to_read(db) as store:
+        runs = summaries(store, skipped)
         comparisons, pairing = comparison.compare(
             runs, partial(outcomes, store, runs=runs), ours, theirs, only=both, metric=metric, epochs=epochs
         )

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ffcli.errors import DamagedRun
     from ffcli.report.sheet import Document
 
 
@@ -56,6 +59,16 @@ def print_json(value: Any) -> None:
     from ffcli.report.writers import json_text
 
     sys.stdout.write(json_text(value))
+
+
+@contextmanager
+def naming_unreadable_runs() -> Iterator[Callable[[DamagedRun], None]]:
+    """Yield a function that takes the errors of runs that are left out; at the end, print one line that names them."""
+    found: dict[str, None] = {}
+    yield lambda error: found.update({error.run: None})
+    if found:
+        runs = f"run {next(iter(found))}" if len(found) == 1 else f"runs {', '.join(found)}"
+        message(f"left out: {runs} cannot be read; `ff db check` shows why, `ff delete ID` removes one")
 
 
 def message(text: str) -> None:

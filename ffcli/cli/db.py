@@ -49,7 +49,7 @@ def upgrade(db: Db = None, json: Json = False) -> None:
 
 @db_app.command()
 def check(db: Db = None, json: Json = False) -> None:
-    """Check the integrity of the database and that every run is readable; exit code 1 if not."""
+    """Check the integrity of the database, and that every run is readable and lacks no epoch; exit code 1 if not."""
     from dataclasses import asdict
 
     from ffcli.cli.console import message, print_json

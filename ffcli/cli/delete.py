@@ -29,8 +29,8 @@ def delete(
         id = runs.whole_id(store, run)
         try:
             description = f"run {id[:ID_DIGITS]} ({describe(runs.get(store, id).config)})"
-        except DamagedRun:
-            description = f"run {id[:ID_DIGITS]}, which is damaged"
+        except DamagedRun as error:
+            description = f"run {error.run}, which is damaged"
         if not yes and (confirmed := _confirmed(f"Delete {description}?")) is not True:
             if confirmed is None:
                 raise BadOption("cannot ask for confirmation: stdin is at its end; --yes deletes without asking")

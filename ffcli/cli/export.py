@@ -32,7 +32,7 @@ def export(
     db: DatabaseOption = None,
 ) -> None:
     """Write runs and epochs as CSV or JSON, oldest run first."""
-    from ffcli.cli.console import message
+    from ffcli.cli.console import message, naming_unreadable_runs
     from ffcli.cli.filters import check_dataset, known_negatives, known_preset, named_cure
     from ffcli.store import export
     from ffcli.store.database import open_to_read
@@ -42,9 +42,9 @@ def export(
         dataset=dataset, negatives=known_negatives(neg), preset=known_preset(preset), cure=named_cure(cure),
         tag=tag, include_superseded=all, sort="oldest",
     )  # fmt: skip
-    with open_to_read(db) as store:
+    with naming_unreadable_runs() as skipped, open_to_read(db) as store:
         check_dataset(store, dataset)
-        pieces = (export.as_json if as_json or format == "json" else export.as_csv)(store, filters)
+        pieces = (export.as_json if as_json or format == "json" else export.as_csv)(store, filters, skipped)
         if output is None:
             sys.stdout.writelines(pieces)
         else:

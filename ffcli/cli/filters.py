@@ -50,6 +50,6 @@ def check_dataset(store: Store, name: str | None) -> None:
 
     if name in CATALOGUE:
         return
-    stored = {run.config.data.name for run in list_runs(store, Filters(include_superseded=True))}
+    stored = {run.config.data.name for run in list_runs(store, Filters(include_superseded=True), lambda _: None)}
     if name not in stored:
         raise BadOption(unknown("dataset", name, dict.fromkeys((*CATALOGUE, *sorted(stored)))))

@@ -64,7 +64,7 @@ def list_runs(
     json: JsonOption = False,
 ) -> None:
     """List runs, newest first."""
-    from ffcli.cli.console import message, print_document, print_json
+    from ffcli.cli.console import message, naming_unreadable_runs, print_document, print_json
     from ffcli.cli.filters import check_dataset, known_negatives, known_preset, named_cure
     from ffcli.config import DEFAULT_PRESET
     from ffcli.records import run_json
@@ -78,9 +78,9 @@ def list_runs(
         preset=known_preset(preset), cure=named_cure(cure), tag=tag, since=_moment(since) if since else None,
         include_superseded=all or status == "superseded", sort=sort, limit=limit + 1 if limit else None,
     )  # fmt: skip
-    with open_to_read(db) as store:
+    with naming_unreadable_runs() as skipped, open_to_read(db) as store:
         check_dataset(store, dataset)
-        found = stored(store, filters)
+        found = stored(store, filters, skipped)
         shown = found[:limit] if limit else found
         ids = short_ids(store, [r.id for r in shown])
     if json:

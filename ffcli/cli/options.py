@@ -24,7 +24,7 @@ def complete_runs(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
 
     try:
         with open_to_read(ctx.params.get("db")) as store:
-            found = list_runs(store, Filters(limit=100))
+            found = list_runs(store, Filters(limit=100), lambda _: None)
             ids = short_ids(store, [run.id for run in found])
     except FFError:
         return []
@@ -39,7 +39,7 @@ def _complete_tags(ctx: typer.Context, incomplete: str) -> list[str]:
 
     try:
         with open_to_read(ctx.params.get("db")) as store:
-            found = {tag for run in list_runs(store, Filters(limit=1000)) for tag in run.tags}
+            found = {tag for run in list_runs(store, Filters(limit=1000), lambda _: None) for tag in run.tags}
     except FFError:
         return []
     return sorted(tag for tag in found if tag.startswith(incomplete))

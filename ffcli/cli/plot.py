@@ -99,6 +99,7 @@ def _of_runs(figure: Figure) -> Callable[..., None]:
         db: DatabaseOption = None,
         json: JsonOption = False,
     ) -> None:
+        from ffcli.cli.console import naming_unreadable_runs
         from ffcli.cli.filters import known_preset
         from ffcli.cli.report import timed_run
         from ffcli.plots import ManyRuns
@@ -109,8 +110,8 @@ def _of_runs(figure: Figure) -> Callable[..., None]:
         assert figure.of_runs is not None
         _check(output)
         known_preset(preset)
-        with open_to_read(db) as store:
-            runs = select(summaries(store), data=data, tag=tag)
+        with naming_unreadable_runs() as skipped, open_to_read(db) as store:
+            runs = select(summaries(store, skipped), data=data, tag=tag)
             reading = partial(outcomes, store, runs=runs), partial(timed_run, store)
             given = ManyRuns(runs, *reading, preset, metric, epochs, with_published=not no_published)
             _draw(partial(figure.of_runs, given), output or Path(f"{figure.name}.png"), json=json)

@@ -42,7 +42,7 @@ def report(
     """Print the paper's two tables with what was measured, for each protocol; or the table of cures."""
     from functools import partial
 
-    from ffcli.cli.console import message, print_document
+    from ffcli.cli.console import message, naming_unreadable_runs, print_document
     from ffcli.cli.filters import known_preset
     from ffcli.errors import BadOption
     from ffcli.report.cures import cure_costs, cures_document, draw_cures, set_aside
@@ -56,8 +56,8 @@ def report(
         raise BadOption(f"--json and --format {format} contradict each other: leave out one of them")
     known_preset(preset)
     aside: list[RunSummary] = []
-    with open_to_read(db) as store:
-        runs = select(summaries(store), data=data, tag=tag)
+    with naming_unreadable_runs() as skipped, open_to_read(db) as store:
+        runs = select(summaries(store, skipped), data=data, tag=tag)
         if table == "cures":
             cures = draw_cures(
                 runs,

@@ -49,9 +49,12 @@ class Recording:
 def saved_arrays(recording: Recording, notice: Notice) -> Arrays | None:
     """Return the saved state from which the run continues; None to begin at epoch 0.
 
-    A damaged state is set aside with a notice; the run then begins again and gets the same bits.
+    With a notice, a damaged state is set aside, and a state is not used if the database lacks one of the epochs up to
+    it (an older copy of the database was restored, or its last commits were lost): continuing would leave a gap. The
+    run then begins again and gets the same bits.
     """
-    path = states.state_path(recording.store, recording.claim.run_id)
+    store, run_id = recording.store, recording.claim.run_id
+    path = states.state_path(store, run_id)
     if not path.exists():
         return None
     try:
@@ -60,9 +63,16 @@ def saved_arrays(recording: Recording, notice: Notice) -> Arrays | None:
         aside = states.set_aside(path)
         notice(f"{error}: kept aside as {aside.name}; starting again from the beginning")
         return None
+    evaluated = {e.epoch: e.accuracy is not None for e in runs.epochs(store, run_id)}
+    if not evaluated.keys() >= set(range(epoch + 1)):
+        notice(
+            f"run {recording.short_id}: its saved state is of epoch {epoch}, but the database lacks epochs before it:"
+            " starting again from the beginning"
+        )
+        return None
     last = recording.config.epochs
     # A state of the last epoch is of use only if that epoch was evaluated: there is nothing left to train.
-    return arrays if epoch < last or (epoch == last and _is_evaluated(recording, epoch)) else None
+    return arrays if epoch < last or (epoch == last and evaluated[epoch]) else None
 
 
 def stored_weights(store: Store, run: RunRecord) -> tuple[Arrays, int]:
@@ -104,7 +114,10 @@ def record_epoch(recording: Recording, metrics: EpochMetrics, arrays: Arrays, tr
 
 
 def finish(recording: Recording, arrays: Arrays, *, keep_state: bool, notice: Notice) -> None:
-    """Save the weights of a run, and mark it as completed.
+    """Save the weights of a run, mark it as completed, then delete its saved state.
+
+    The state is deleted last: if the process is killed before the end is committed, the run ends from its state; if
+    it is killed after that, `ff prune` deletes the state.
 
     The trace of a phase is deleted, with a notice, if a later stretch continued the phase without tracing it.
 
@@ -121,10 +134,10 @@ def finish(recording: Recording, arrays: Arrays, *, keep_state: bool, notice: No
     store, claim, config = recording.store, recording.claim, recording.config
     path = states.weights_path(store, claim.run_id)
     states.save(path, weights(arrays, config.hidden), key=config.key, epoch=config.epochs)
-    if not keep_state:
-        states.state_path(store, claim.run_id).unlink(missing_ok=True)
     incomplete = _incompletely_traced_phases(recording)
     claims.finish(store, claim, untraced=incomplete)
+    if not keep_state:
+        states.state_path(store, claim.run_id).unlink(missing_ok=True)
     if incomplete:
         notice(
             f"run {recording.short_id}: the trace of {named('phase', incomplete)} is incomplete and was deleted;"
@@ -214,9 +227,3 @@ def _incompletely_traced_phases(recording: Recording) -> list[int]:
         last[phase] = max(hour, last.get(phase, 0))
     config = recording.config
     return [phase for phase, hour in last.items() if hour < min(phase_hours(config.schedule, phase).stop, config.hours)]
-
-
-def _is_evaluated(recording: Recording, epoch: int) -> bool:
-    return any(
-        e.epoch == epoch and e.accuracy is not None for e in runs.epochs(recording.store, recording.claim.run_id)
-    )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ffcli.config import RunConfig
-from ffcli.errors import Diverged
+from ffcli.errors import Diverged, RunStored
 from ffcli.records import ID_DIGITS, EpochMetrics, RunRecord, best_accuracy
 from ffcli.running.recording import (
     Recording,
@@ -24,6 +24,7 @@ from ffcli.running.recording import (
 from ffcli.store import claims, runs
 from ffcli.store.database import Store
 from ffcli.store.liveness import this_process
+from ffcli.store.mapping import is_complete
 
 if TYPE_CHECKING:
     from ffcli.engine.training import TrainingState
@@ -104,7 +105,10 @@ def run(config: RunConfig, request: Request, store: Store, data_folder: Path, wa
     from ffcli.running.session import load_data, make_stretch
 
     data = load_data(config, device=request.device, threads=request.threads, data_folder=data_folder)
-    recording = claim_run(config, request, store)
+    try:
+        recording = claim_run(config, request, store)
+    except RunStored:
+        return run(config, request, store, data_folder, watcher)
     run_id = recording.claim.run_id
     with recorded_errors(recording), heartbeats(lambda: [recording]):
         stretch = make_stretch(config, data, saved_arrays(recording, watcher.notice), request.trace)
@@ -121,9 +125,7 @@ def run(config: RunConfig, request: Request, store: Store, data_folder: Path, wa
 
 
 def look_up(store: Store, config: RunConfig) -> RunResult | None:
-    """Return the stored run of a config if it has the last epoch asked for, with an evaluation; None otherwise.
-
-    A run whose process was killed between its last epoch and its end counts as missing: its weights are not saved.
+    """Return the stored run of a config if nothing of it has to be trained (see `is_complete`); None otherwise.
 
     Raises:
         Diverged: if that run diverged, because the same config always does.
@@ -134,9 +136,7 @@ def look_up(store: Store, config: RunConfig) -> RunResult | None:
     if found.diverged:
         raise Diverged(f"run {found.id[:ID_DIGITS]}: {found.failure}")
     result = _result(store, found, config, cached=True)
-    complete = result.epochs and result.epochs[-1].epoch == config.epochs and result.final_accuracy is not None
-    unfinished = found.status in ("interrupted", "stale") and found.epochs_done >= found.config.epochs
-    return result if complete and not unfinished else None
+    return result if is_complete(found, result.epochs, config.epochs) else None
 
 
 def is_stored(store: Store, config: RunConfig) -> bool:
@@ -158,6 +158,7 @@ def claim_run(config: RunConfig, request: Request, store: Store) -> Recording:
 
     Raises:
         RunBusy: if another process is training it.
+        RunStored: if another process ended it after it was looked up.
     """
     claimed = claims.claim(
         store, config, owner=this_process(), name=request.name, tags=request.tags, note=request.note,

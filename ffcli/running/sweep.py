@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from ffcli.config import RunConfig
-from ffcli.errors import ClaimLost, Diverged, FFError, RunBusy, WorkerLost, error_of_kind
+from ffcli.errors import ClaimLost, Diverged, FFError, RunBusy, RunStored, WorkerLost, error_of_kind
 from ffcli.estimate import operations_left
 from ffcli.records import EpochMetrics
 from ffcli.running.messages import Began, EpochDone, Failed, Finished, Message, Task
@@ -179,6 +179,9 @@ def _start_cells(sweep: Sweep, workers: Workers) -> None:
             cell.recording = claim_run(cell.config, sweep.request, sweep.store)
         except RunBusy:
             _set(sweep, cell, "elsewhere")
+            continue
+        except RunStored:
+            sweep.queue.appendleft(cell)
             continue
         arrays = saved_arrays(cell.recording, sweep.watcher.notice)
         task = Task(

@@ -17,11 +17,19 @@ from sqlalchemy import Connection, CursorResult, func, insert, select, update
 
 from ffcli.choices import FailureKind, Status
 from ffcli.config import RunConfig
-from ffcli.errors import ClaimLost, RunBusy
+from ffcli.errors import ClaimLost, RunBusy, RunStored
 from ffcli.records import ID_DIGITS, EpochMetrics, HourTrace, Provenance, RunRecord
 from ffcli.store.database import Store, writing
-from ffcli.store.liveness import Owner, abandoned, utc_now
-from ffcli.store.mapping import RUN_COLUMNS, config_columns, run_record, write_epoch
+from ffcli.store.liveness import Owner, utc_now
+from ffcli.store.mapping import (
+    RUN_COLUMNS,
+    config_columns,
+    epochs_by_run,
+    is_complete,
+    run_record,
+    run_records,
+    write_epoch,
+)
 from ffcli.store.tables import EPOCH, IS_CURRENT, RUN
 from ffcli.store.traces import drop_phases, write_trace
 
@@ -62,6 +70,8 @@ def claim(
 
     Raises:
         RunBusy: if another process is training the run.
+        RunStored: if nothing is left to train, because another process completed the run after the caller looked it up,
+            or found that it diverges. Not with `force`.
         DamagedRun: if the run's row cannot be read; `force` supersedes it.
     """
     with writing(store) as connection:
@@ -76,7 +86,10 @@ def claim(
         if current is None:
             id, done, stored = uuid4().hex, 0, config
         else:
-            id, done, stored = current.id, current.epochs_done, run_record(current, now).config
+            run = run_record(current, now)
+            id, done, stored = run.id, run.epochs_done, run.config
+            if run.diverged or is_complete(run, epochs_by_run(connection, [id])[id], config.epochs):
+                raise RunStored(f"run {id[:ID_DIGITS]} ended in another process: `ff show {id[:ID_DIGITS]}` shows it")
         token, epochs = uuid4().hex, max(config.epochs, done)
         values = {
             **_labels(name, tags, note),
@@ -225,17 +238,11 @@ def _update(connection: Connection, claim: Claim, **values: Any) -> None:
 
 def _mark_abandoned(connection: Connection, now: datetime) -> None:
     """Mark running rows whose process no longer trains them as interrupted or stale."""
-    columns = (RUN.c.id, RUN.c.token, RUN.c.heartbeat, RUN.c.host, RUN.c.pid, RUN.c.pid_started)
-    for id, token, heartbeat, host, pid, started in connection.execute(
-        select(*columns).where(RUN.c.status == "running")
-    ).all():
-        if end := abandoned(Owner(host, pid, started), heartbeat, now):
-            status, reason = end
-            connection.execute(
-                update(RUN)
-                .where(RUN.c.id == id, RUN.c.token == token, RUN.c.status == "running")
-                .values(status=status, failure=reason, ended=heartbeat, token=None)
-            )
+    running = connection.execute(select(*RUN_COLUMNS).where(RUN.c.status == "running")).all()
+    for run in run_records(running, now, skipped=lambda _: None):
+        if run.status != "running":
+            ended = {"status": run.status, "failure": run.failure, "ended": run.ended, "token": None}
+            connection.execute(update(RUN).where(RUN.c.id == run.id).values(**ended))
 
 
 def _labels(name: str | None, tags: Sequence[str], note: str | None) -> dict[str, Any]:

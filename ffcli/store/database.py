@@ -14,13 +14,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, select
 from sqlalchemy.pool import StaticPool
 
 from ffcli.errors import BadDatabase
+from ffcli.store.folder import adopt_old_folder
 from ffcli.store.location import Location, existing, locate
 from ffcli.store.migrate import HEAD, Upgrade, refuse_newer, revisions, run_migrations, stored_revision, upgrade
 from ffcli.store.sqlite import BEGIN, BUSY_TIMEOUT, IMMEDIATE, begin, connect, engine_for, is_writable, translated
+from ffcli.store.tables import RUN
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ def open_store(db: str | Path | None = None, *, create: bool = True, timeout: fl
                 raise BadDatabase(f"{path} is read-only and at revision {found}, not {HEAD}: make it writable once")
             upgraded = upgrade(path, timeout=timeout)
         engine = engine_for(path, read_only=read_only, timeout=timeout, write_ahead=create)
+        if create and not read_only:
+            adopt_old_folder(path, lambda: _run_ids(engine))
         return Store(engine, path, read_only, upgraded)
 
 
@@ -118,6 +122,11 @@ def writing(store: Store) -> Iterator[Connection]:
     engine = store.engine.execution_options(**{BEGIN: IMMEDIATE})
     with translated(store.path), engine.begin() as connection:
         yield connection
+
+
+def _run_ids(engine: Engine) -> set[str]:
+    with engine.begin() as connection:
+        return set(connection.scalars(select(RUN.c.id)))
 
 
 def _check_place(location: Location) -> None:

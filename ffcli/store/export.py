@@ -18,7 +18,7 @@ from typing import Any
 from ffcli.config import RunConfig
 from ffcli.records import EpochMetrics, RunRecord, epoch_json, run_json
 from ffcli.store.database import Store, reading
-from ffcli.store.mapping import epochs_by_run
+from ffcli.store.mapping import Skipped, epochs_by_run
 from ffcli.store.runs import Filters, chunks, list_runs
 from ffcli.store.traces import traces_by_run
 
@@ -31,13 +31,13 @@ _SETTINGS = [name for name in RunConfig.model_fields if name not in _FLATTENED]
 _BY_LAYER = ("goodness_positive", "goodness_negative", "dead_units")
 
 
-def as_csv(store: Store, filters: Filters) -> Iterator[str]:
+def as_csv(store: Store, filters: Filters, skipped: Skipped | None = None) -> Iterator[str]:
     """Yield the header, then the rows of one run at a time, in the order of `filters`.
 
     Raises:
-        BadOption, DamagedRun: as `list_runs` does.
+        BadOption, DamagedRun: as `list_runs` does, which also explains `skipped`.
     """
-    records = list_runs(store, filters)
+    records = list_runs(store, filters, skipped)
     layers = max((len(run.config.hidden) for run in records), default=0)
     by_layer = [f"{name}_{layer}" for name in _BY_LAYER for layer in range(1, layers + 1)]
     plain = [name for name in EpochMetrics.__slots__ if name not in (*_BY_LAYER, "seconds")]
@@ -55,14 +55,14 @@ def as_csv(store: Store, filters: Filters) -> Iterator[str]:
         )
 
 
-def as_json(store: Store, filters: Filters) -> Iterator[str]:
+def as_json(store: Store, filters: Filters, skipped: Skipped | None = None) -> Iterator[str]:
     """Yield a JSON list of runs with epochs and traces, one run per line. Infinities and NaN become null.
 
     Raises:
-        BadOption, DamagedRun: as `list_runs` does.
+        BadOption, DamagedRun: as `list_runs` does, which also explains `skipped`.
     """
     before = "[\n"
-    for run, epochs, trace in _with(store, list_runs(store, filters), epochs_by_run, traces_by_run):
+    for run, epochs, trace in _with(store, list_runs(store, filters, skipped), epochs_by_run, traces_by_run):
         epochs_json = [{name: _finite(value) for name, value in epoch_json(e).items()} for e in epochs]
         yield before + json.dumps(run_json(run) | {"epochs": epochs_json, "trace": [asdict(hour) for hour in trace]})
         before = ",\n"

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    Integer,
+    Select,
+    Text,
+    and_,
+    case,
+    delete,
+    func,
+    not_,
+    or_,
+    select,
+    type_coerce,
+)
 
+from ffcli.choices import Status
 from ffcli.errors import BadDatabase, DamagedDatabase, DamagedRun
 from ffcli.store import states
 from ffcli.store.database import Store, open_store, reading, writing
+from ffcli.store.folder import shares_folder
 from ffcli.store.liveness import utc_now
 from ffcli.store.location import existing
-from ffcli.store.mapping import RUN_COLUMNS, run_record
-from ffcli.store.migrate import HEAD, stored_revision
+from ffcli.store.mapping import RUN_COLUMNS, run_record, run_records, shown_id
+from ffcli.store.migrate import HEAD, refuse_newer, revisions, stored_revision
 from ffcli.store.sqlite import BUSY_TIMEOUT, connect, copy_database, is_writable, translated
-from ffcli.store.tables import RUN
+from ffcli.store.tables import EPOCH, RUN, Values
 from ffcli.text import counted
 
 
@@ -49,7 +66,7 @@ def check(db: str | Path | None = None, *, timeout: float = BUSY_TIMEOUT) -> Hea
         timeout: seconds to wait for another process's lock.
 
     Raises:
-        BadDatabase: if there is no database, or it belongs to another program.
+        BadDatabase: if there is no database, it belongs to another program, or is newer than this program.
         StoreBusy: if another process holds the lock for longer than `timeout`.
     """
     path = existing(db)
@@ -57,12 +74,15 @@ def check(db: str | Path | None = None, *, timeout: float = BUSY_TIMEOUT) -> Hea
         return _checked(path, timeout)
     except DamagedDatabase as error:
         # Too damaged for the check to finish.
-        return Health(path, None, HEAD, 0, 0, path.stat().st_size, (str(error.__cause__),))
+        reason = getattr(error.__cause__, "orig", error.__cause__)
+        return Health(path, None, HEAD, 0, 0, path.stat().st_size, (str(reason),))
 
 
 def _checked(path: Path, timeout: float) -> Health:
     with translated(path):
         revision = stored_revision(path, read_only=not is_writable(path), timeout=timeout)
+        if revision not in (None, HEAD):
+            refuse_newer(path, revision, revisions())
         with connect(path, read_only=not is_writable(path), timeout=timeout) as connection:
             problems = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
             orphans = connection.execute("PRAGMA foreign_key_check").fetchall()
@@ -70,14 +90,15 @@ def _checked(path: Path, timeout: float) -> Health:
                 connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] if revision else 0
                 for table in ("run", "epoch")
             ]
+    if revision and not problems:
+        problems = _damaged_runs(path, timeout)
     if orphans:
         problems.append(f"{counted(len(orphans), 'row')} without a parent")
-    if revision == HEAD and not problems:
-        problems = _damaged_runs(path, timeout)
     return Health(path, revision, HEAD, counts[0], counts[1], path.stat().st_size, tuple(problems))
 
 
 def _damaged_runs(path: Path, timeout: float) -> list[str]:
+    """A line for each run whose row cannot be read, and each whose epochs are not 0, 1, ... up to the epochs done."""
     found, now = [], utc_now()
     with open_store(path, create=False, timeout=timeout) as store, reading(store) as connection:
         for row in connection.execute(select(*RUN_COLUMNS)):
@@ -85,7 +106,40 @@ def _damaged_runs(path: Path, timeout: float) -> list[str]:
                 run_record(row, now)
             except DamagedRun as error:
                 found.append(str(error))
+        for id, epoch in connection.execute(_unreadable_epochs()):
+            found.append(str(DamagedRun(shown_id(id), f"epoch {epoch}")))
+        for id, done, count in connection.execute(_with_gaps()):
+            found.append(
+                f"run {shown_id(id)} lacks epochs: it has {count} instead of 0 to {done}; the command that trained it"
+                f" trains it again, `ff delete {shown_id(id)}` deletes it"
+            )
     return found
+
+
+def _unreadable_epochs() -> Select[Any]:
+    """Select run and number of each epoch with a value that is not a number or not a list (see `epochs_by_run`)."""
+    wrong: list[ColumnElement[bool]] = []
+    for column in EPOCH.c:
+        if isinstance(column.type, Values):
+            values = type_coerce(column, Text)
+            kind = case((func.json_valid(values) == 0, "none"), else_=func.json_type(values))
+            wrong.append(kind.not_in(("array", "null")))
+        elif isinstance(column.type, Double):
+            wrong.append(func.typeof(column).not_in(("real", "integer", "null")))
+        elif isinstance(column.type, Integer):
+            wrong.append(func.typeof(column) != "integer")
+    return select(EPOCH.c.run_id, EPOCH.c.epoch).where(or_(*wrong)).order_by(EPOCH.c.run_id, EPOCH.c.epoch)
+
+
+def _with_gaps() -> Select[Any]:
+    """Select id, epochs done and number of epochs of each run that lacks epochs. A run that has just begun has none."""
+    count, first, last = func.count(EPOCH.c.epoch), func.min(EPOCH.c.epoch), func.max(EPOCH.c.epoch)
+    whole = or_(
+        and_(count == 0, RUN.c.epochs_done == 0),
+        and_(first == 0, last == RUN.c.epochs_done, count == RUN.c.epochs_done + 1),
+    )
+    epochs = select(RUN.c.id, RUN.c.epochs_done, count).outerjoin(EPOCH, EPOCH.c.run_id == RUN.c.id)
+    return epochs.group_by(RUN.c.id).having(not_(func.coalesce(whole, False))).order_by(RUN.c.id)
 
 
 def backup(db: str | Path | None = None, to: Path | None = None, *, timeout: float = BUSY_TIMEOUT) -> Path:
@@ -129,15 +183,27 @@ def prune(store: Store, *, superseded: bool = True) -> Freed:
     Raises:
         BadDatabase: if the database is read-only.
     """
-    now = utc_now()
+    gone = 0
+    if superseded:
+        with writing(store) as connection:
+            gone = connection.execute(delete(RUN).where(RUN.c.status == "superseded")).rowcount
+    # After the commit, so that no run is without its files if the process is killed; but with the lock, so that no
+    # process claims a run meanwhile.
     with writing(store) as connection:
-        records = {row.id: run_record(row, now) for row in connection.execute(select(*RUN_COLUMNS))}
-        gone = {id for id, run in records.items() if superseded and run.status == "superseded"}
-        connection.execute(delete(RUN).where(RUN.c.id.in_(gone)))
-        files = []
-        for path in states.all_files(store):
-            run = records.get(states.run_of(path))
-            useless = run is None or run.id in gone or (run.status == "completed" and states.is_full_state(path))
-            if useless or (states.is_temporary(path) and run is not None and run.status != "running"):
-                files.append(path)
-        return Freed(len(gone), len(files), states.remove(files))
+        status: dict[str, Status] = {row.id: row.status for row in connection.execute(select(RUN.c.id, RUN.c.status))}
+        running = connection.execute(select(*RUN_COLUMNS).where(RUN.c.status == "running"))
+        status |= {run.id: run.status for run in run_records(running, utc_now(), skipped=lambda _: None)}
+        files = [
+            path
+            for path in states.all_files(store)
+            if _is_useless(path, status.get(states.run_of(path)))
+            and (states.run_of(path) in status or not shares_folder(store.path))
+        ]
+        return Freed(gone, len(files), states.remove(files))
+
+
+def _is_useless(path: Path, status: Status | None) -> bool:
+    """Whether a file is not needed, given the status of its run; None if there is no such run."""
+    if status is None or (status == "completed" and states.is_full_state(path)):
+        return True
+    return states.is_temporary(path) and status != "running"

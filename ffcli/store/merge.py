@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from ffcli.store.claims import aggregate
 from ffcli.store.database import Store, open_store, reading, writing
 from ffcli.store.liveness import utc_now
 from ffcli.store.location import database_path
-from ffcli.store.mapping import RUN_COLUMNS, epochs_by_run, run_record, write_epoch
+from ffcli.store.mapping import RUN_COLUMNS, Skipped, epochs_by_run, run_records, shown_id, write_epoch
 from ffcli.store.migrate import HEAD, refuse_newer, revisions, stored_revision
 from ffcli.store.sqlite import copy_database, is_writable, translated
 from ffcli.store.tables import EPOCH, RUN
@@ -44,7 +44,7 @@ class Merged:
     already_here: int
     """Runs that gained nothing."""
     left_out: int
-    """Runs whose key is being trained in this database at the moment."""
+    """Runs whose key is being trained in this database at the moment, and runs that cannot be read on either side."""
     superseded: int
     """Runs of either side that a longer run superseded."""
     epochs: int
@@ -105,20 +105,27 @@ def _snapshot(other: str | Path, ours: Store) -> Iterator[Store]:
 
 def _merge_runs(connection: Connection, source: Connection, counts: Counter[str]) -> tuple[list[RunRecord], list[str]]:
     """Merge all runs of `source`; return those that were not left out, as they are in `source`, and notices."""
-    here = {run.id: run for run in _records(connection)}
+    seen: list[RunRecord] = []
+    notices: list[str] = []
+
+    def left_out(what: object) -> None:
+        counts["left_out"] += 1
+        notices.append(f"left out: {what}")
+
+    here = {run.id: run for run in _records(connection, skipped=lambda _: None)}
     current = {run.key: run for run in here.values() if run.status != "superseded"}
-    seen, notices = [], []
-    for run in map(_not_running, _records(source)):
+    unreadable = _unreadable(connection, here)
+    for run in map(_not_running, _records(source, skipped=left_out)):
+        if damaged := unreadable.get(run.id) or unreadable.get(run.key):
+            left_out(f"run {run.id[:ID_DIGITS]}, because here {damaged}")
+            continue
         mine, rival = here.get(run.id), current.get(run.key)
         if mine is not None and mine.key != run.key:
             raise BadDatabase(
                 f"run {run.id[:ID_DIGITS]} is another run here than there: the databases do not go together"
             )
         if rival is not None and rival.status == "running":
-            counts["left_out"] += 1
-            notices.append(
-                f"run {run.id[:ID_DIGITS]} was left out: run {rival.id[:ID_DIGITS]} with the same key is being trained"
-            )
+            left_out(f"run {run.id[:ID_DIGITS]}, because run {rival.id[:ID_DIGITS]} with the same key is being trained")
             continue
         status = _status_here(run, mine, rival)
         if status != "superseded" and rival is not None and rival.id != run.id:
@@ -134,10 +141,22 @@ def _merge_runs(connection: Connection, source: Connection, counts: Counter[str]
     return seen, notices
 
 
-def _records(connection: Connection) -> list[RunRecord]:
-    """All runs, oldest first."""
-    now = utc_now()
-    return [run_record(row, now) for row in connection.execute(select(*RUN_COLUMNS).order_by(RUN.c.started, RUN.c.id))]
+def _records(connection: Connection, skipped: Skipped) -> list[RunRecord]:
+    """All runs that can be read, oldest first."""
+    rows = connection.execute(select(*RUN_COLUMNS).order_by(RUN.c.started, RUN.c.id))
+    return list(run_records(rows, utc_now(), skipped))
+
+
+def _unreadable(connection: Connection, here: Mapping[str, RunRecord]) -> dict[str, str]:
+    """What to say about each run here that cannot be read, by its id and, unless it is superseded, by its key."""
+    found = {}
+    for id, key, status in connection.execute(select(RUN.c.id, RUN.c.key, RUN.c.status)):
+        if id not in here:
+            shown = shown_id(id)
+            found[id] = f"run {shown} is damaged; `ff delete {shown}` deletes it, then merge again"
+            if status != "superseded":
+                found[key] = found[id]
+    return found
 
 
 def _not_running(run: RunRecord) -> RunRecord:
@@ -180,7 +199,7 @@ def _extend(
         write_epoch(connection, run.id, _joined(known.get(epoch.epoch), epoch))
     if run.epochs_done > mine.epochs_done:
         theirs = _row(source, run.id)
-        names = ("config", "epochs_requested", "provenance", "heartbeat", "host", "pid", "pid_started")
+        names = ("config", "epochs_requested", "provenance", "heartbeat", "host", "pid", "pid_started", "boot")
         labels = {
             "name": mine.name or run.name,
             "tags": tuple(dict.fromkeys((*mine.tags, *run.tags))),

@@ -19,7 +19,7 @@ from ffcli.store.sqlite import BEGIN, BUSY_TIMEOUT, IMMEDIATE, connect, copy_dat
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0006"
+HEAD = "0007"
 """The revision of the schema that this program reads and writes."""
 
 
@@ -75,15 +75,22 @@ def upgrade(path: Path, *, timeout: float = BUSY_TIMEOUT, folder: Path | None = 
     known = revisions(folder)
     refuse_newer(path, stored_revision(path, read_only=False, timeout=timeout) if path.exists() else None, known)
     engine = engine_for(path, timeout=timeout, foreign_keys=False, pooled=False).execution_options(**{BEGIN: IMMEDIATE})
-    with engine.begin() as connection:
-        old = stored_revision(path, read_only=False, timeout=timeout)
-        if old == known[0]:
-            return None
-        refuse_newer(path, old, known)
-        backup = _back_up(path, old, timeout) if old else None
-        run_migrations(connection, folder)
-        if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall():
-            raise BadDatabase(f"{path}: not upgraded, because {len(broken)} rows would lose their parent")
+    backup = None
+    try:
+        with engine.begin() as connection:
+            old = stored_revision(path, read_only=False, timeout=timeout)
+            if old == known[0]:
+                return None
+            refuse_newer(path, old, known)
+            backup = _back_up(path, old, timeout) if old else None
+            run_migrations(connection, folder)
+            if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall():
+                raise BadDatabase(f"{path}: not upgraded, because {len(broken)} rows would lose their parent")
+    except BaseException:
+        # The upgrade was rolled back, and the next attempt would leave another copy.
+        if backup:
+            backup.unlink(missing_ok=True)
+        raise
     return Upgrade(old, known[0], backup)
 
 

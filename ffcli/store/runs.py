@@ -27,7 +27,7 @@ from ffcli.settings import NO_CURE, PresetSettings
 from ffcli.store import states
 from ffcli.store.database import Store, reading, writing
 from ffcli.store.liveness import utc_now
-from ffcli.store.mapping import RUN_COLUMNS, collector_paused, epochs_by_run, run_record
+from ffcli.store.mapping import RUN_COLUMNS, Skipped, collector_paused, epochs_by_run, run_record, run_records, shown_id
 from ffcli.store.tables import IS_CURRENT, RUN
 from ffcli.text import unknown
 
@@ -109,16 +109,21 @@ def epochs(store: Store, run_id: str) -> list[EpochMetrics]:
         return epochs_by_run(connection, [run_id])[run_id]
 
 
-def list_runs(store: Store, filters: Filters | None = None) -> list[RunRecord]:
+def list_runs(store: Store, filters: Filters | None = None, skipped: Skipped | None = None) -> list[RunRecord]:
     """Return the runs that the filters admit, in their order.
+
+    Args:
+        store: the database.
+        filters: which runs, in which order; None for all that are not superseded.
+        skipped: called for each row that cannot be read, which is left out; if None, such a row is an error.
 
     Raises:
         BadOption: if the status or the sort key is unknown.
-        DamagedRun: if the row of one of these runs cannot be read.
+        DamagedRun: if the row of one of these runs cannot be read and there is no `skipped`.
     """
     filters = filters or Filters()
     with collector_paused(), reading(store) as connection:
-        return list(islice(_matching(connection, filters), filters.limit))
+        return list(islice(_matching(connection, filters, skipped), filters.limit))
 
 
 def short_ids(store: Store, ids: Iterable[str]) -> dict[str, str]:
@@ -153,8 +158,9 @@ def delete(store: Store, prefix: str) -> str:
             if _record(connection, id).status == "running":
                 raise RunBusy(f"run {id[:ID_DIGITS]} is being trained: stop it first")
         connection.execute(delete_rows(RUN).where(RUN.c.id == id))
-        states.remove(states.files_of(store, id))
-        return id
+    # After the commit: files that a killed process leaves are deleted by `prune`, a run without its files would stay.
+    states.remove(states.files_of(store, id))
+    return id
 
 
 def chunks(ids: Iterable[str]) -> Iterator[list[str]]:
@@ -182,12 +188,16 @@ def _record(connection: Connection, id: str) -> RunRecord:
 
 
 def _whole_id(connection: Connection, prefix: str) -> str:
-    wanted = prefix.strip().lower()
-    if not re.fullmatch("[0-9a-f]{1,32}", wanted):
-        raise NoSuchRun(f"'{prefix}' is not a run id: ids are hexadecimal digits; `ff list-runs` shows them")
-    id = RUN.c.id
+    wanted, id = prefix.strip().lower(), RUN.c.id
+    is_hexadecimal = re.fullmatch("[0-9a-f]{1,32}", wanted)
     # 'g' follows every hexadecimal digit: a range, for which SQLite uses an index, as it does not for LIKE.
-    ids = connection.scalars(select(id).where(id >= wanted, id < wanted + "g").order_by(id)).all()
+    found = select(id).where(id >= wanted, id < wanted + "g").order_by(id)
+    ids = connection.scalars(found).all() if is_hexadecimal else []
+    if not ids:
+        damaged = connection.scalars(select(id).where(id.op("NOT GLOB")("[0-9a-f]" * 32)))
+        ids = [one for one in damaged if shown_id(one) == prefix]
+    if not ids and not is_hexadecimal:
+        raise NoSuchRun(f"'{prefix}' is not a run id: ids are hexadecimal digits; `ff list-runs` shows them")
     if len(ids) > 1:
         shown = ", ".join(one[: max(len(wanted) + 3, ID_DIGITS)] for one in ids[:5])
         raise NoSuchRun(
@@ -202,21 +212,23 @@ def _whole_id(connection: Connection, prefix: str) -> str:
     return whole
 
 
-def _matching(connection: Connection, filters: Filters) -> Iterator[RunRecord]:
+def _matching(connection: Connection, filters: Filters, skipped: Skipped | None) -> Iterator[RunRecord]:
     """Yield the runs that the filters admit, in order; rows are read only as far as the caller iterates.
 
     The status depends on which processes exist, so that it is compared here. The condition on tags in SQL compares
     text, so that it is repeated here on the list.
     """
-    now = utc_now()
-    for row in connection.execute(_statement(filters), execution_options={"yield_per": BATCH_ROWS}):
-        record = run_record(row, now)
+    rows = connection.execute(
+        _statement(filters), execution_options={"yield_per": min(BATCH_ROWS, filters.limit or BATCH_ROWS)}
+    )
+    for record in run_records(rows, utc_now(), skipped):
         if filters.status in (None, record.status) and (filters.tag is None or filters.tag in record.tags):
             yield record
 
 
 def _statement(filters: Filters) -> Select[Any]:
-    """Select the rows that the filters admit, in order. With a status or a tag it may select more rows than those."""
+    """Select the rows that the filters admit, in order, without their limit. With a status or a tag it may select more
+    rows than those."""
     if filters.status is not None and filters.status not in STATUSES:
         raise BadOption(unknown("status", filters.status, STATUSES))
     if filters.sort not in _ORDERS:
@@ -239,7 +251,7 @@ def _statement(filters: Filters) -> Select[Any]:
         rows = rows.where(RUN.c.status.in_({filters.status, "running"}))
     elif not filters.include_superseded:
         rows = rows.where(IS_CURRENT)
-    return rows.limit(filters.limit) if filters.status is None and filters.tag is None else rows
+    return rows
 
 
 def _has_preset(name: str) -> ColumnElement[bool]:

@@ -59,7 +59,9 @@ def engine_for(
         connection.execute(f"PRAGMA busy_timeout={int(timeout * 1000)}")
         if write_ahead and not read_only:
             _write_ahead(connection, timeout)
-        connection.execute("PRAGMA synchronous=NORMAL")
+        # A saved state is synced to the disk, so that its epoch must be as well: after a power failure a state would be
+        # ahead of the database.
+        connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
 
     event.listen(engine, "connect", prepare)
@@ -84,13 +86,31 @@ def is_writable(path: Path) -> bool:
 
 
 def copy_database(source: Path, target: Path, *, timeout: float = BUSY_TIMEOUT) -> None:
-    """Write a consistent snapshot of `source` to `target`, atomically, also while other processes write to `source`."""
+    """Write a consistent snapshot of `source` to `target`, atomically, also while other processes write to `source`.
+
+    Raises:
+        BadDatabase: if the folder of `target` cannot be written.
+        StorageFull: if no space is left.
+    """
     with (
         replacing(target) as part,
         connect(source, read_only=not is_writable(source), timeout=timeout) as old,
-        closing(sqlite3.connect(part)) as new,
     ):
-        old.backup(new)
+        try:
+            part.touch()
+        except OSError as error:
+            raise (disk_full(target) if is_disk_full(error) else _unwritable(target, error)) from error
+        with closing(sqlite3.connect(part)) as new:
+            try:
+                old.backup(new)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+                    raise disk_full(target) from error
+                raise
+
+
+def _unwritable(path: Path, error: OSError) -> BadDatabase:
+    return BadDatabase(f"{path} cannot be written: {(error.strerror or str(error)).lower()}")
 
 
 @contextmanager
@@ -132,9 +152,15 @@ def _explain(error: BaseException | None, path: Path) -> FFError | None:
             return DamagedDatabase(f"{path} is damaged ({error}): `ff db check` shows details; restore a backup")
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH | sqlite3.SQLITE_IOERR:
             return BadDatabase(f"{path} cannot be read or written: {error}")
-        case sqlite3.SQLITE_ERROR if "no such" in str(error):
-            return BadDatabase(f"{path} is damaged or was not written by ffcli: {error}")
+        case sqlite3.SQLITE_CONSTRAINT | sqlite3.SQLITE_MISMATCH:
+            return DamagedDatabase(f"{path} is damaged or was changed by another program: {error}")
+        case sqlite3.SQLITE_ERROR if any(sign in str(error) for sign in _OTHER_SCHEMA):
+            return DamagedDatabase(f"{path} is damaged or was changed by another program: {error}")
     return None
+
+
+_OTHER_SCHEMA = ("no such", "already exists", "duplicate column name")
+"""Parts of SQLite's messages where the tables are not those of the stored revision."""
 
 
 def _write_ahead(connection: sqlite3.Connection, timeout: float) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ffcli.errors import DamagedState
 from ffcli.files import TEMPORARY, replacing
+from ffcli.store import folder
 from ffcli.store.database import Store
 from ffcli.store.sqlite import os_error
 
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
 
 
 def states_folder(store: Store) -> Path:
-    """Return `<database>.states/` beside the database; it is created with its first file."""
-    return store.path.with_name(f"{store.path.stem}.states")
+    """Return the folder of the weights and states of a database (see `ffcli.store.folder`)."""
+    return folder.states_folder(store.path)
 
 
 def state_path(store: Store, run_id: str) -> Path:
@@ -116,8 +118,11 @@ def set_aside(path: Path) -> Path:
 
 
 def files_of(store: Store, run_id: str) -> list[Path]:
-    """Return all files of a run: state, weights, damaged files and unfinished files of a process that was killed."""
-    return sorted(states_folder(store).glob(f"{run_id}.*"))
+    """Return all files of a run: state, weights, damaged files and unfinished files of a process that was killed.
+
+    `run_id` may be any text: a damaged id has no files.
+    """
+    return [path for path in all_files(store) if run_of(path) == run_id]
 
 
 def all_files(store: Store) -> list[Path]:
@@ -141,11 +146,13 @@ def is_temporary(path: Path) -> bool:
 
 
 def remove(paths: Iterable[Path]) -> int:
-    """Delete files and return their size in bytes."""
+    """Delete files and return their size in bytes. A file that another process deletes at the same time counts as 0."""
     freed = 0
     for path in paths:
-        freed += path.stat().st_size
-        path.unlink()
+        with suppress(FileNotFoundError):
+            size = path.stat().st_size
+            path.unlink()
+            freed += size
     return freed
 
 

@@ -6,6 +6,8 @@ time of a short command.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -42,8 +44,6 @@ NAMES = {
     "ck": "ck_%(table_name)s_%(constraint_name)s",
 }
 
-VALUES = JSON(none_as_null=True)
-
 IS_CURRENT = text("status <> 'superseded'")
 """Literal SQL, not a bound parameter: otherwise SQLite does not use the partial index."""
 
@@ -51,6 +51,13 @@ IS_CURRENT = text("status <> 'superseded'")
 PARSED = 256
 """Number of JSON texts per column whose records are cached. Provenances and tags are few; caching the configs of
 10,000 runs would take a fifth of a report's time, most of it at exit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The value of a column that could not be read; the reader of the row reports it."""
+
+    value: Any
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -62,15 +69,18 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         return None if value is None else value.astimezone(UTC)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    def result_processor(self, dialect: Dialect, coltype: Any) -> Callable[[Any], Any]:
+        """Return the reader of a column. That of `impl` would raise an error for the whole result."""
+        return _read_datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """The text of a column that could not be read; the reader of the row reports it."""
-
-    text: str
+def _read_datetime(value: Any) -> datetime | Unreadable | None:
+    try:
+        moment = None if value is None else datetime.fromisoformat(value).replace(tzinfo=UTC)
+    except (ValueError, TypeError):
+        return Unreadable(value)
+    # Another year was not written by ffcli, and may not be representable in the time zone of the user.
+    return moment if moment is None or 1970 <= moment.year < 9999 else Unreadable(value)
 
 
 class AsJson(TypeDecorator[Any]):
@@ -95,7 +105,25 @@ class AsJson(TypeDecorator[Any]):
         try:
             return None if value is None else self.read(value)
         except ValidationError:
-            return Unreadable(value or "")
+            return Unreadable(value)
+
+
+class Values(TypeDecorator[Any]):
+    """Plain JSON values."""
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: Any) -> Callable[[Any], Any]:
+        """Return the reader of a column. That of `impl` would raise an error for the whole result."""
+        return _read_values
+
+
+def _read_values(value: Any) -> Any:
+    try:
+        return None if value is None else json.loads(value)
+    except (ValueError, TypeError):
+        return Unreadable(value)
 
 
 METADATA = MetaData(naming_convention=NAMES)
@@ -140,6 +168,7 @@ RUN = Table(
     _column("host", Text),
     _column("pid", BigInteger),
     _column("pid_started", Double),
+    _column("boot", String(36), nullable=True),
     # Aggregates of the epochs, updated with each epoch.
     _column("epochs_done", Integer),
     _column("best_accuracy", Double, nullable=True),
@@ -169,9 +198,9 @@ EPOCH = Table(
     _column("validation_accuracy", Double, nullable=True),
     _column("loss_positive", Double, nullable=True),
     _column("loss_negative", Double, nullable=True),
-    _column("goodness_positive", VALUES, nullable=True),
-    _column("goodness_negative", VALUES, nullable=True),
-    _column("dead_units", VALUES, nullable=True),
+    _column("goodness_positive", Values(), nullable=True),
+    _column("goodness_negative", Values(), nullable=True),
+    _column("dead_units", Values(), nullable=True),
     _column("seconds", Double),
     # Covers the queries of a report, which do not read the rows themselves.
     Index("ix_epoch_accuracy", "run_id", "epoch", "accuracy", "validation_accuracy"),
@@ -197,8 +226,8 @@ BENCHMARK = Table(
     _column("id", String(32), primary_key=True),
     _column("measured", UtcDateTime),
     _column("host", Text),  # A copy of the machine's host, for the filter.
-    _column("machine", VALUES),
-    _column("rows", VALUES),
-    _column("breakdown", VALUES),
+    _column("machine", Values()),
+    _column("rows", Values()),
+    _column("breakdown", Values()),
     Index("ix_benchmarks_host", "host", "measured"),
 )

@@ -17,7 +17,7 @@ def timings(store: Store, *, host: str) -> list[Timing]:
     """Return the timings of recent runs, all of whose epochs were trained on `host`."""
     recent = [
         run
-        for run in list_runs(store, Filters(limit=RECENT))
+        for run in list_runs(store, Filters(limit=RECENT), lambda _: None)
         if run.seconds and {stretch.host for stretch in run.provenance} == {host}
     ]
     counts = (

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import re
+import sqlite3
 import subprocess
 import tomllib
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -226,7 +228,7 @@ def test_numbers_are_never_cut_at_any_width(study: Inside, columns: int) -> None
 
 def test_delete_asks_first_and_deletes_the_files(inside: Inside) -> None:
     run = inside.json("train", *SMALL, "--epochs", "1", "--keep-state")
-    files = inside.ff.folder / "ff.states"
+    files = inside.ff.folder / "ff.db.states"
     for answer, code in (("n\n", 1), ("", 2)):
         _, asked = inside("delete", run["id"], answer=answer, code=code)
         assert f"Delete run {run['id'][:7]} (mnist (sample), label, 1:1" in asked
@@ -242,10 +244,41 @@ def test_delete_asks_first_and_deletes_the_files(inside: Inside) -> None:
     assert "no run" in inside.refused("show", second["id"])
 
 
+def test_runs_that_cannot_be_read_are_named_and_left_out(inside: Inside) -> None:
+    for neg in ("label", "masks"):
+        inside("train", *SMALL, "--epochs", "1", "--neg", neg)
+    for damage in ("heartbeat = 'x'", "config = '{'", "id = '../escaped'"):
+        inside("train", *SMALL, "--epochs", "1", "--seed", "1")
+        check_commands_with_a_damaged_run(inside, damage)
+
+
+def check_commands_with_a_damaged_run(inside: Inside, damage: str) -> None:
+    with closing(sqlite3.connect(inside.ff.db)) as connection, connection:
+        (whole,) = connection.execute("SELECT id FROM run WHERE seed = 1").fetchone()
+        connection.execute(f"UPDATE run SET {damage} WHERE seed = 1")
+        (id,) = connection.execute("SELECT id FROM run WHERE seed = 1").fetchone()
+        connection.execute("UPDATE epoch SET run_id = ? WHERE run_id = ?", [id, whole])
+    name = id if id.startswith(".") else id[:7]
+    line = f"left out: run {name} cannot be read; `ff db check` shows why, `ff delete ID` removes one"
+    commands = (
+        "list-runs", "list-runs --dataset mnist --json", "report", "report --table cures", "export", "export --json",
+        "compare neg=label neg=masks",
+    )  # fmt: skip
+    for command in commands:
+        assert line in inside(*command.split()).stderr.splitlines(), command
+    assert len(inside.json("list-runs")) == 2
+    inside("prune")
+    assert f"run {name} is damaged: its " in inside.refused("show", name)
+    assert f"run {name} is damaged: its " in inside("db", "check", code=1).stderr
+    inside("delete", name, "--yes")
+    assert "left out" not in inside("list-runs").stderr
+    inside("db", "check")
+
+
 def test_prune_deletes_states_and_superseded_runs(inside: Inside) -> None:
     first = inside.json("train", *SMALL, "--epochs", "1", "--keep-state")
     second = inside.json("train", *SMALL, "--epochs", "1", "--keep-state", "--force")
-    states = inside.ff.folder / "ff.states"
+    states = inside.ff.folder / "ff.db.states"
     freed = inside.json("prune", "--keep-superseded")
     assert (freed["runs"], freed["files"]) == (0, 1)
     before = sum(path.stat().st_size for path in states.iterdir())

@@ -74,6 +74,22 @@ def test_check_finds_orphaned_rows(db: Path) -> None:
     assert "without a parent" in result.stderr
 
 
+@pytest.mark.parametrize(("revision", "message"), [("9999", "newer than this program"), ("0001", "already exists")])
+def test_check_does_not_accept_another_schema_than_the_stored_revision(db: Path, revision: str, message: str) -> None:
+    with sqlite3.connect(db) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", [revision])
+    connection.close()
+    result = ff_db("check", db=db)
+    assert result.exit_code == 1
+    assert "sound" not in result.stdout
+    assert message in f"{result.stderr}{result.exception}"
+
+
+def test_backup_into_a_read_only_folder_names_the_copy(db: Path, read_only_folder: Path) -> None:
+    copy = read_only_folder / "copy.db"
+    assert str(ff_db("backup", copy, db=db).exception) == f"{copy} cannot be written: read-only file system"
+
+
 def test_backup_is_a_valid_database_and_overwrites_nothing(db: Path) -> None:
     copy = db.with_name("copy.db")
     assert ff_db("backup", copy, db=db).stdout == f"{copy}\n"

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from ff import FF, SMALL
 from safetensors.numpy import load_file
-from sqlalchemy import update
+from sqlalchemy import delete, text, update
 
 from ffcli.errors import OutOfMemory
+from ffcli.running import session
 from ffcli.running.session import check_memory, memory_errors
 from ffcli.store import states
 from ffcli.store.database import open_store, writing
 from ffcli.store.liveness import STALE_AFTER, utc_now
-from ffcli.store.tables import RUN
+from ffcli.store.tables import EPOCH, RUN
 
 if TYPE_CHECKING:
     from inside import Inside
@@ -139,6 +140,69 @@ def test_damaged_state_is_kept_aside_and_the_run_starts_again(inside: Inside, un
     again = inside.json("show", first["id"])
     assert again["provenance"][-1]["from_epoch"] == 0
     assert measured(again) == measured(uninterrupted.json("train", *SMALL, "--epochs", "4"))
+
+
+def test_state_ahead_of_the_database_is_not_continued(inside: Inside, uninterrupted: Inside) -> None:
+    """A backup of the database is restored; the state beside it is of a later epoch."""
+    backup = inside.ff.folder / "backup"
+    inside("train", *SMALL, "--epochs", "2", "--keep-state")
+    inside("db", "backup", str(backup))
+    inside("train", *SMALL, "--epochs", "4", "--keep-state")
+    for log in inside.ff.folder.glob("ff.db-*"):
+        log.unlink()
+    backup.replace(inside.ff.db)
+
+    _, messages = inside("train", *SMALL, "--epochs", "6")
+    assert "its saved state is of epoch 4, but the database lacks epochs before it" in messages
+    (run,) = inside.json("list-runs")
+    assert measured(inside.json("show", run["id"])) == measured(uninterrupted.json("train", *SMALL, "--epochs", "6"))
+    assert same_weights(weights(inside.ff, run["id"]), weights(uninterrupted.ff, only_id(uninterrupted)))
+    inside("db", "check")
+
+
+def only_id(inside: Inside) -> str:
+    (run,) = inside.json("list-runs")
+    return str(run["id"])
+
+
+def test_run_that_lacks_epochs_is_trained_again(inside: Inside) -> None:
+    """Versions that continued from a state ahead of the database left such runs."""
+    whole = inside.json("train", *SMALL, "--epochs", "4", "--keep-state")
+    with open_store(inside.ff.db) as store, writing(store) as connection:
+        connection.execute(delete(EPOCH).where(EPOCH.c.epoch == 2))
+    assert "lacks epochs" in inside("db", "check", code=1).stderr
+    again = inside.json("train", *SMALL, "--epochs", "4")
+    assert (again["cached"], measured(again)) == (False, measured(whole))
+    inside("db", "check")
+
+
+def test_state_is_deleted_after_the_end_is_committed(inside: Inside) -> None:
+    """The commit of the end fails, as on a full disk; the run then ends from its state, and nothing is trained."""
+    inside("train", *SMALL, "--epochs", "1")
+    with open_store(inside.ff.db) as store, writing(store) as connection:
+        trigger = "BEFORE UPDATE ON run WHEN new.status = 'completed' BEGIN SELECT RAISE(ABORT, 'full'); END"
+        connection.execute(text(f"CREATE TRIGGER full {trigger}"))
+    inside("train", *SMALL, "--epochs", "2", code=2)
+    with open_store(inside.ff.db) as store, writing(store) as connection:
+        connection.execute(text("DROP TRIGGER full"))
+    run = inside.json("train", *SMALL, "--epochs", "2")
+    assert (run["status"], run["provenance"][-1]["from_epoch"]) == ("completed", 2)
+    assert not list(inside.ff.folder.glob("*.states/*.state.*"))
+
+
+def test_run_that_another_process_ends_meanwhile_is_not_trained_again(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process trains it while this one, which has looked it up, loads the data."""
+    load = session.load_data
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        inside.ff("train", *SMALL, "--epochs", "1")
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(session, "load_data", slow)
+    run = inside.json("train", *SMALL, "--epochs", "1")
+    assert (run["cached"], len(run["provenance"])) == (True, 1)
 
 
 @pytest.mark.parametrize("command", ["train", "sweep"])

@@ -35,7 +35,7 @@ def trained(ff: FF, run_id: str) -> tuple[list[float | None], dict[str, Any]]:
     """Return the accuracy of every epoch, and the final weights."""
     with open_store(ff.db) as store:
         accuracies = [e.accuracy for e in epochs(store, run_id)]
-    return accuracies, load_file(ff.folder / "ff.states" / f"{run_id}.weights.safetensors")
+    return accuracies, load_file(ff.folder / "ff.db.states" / f"{run_id}.weights.safetensors")
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:

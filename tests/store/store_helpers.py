@@ -90,6 +90,10 @@ def try_to_claim(_: int, path: Path, config: RunConfig, owner: Owner) -> str:
     return "claimed"
 
 
+def open_database(_: int, path: Path) -> None:
+    open_store(path).close()
+
+
 def open_and_claim(number: int, path: Path) -> None:
     with open_store(path) as store:
         claims.claim(store, make_config(seed=number), owner=this_process())

@@ -12,15 +12,16 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import text, update
 from store_helpers import PROVENANCE, in_processes, make_config, make_epoch, try_to_claim
 
-from ffcli.errors import ClaimLost, DamagedRun, RunBusy
+from ffcli.errors import ClaimLost, DamagedRun, RunBusy, RunStored
 from ffcli.records import best_accuracy
 from ffcli.store import claims, runs
 from ffcli.store.database import Store, writing
-from ffcli.store.liveness import STALE_AFTER, Owner, this_process, utc_now
+from ffcli.store.liveness import STALE_AFTER, STALE_ELSEWHERE, Owner, this_process, utc_now
 from ffcli.store.tables import RUN
 
 ME = this_process()
@@ -44,8 +45,12 @@ with open_store(sys.argv[1]) as store:
 
 def expire_heartbeat(store: Store, run_id: str) -> None:
     """Set the last heartbeat of a run to a time that counts as stale."""
+    set_heartbeat(store, run_id, STALE_ELSEWHERE * 2)
+
+
+def set_heartbeat(store: Store, run_id: str, age: timedelta) -> None:
     with writing(store) as connection:
-        connection.execute(update(RUN).where(RUN.c.id == run_id).values(heartbeat=utc_now() - STALE_AFTER * 2))
+        connection.execute(update(RUN).where(RUN.c.id == run_id).values(heartbeat=utc_now() - age))
 
 
 def test_run_from_claim_to_finish(store: Store) -> None:
@@ -107,12 +112,38 @@ def test_run_of_a_killed_process_is_taken_over_at_once(store: Store) -> None:
 
 
 def test_reused_pid_is_not_the_owner(store: Store) -> None:
-    claims.claim(store, CONFIG, owner=replace(ME, pid_started=ME.pid_started - 1))
+    claims.claim(store, CONFIG, owner=ME)
     with pytest.raises(RunBusy):
         claims.claim(store, CONFIG, owner=ME)
-    other = make_config(seed=1)
-    gone = claims.claim(store, other, owner=replace(ME, pid_started=ME.pid_started - 10))
-    assert claims.claim(store, other, owner=ME).run_id == gone.run_id
+    for seed, gone in enumerate((replace(ME, pid_started=ME.pid_started - 10), replace(ME, boot="another")), start=1):
+        config = make_config(seed=seed)
+        run_id = claims.claim(store, config, owner=gone).run_id
+        assert claims.claim(store, config, owner=ME).run_id == run_id
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when a process started without the clock")
+def test_process_is_identified_without_the_clock(store: Store) -> None:
+    """In clock ticks since the boot; a run of an older version has the time instead."""
+    ticks = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    assert (ME.pid_started, ME.boot) == (float(ticks), Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    claims.claim(store, CONFIG, owner=Owner(ME.host, ME.pid, psutil.Process().create_time() - 1))
+    with pytest.raises(RunBusy):
+        claims.claim(store, CONFIG, owner=ME)
+
+
+def test_run_that_another_process_ended_is_not_claimed(store: Store) -> None:
+    """A process that looked the run up before must not train it again."""
+    for end in (claims.finish, lambda store, claim: claims.fail(store, claim, "diverged in epoch 3", "diverged")):
+        claim = claims.claim(store, make_config(epochs=2), owner=ME, force=True)
+        for epoch in range(3):
+            claims.record_epoch(store, claim, make_epoch(epoch))
+        end(store, claim)
+        with pytest.raises(RunStored, match=claim.run_id[:7]):
+            claims.claim(store, make_config(epochs=2), owner=ME)
+        assert runs.get(store, claim.run_id).status in ("completed", "failed")
+    claim = claims.claim(store, make_config(epochs=2), owner=ME, force=True)
+    claims.finish(store, claim)
+    assert claims.claim(store, make_config(epochs=2), owner=ME).run_id == claim.run_id, "it has no epochs"
 
 
 def test_remote_process_owns_its_run_until_the_heartbeat_expires(store: Store) -> None:
@@ -120,6 +151,8 @@ def test_remote_process_owns_its_run_until_the_heartbeat_expires(store: Store) -
     claim = claims.claim(store, CONFIG, owner=elsewhere)
     with pytest.raises(RunBusy):
         claims.claim(store, CONFIG, owner=ME)
+    set_heartbeat(store, claim.run_id, STALE_AFTER * 2)
+    assert runs.get(store, claim.run_id).status == "running", "the clocks of two hosts differ"
     expire_heartbeat(store, claim.run_id)
     assert runs.get(store, claim.run_id).status == "stale"
     claims.heartbeat(store, claim)

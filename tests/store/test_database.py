@@ -75,7 +75,7 @@ def test_every_connection_has_the_pragmas(store: Store) -> None:
             name: connection.scalar(text(f"PRAGMA {name}"))
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         }
-    assert values == {"journal_mode": "wal", "synchronous": 1, "foreign_keys": 1, "busy_timeout": 5000}
+    assert values == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
 
 
 def garbage(path: Path) -> None:
@@ -111,9 +111,31 @@ def without_its_tables(path: Path) -> None:
     connection.close()
 
 
+def set_back(path: Path) -> None:
+    with_one_run(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    connection.close()
+
+
+def with_a_foreign_trigger(path: Path) -> None:
+    with_one_run(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TRIGGER foreign_trigger BEFORE INSERT ON run BEGIN SELECT RAISE(ABORT, 'no'); END")
+    connection.close()
+
+
+def list_and_claim(path: Path) -> None:
+    with open_store(path) as store:
+        runs.list_runs(store)
+        claims.claim(store, make_config(seed=1), owner=this_process())
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
+        (set_back, "damaged or was changed by another program"),
+        (with_a_foreign_trigger, "damaged or was changed by another program: no"),
         (garbage, "is not a database"),
         (folder, "is a folder"),
         (truncated, "damaged"),
@@ -126,8 +148,8 @@ def test_bad_databases_are_refused_in_one_line_and_left_unchanged(tmp_path: Path
     path = tmp_path / "runs.db"
     damage(path)  # type: ignore[operator]
     before = contents(tmp_path)
-    with pytest.raises(BadDatabase, match=message) as caught, open_store(path) as store:
-        runs.list_runs(store)
+    with pytest.raises(BadDatabase, match=message) as caught:
+        list_and_claim(path)
     assert "\n" not in str(caught.value)
     assert contents(tmp_path) == before
 

@@ -17,20 +17,20 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import select, text, update
 from store_helpers import PROVENANCE, make_config, make_epoch
 
 from ffcli.errors import BadDatabase, StorageFull
 from ffcli.records import RunRecord
 from ffcli.store import claims, runs, states
 from ffcli.store.claims import Claim
-from ffcli.store.database import Store, open_store, reading
+from ffcli.store.database import Store, open_store, reading, writing
 from ffcli.store.liveness import Owner, this_process
 from ffcli.store.merge import Merged, merge
 from ffcli.store.migrate import HEAD, run_migrations
 from ffcli.store.runs import Filters
 from ffcli.store.sqlite import engine_for
-from ffcli.store.tables import METADATA
+from ffcli.store.tables import METADATA, RUN
 
 ME = this_process()
 GONE = replace(ME, pid_started=0.0)
@@ -312,6 +312,27 @@ def test_unmergeable_files_are_refused(store: Store, tmp_path: Path) -> None:
     with pytest.raises(BadDatabase, match=r"garbage\.db is not a database"):
         merge(store, tmp_path / "garbage.db")
     assert all_runs(store) == {}
+
+
+def test_runs_that_cannot_be_read_are_left_out(store: Store, other: Store) -> None:
+    """A damaged id must not become part of a file's name."""
+    kept, damaged = train(other, 2), train(other, 0, seed=1)
+    with writing(other) as connection:
+        connection.execute(update(RUN).where(RUN.c.id == damaged).values(id="../escaped"))
+    save(states.state_path, other, kept, 2)
+    save(states.state_path, other, "../escaped", 0, seed=1)
+    merged = merge(store, other.path)
+    assert (merged.taken, merged.left_out, merged.files) == (1, 1, 1)
+    assert merged.notices == (
+        "left out: run ../escaped is damaged: its id cannot be read; `ff delete ../escaped` deletes the run",
+    )
+    assert all_runs(store).keys() == {kept}
+    assert not list(store.path.parent.glob("escaped*"))
+
+    with writing(store) as connection:
+        connection.execute(text("UPDATE run SET heartbeat = 'x'"))
+    (_, here) = sorted(merge(store, other.path).notices)
+    assert f"because here run {kept[:7]} is damaged" in here
 
 
 KILLED = """

@@ -13,7 +13,6 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text, update
-from sqlalchemy.exc import IntegrityError
 from store_helpers import in_processes, make_config, make_epoch, upgrade
 
 from ffcli.errors import BadDatabase
@@ -204,7 +203,7 @@ def test_failure_kind_of_older_runs_is_derived_from_the_message(revision_0004: P
     with open_store(revision_0004) as writer:
         assert writer.upgraded is not None
         assert {int(run.id, 16): run for run in runs.list_runs(writer, everything)} == found
-        with pytest.raises(IntegrityError), writing(writer) as connection:
+        with pytest.raises(BadDatabase, match="failure_kind"), writing(writer) as connection:
             connection.execute(update(RUN).values(failure_kind="bad luck"))
     at_revision(revision_0004, "0004")
     assert count(revision_0004, "run WHERE failure LIKE 'diverged%'") == 2

@@ -13,10 +13,11 @@ import pytest
 from sqlalchemy import text, update
 from store_helpers import DATA, make_config, make_epoch
 
-from ffcli.errors import BadOption, DamagedRun, NoSuchRun, RunBusy
-from ffcli.store import claims, maintenance, runs, states
+from ffcli.errors import BadDatabase, BadOption, DamagedRun, NoSuchRun, RunBusy
+from ffcli.store import claims, maintenance, outcomes, runs, states
 from ffcli.store.database import Store, open_to_read, writing
 from ffcli.store.liveness import this_process, utc_now
+from ffcli.store.mapping import write_epoch
 from ffcli.store.runs import Filters
 from ffcli.store.tables import RUN
 
@@ -169,7 +170,35 @@ def add_forced(store: Store) -> str:
     return claim.run_id
 
 
-@pytest.mark.parametrize("column", ["config", "tags", "provenance"])
+def test_files_are_deleted_only_after_the_commit(store: Store) -> None:
+    """The commit fails because a row of another table refers to the runs."""
+    superseded = add(store)
+    kept = add_forced(store)
+    for id in (superseded, kept):
+        states.save(states.weights_path(store, id), {"w": np.zeros(3)}, key="k", epoch=1)
+    with writing(store) as connection:
+        connection.execute(text("CREATE TABLE pin (run_id REFERENCES run (id) DEFERRABLE INITIALLY DEFERRED)"))
+        connection.execute(text("INSERT INTO pin SELECT id FROM run"))
+    for delete in (lambda: runs.delete(store, kept), lambda: maintenance.prune(store)):
+        with pytest.raises(BadDatabase, match="FOREIGN KEY"):
+            delete()
+    assert len(runs.list_runs(store, Filters(include_superseded=True))) == len(states.all_files(store)) == 2
+
+
+def test_check_reports_runs_that_lack_epochs(store: Store) -> None:
+    whole, gap, late, lost = (claims.claim(store, make_config(seed=seed), owner=ME) for seed in range(4))
+    claims.claim(store, make_config(seed=4), owner=ME)
+    for claim, epochs in ((whole, (0, 1, 2)), (gap, (0, 1, 5, 6)), (late, (1, 2)), (lost, (0, 1))):
+        for epoch in epochs:
+            claims.record_epoch(store, claim, make_epoch(epoch))
+    with writing(store) as connection:
+        connection.execute(update(RUN).where(RUN.c.id == lost.run_id).values(epochs_done=3))
+    problems = {line[4:11]: line for line in maintenance.check(store.path).problems}
+    assert problems.keys() == {claim.run_id[:7] for claim in (gap, late, lost)}
+    assert "lacks epochs: it has 4 instead of 0 to 6" in problems[gap.run_id[:7]]
+
+
+@pytest.mark.parametrize("column", ["config", "tags", "provenance", "heartbeat", "epochs_done"])
 def test_damaged_row_is_reported_and_can_be_deleted(store: Store, column: str) -> None:
     run_id = claims.claim(store, make_config(), owner=ME).run_id
     with writing(store) as connection:
@@ -177,9 +206,42 @@ def test_damaged_row_is_reported_and_can_be_deleted(store: Store, column: str) -
     problem = f"run {run_id[:7]} is damaged: its {column} cannot be read; `ff delete {run_id[:7]}` deletes the run"
     with pytest.raises(DamagedRun, match=f"^{problem}$"):
         runs.list_runs(store)
-    assert maintenance.check(store.path).problems == (problem,)
+    skipped: list[DamagedRun] = []
+    assert runs.list_runs(store, skipped=skipped.append) == outcomes.summaries(store, skipped.append) == []
+    assert {error.run for error in skipped} == {run_id[:7]}
+    assert maintenance.prune(store).runs == 0
+    assert claims.claim(store, make_config(seed=1), owner=ME).epochs_done == 0
+    claims.interrupt(store, claims.claim(store, make_config(seed=2), owner=ME), "Ctrl-C")
+    assert maintenance.check(store.path).problems[0] == problem
     assert runs.delete(store, run_id[:7]) == run_id
-    assert (runs.list_runs(store), maintenance.check(store.path).problems) == ([], ())
+    assert (len(runs.list_runs(store)), maintenance.check(store.path).problems) == (2, ())
+
+
+@pytest.mark.parametrize("damage", ["accuracy = 'x'", "dead_units = '[1'", "goodness_positive = 5", "hour = 'x'"])
+def test_epoch_that_cannot_be_read_is_reported(store: Store, damage: str) -> None:
+    kept, damaged = add(store, epochs=0), add(store, seed=1, epochs=0)
+    for id in (kept, damaged):
+        with writing(store) as connection:
+            write_epoch(connection, id, make_epoch(0))
+    with writing(store) as connection:
+        connection.execute(text(f"UPDATE epoch SET {damage} WHERE run_id = '{damaged}'"))
+    problem = f"run {damaged[:7]} is damaged: its epoch 0 cannot be read; `ff delete {damaged[:7]}` deletes the run"
+    with pytest.raises(DamagedRun, match=f"^{problem}$"):
+        runs.epochs(store, damaged)
+    assert runs.epochs(store, kept) == [make_epoch(0)]
+    assert maintenance.check(store.path).problems == (problem,)
+
+
+@pytest.mark.parametrize("wrong", ["../escaped", "0" * 31, "A" * 32, "", "tab\t and \x1b[31m"])
+def test_run_with_a_damaged_id_can_be_deleted_by_the_id_that_is_shown(store: Store, wrong: str) -> None:
+    kept = add(store, seed=1)
+    rename(store, add(store, epochs=0), wrong)
+    skipped: list[DamagedRun] = []
+    assert [run.id for run in runs.list_runs(store, skipped=skipped.append)] == [kept]
+    (error,) = skipped
+    assert str(error).isprintable()
+    assert runs.delete(store, error.run) == wrong
+    assert [run.id for run in runs.list_runs(store)] == [kept]
 
 
 def test_check_reports_a_damaged_file(store: Store) -> None:

@@ -30,7 +30,7 @@ def saved(path: Path) -> Path:
 
 def test_saved_state_reads_back(store: Store) -> None:
     path = states.state_path(store, "a" * 32)
-    assert path.parent == store.path.with_name("runs.states")
+    assert path.parent == store.path.with_name("runs.db.states")
     saved(path)
     tensors, epoch = states.load(saved(path), key="k" * 64)
     assert epoch == 3
