@@ -272,12 +272,17 @@ def _absolute(path: str | Path) -> Path:
 
 
 def _stamp(path: Path) -> str:
-    """Return size and modification time; empty if there is no file."""
+    """Return what changes whenever the content of a file does; empty if there is no file.
+
+    Size and modification time can be equal for other content: tools such as `cp -p` and `rsync -t` set the time. The
+    inode and the time of the last change of the file's status, which no program can set, differ then. Moving a file to
+    another file system changes the stamp too; it is only prepared again.
+    """
     try:
         status = path.stat()
     except OSError:
         return ""
-    return f"{status.st_size}:{status.st_mtime_ns}"
+    return f"{status.st_ino}:{status.st_ctime_ns}:{status.st_size}:{status.st_mtime_ns}"
 
 
 def _marker(spec: Spec, folder: Path) -> Path:
