@@ -93,12 +93,12 @@ def _of_runs(figure: Figure) -> Callable[..., None]:
 
 
 def _show(drawn: Drawn, file: Path, *, json: bool) -> None:
-    from ffcli.cli.console import message, print_json
+    from ffcli.cli.console import line, message, print_json
 
     if json:
         print_json({"file": str(file), **drawn.data})
     else:
-        typer.echo(f"{file}: {drawn.text}")
+        line(f"{file}: {drawn.text}")
     if drawn.remark:
         message(drawn.remark)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from ffcli.choices import Status
 from ffcli.config import RunConfig
 from ffcli.published import cell
 from ffcli.report import protocol
 from ffcli.report.colours import STYLES
+from ffcli.text import printable
 
 PHASE_WORDS = {"positive": "positive", "negative": "negative", "joint": "both", None: "untrained"}
 """Words for the phase of an epoch's last hour, at most nine characters."""
@@ -19,7 +21,7 @@ BARS = "▁▂▃▄▅▆▇█"
 def describe(config: RunConfig) -> str:
     """Return `fashion, masks, 16:1, fast@1 with threshold 2.0, seed 0`: what distinguishes a run from others."""
     parts = (config.data.label, config.negatives, str(config.schedule), protocol_of(config), f"seed {config.seed}")
-    return ", ".join(parts)
+    return printable(", ".join(parts))
 
 
 def protocol_of(config: RunConfig) -> str:
@@ -39,6 +41,21 @@ def published_line(config: RunConfig, accuracy: float | None) -> str | None:
         return f"published (table {table}): no learning"
     difference = "" if accuracy is None else f", {accuracy - published:+.1f} here"
     return f"published (table {table}): {published:g}{difference}"
+
+
+def local_time(moment: datetime) -> str:
+    """Return `2025-01-31 12:00` in the user's time zone; in UTC, and with its name, if `TZ` names no time zone."""
+    try:
+        return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError):
+        return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def safe(text: str) -> str:
+    """Return text that others wrote as rich's markup on one line."""
+    from rich.markup import escape
+
+    return escape(printable(text))
 
 
 def status_text(status: Status) -> str:
