@@ -65,7 +65,7 @@ def is_disk_full(error: OSError) -> bool:
 
 def disk_full(target: Path | str) -> StorageFull:
     """Return the error that says that no space is left to write `target`."""
-    return StorageFull(f"no space left to write {target}: free some space and try again")
+    return StorageFull(f"no space left to write {target}: free some space, or raise the limits (quota, ulimit -f)")
 
 
 def _sync_file(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that printed text must not have: control characters, line ends, characters that change the direction of
@@ -34,6 +35,14 @@ def csv_value(value: object) -> object:
     except ValueError:
         return f"'{text}"
     return text
+
+
+def local_time(moment: datetime) -> str:
+    """Return `2025-01-31 12:00` in the user's time zone; in UTC, and with its name, if `TZ` names no time zone."""
+    try:
+        return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError):
+        return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def shown(value: object) -> str:

@@ -118,9 +118,10 @@ def _moment(since: str) -> datetime:
 
 def _lines(shown: Sequence[RunRecord], ids: Mapping[str, str]) -> Iterator[dict[str, str | Item]]:
     """The line of each run, by column."""
-    from ffcli.cli.words import duration, local_time, protocol_of
+    from ffcli.cli.words import duration, protocol_of
     from ffcli.config import DEFAULT_PRESET
     from ffcli.report.sheet import Item
+    from ffcli.text import local_time
 
     for run in shown:
         config = run.config

@@ -88,6 +88,10 @@ def main() -> NoReturn:
     except BrokenPipeError:
         discard(sys.stdout)
         code = CLOSED_PIPE
+    except SystemExit as end:  # Typer ends the program with 1 if the reader of stdout has gone
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        code = CLOSED_PIPE
     except (KeyboardInterrupt, typer.Abort):
         code = _print_error("interrupted", Interrupted.exit_code)
     except Exception as error:

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from ffcli.cli.console import out, print_json
-from ffcli.cli.words import describe, duration, local_time, published_line, status_text
+from ffcli.cli.words import describe, duration, published_line, status_text
 from ffcli.config import RunConfig
 from ffcli.errors import BadOption, Interrupted
 from ffcli.estimate import seconds_left
@@ -23,7 +23,7 @@ from ffcli.running.sweep import Cell, Sweep, count_status, longest_first, make_c
 from ffcli.store import runs
 from ffcli.store.database import Store
 from ffcli.store.traces import traced
-from ffcli.text import counted, named, printable
+from ffcli.text import counted, local_time, named, printable
 
 MAX_WORKERS = 256
 """Each worker is a process with its own torch and data: more is a typing error."""

@@ -63,8 +63,8 @@ def show(
 
 def summary(run: RunRecord) -> list[str]:
     """Return lines with rich markup: what was trained, how it ended, and where."""
-    from ffcli.cli.words import describe, duration, local_time, published_line, safe, status_text
-    from ffcli.text import counted
+    from ffcli.cli.words import describe, duration, published_line, safe, status_text
+    from ffcli.text import counted, local_time
 
     config = run.config
     lines = [

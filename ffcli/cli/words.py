@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from ffcli.choices import Status
 from ffcli.config import RunConfig
@@ -41,14 +40,6 @@ def published_line(config: RunConfig, accuracy: float | None) -> str | None:
         return f"published (table {table}): no learning"
     difference = "" if accuracy is None else f", {accuracy - published:+.1f} here"
     return f"published (table {table}): {published:g}{difference}"
-
-
-def local_time(moment: datetime) -> str:
-    """Return `2025-01-31 12:00` in the user's time zone; in UTC, and with its name, if `TZ` names no time zone."""
-    try:
-        return f"{moment.astimezone():%Y-%m-%d %H:%M}"
-    except (ValueError, OverflowError):
-        return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def safe(text: str) -> str:

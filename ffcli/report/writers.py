@@ -28,7 +28,7 @@ def as_rich(document: Document) -> RenderableType:
 
 
 def _printable(document: Document) -> Document:
-    """Return a document in which every text is one line without control characters."""
+    """Return a document in which every text has no control characters, and only captions and legends several lines."""
 
     def clean(part: Any) -> Any:
         if isinstance(part, str):
@@ -38,9 +38,14 @@ def _printable(document: Document) -> Document:
             return type(part)(*parts) if hasattr(part, "_fields") else tuple(parts)
         return part
 
-    # A caption has several lines.
-    sheets = (clean(s)._replace(caption="\n".join(map(printable, s.caption.split("\n")))) for s in document.sheets)
-    return document._replace(sheets=tuple(sheets), intro=clean(document.intro), legend=clean(document.legend))
+    def by_line(text: str) -> str:
+        return "\n".join(map(printable, text.split("\n")))
+
+    return document._replace(
+        sheets=tuple(clean(sheet)._replace(caption=by_line(sheet.caption)) for sheet in document.sheets),
+        intro=clean(document.intro),
+        legend=tuple(span._replace(text=by_line(span.text)) for span in document.legend),
+    )
 
 
 def as_markdown(document: Document) -> str:

@@ -369,6 +369,12 @@ def test_closed_pipe_is_not_an_error(study: Inside) -> None:
         assert (done.returncode, done.stdout, done.stderr) == (0, read, "")
 
 
+def test_closed_pipe_ends_a_long_output_like_sigpipe(study: Inside) -> None:
+    command = ["bash", "-c", '"$@" export --json | true; exit ${PIPESTATUS[0]}', "sh", *study.ff.command()]
+    done = subprocess.run(command, env=study.ff.environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_closed_stdout_or_stderr_is_not_an_error(study: Inside) -> None:
     for closed in (">&-", "2>&-", ">&- 2>&-"):
         command = ["sh", "-c", f'"$@" list-runs {closed}', "sh", *study.ff.command()]
