@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +15,9 @@ from ffcli.errors import StorageFull
 
 TEMPORARY = ".tmp"
 """How the name of an unfinished file ends; a process that was killed may leave one."""
+
+STALE_SECONDS = 3600.0
+"""Age from which on an unfinished file belongs to a process that was killed: writing one takes seconds."""
 
 
 @contextmanager
@@ -40,6 +45,19 @@ def replacing(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+def remove_stale(folder: Path, pattern: str) -> None:
+    """Remove the files and folders in `folder` that match `pattern` and were not changed for STALE_SECONDS."""
+    for path in folder.glob(pattern):
+        with suppress(OSError):
+            newest = max(each.stat().st_mtime for each in (path, *path.rglob("*")))
+            if time.time() - newest < STALE_SECONDS:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
 def is_disk_full(error: OSError) -> bool:
     """Return whether the disk, a quota or a limit on the size of files (`ulimit -f`) leaves no space."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -47,7 +65,7 @@ def is_disk_full(error: OSError) -> bool:
 
 def disk_full(target: Path | str) -> StorageFull:
     """Return the error that says that no space is left to write `target`."""
-    return StorageFull(f"no space left to write {target}: free some space and try again")
+    return StorageFull(f"no space left to write {target}: free some space, or raise the limits (quota, ulimit -f)")
 
 
 def _sync_file(path: Path) -> None:

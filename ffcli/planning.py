@@ -22,7 +22,7 @@ from ffcli.published import tables as paper_tables
 from ffcli.running.run import Request
 from ffcli.schedule import Schedule, phase_number, positive_lr
 from ffcli.settings import PresetSettings, ProtocolSettings, Settings, option, parse
-from ffcli.text import counted, parse_ranges, unknown
+from ffcli.text import CONTROL, counted, parse_ranges, unknown
 
 Values = dict[str, Any]
 """Settings by name, as a user gave them."""
@@ -73,7 +73,7 @@ def plan_training(
     """
     from_file = _read_settings("--config", config_file)
     settings = parse(_override(from_file, given))
-    device, folder = choose_device(settings.device), data_folder or datasets.default_folder()
+    device, folder = choose_device(settings.device), datasets.data_folder(data_folder, create=True)
     [config] = _resolve_all([settings], device, folder, notify)
     if config.warmup > config.hours:
         notify(
@@ -115,10 +115,10 @@ def plan_sweep(
     if not tables and not varied:
         raise BadOption("nothing to sweep: give --table 1, --table 2, or lists such as --pos-phase 1,2,4")
     cells = restricted(table_cells(tables), lists) if tables else combinations(lists)
-    settings = [parse({"threads": 1} | cell) for cell in cells]
+    settings = [parse({"threads": 1} | cell) for cell in _blurred_with_masks(cells)]
     if not settings:
         raise BadOption("no cell of the tables has this --dataset and --neg: leave out one of them")
-    device, folder = choose_device(settings[0].device), data_folder or datasets.default_folder()
+    device, folder = choose_device(settings[0].device), datasets.data_folder(data_folder, create=True)
     require_device(device)
     return SweepPlan(_resolve_all(settings, device, folder, notify), _request(settings[0], device), folder)
 
@@ -191,17 +191,19 @@ def settings_of(config: RunConfig) -> Settings:
         "neg_phase": schedule.negative or None,
         "unseparated": not schedule.separated,
         "preset": config.preset if config.preset in PRESETS else Settings.model_fields["preset"].default,
-        "mask_blur": Settings.model_fields["mask_blur"].default if config.mask_blur is None else config.mask_blur,
     }
+    if config.mask_blur is None:
+        del values["mask_blur"]
     return Settings(**values)
 
 
 def to_toml(config: RunConfig) -> str:
-    """Return a TOML file for `--config` that asks for `config` again."""
+    """Return a TOML file for `--config` that asks for `config` again; control characters are written as escapes."""
     import tomli_w
 
     kept = settings_of(config).model_dump(mode="json", exclude_none=True, exclude_unset=True)
-    return tomli_w.dumps({name: kept[name] for name in definitions.names() if name in kept and name != "device"})
+    text = tomli_w.dumps({name: kept[name] for name in definitions.names() if name in kept and name != "device"})
+    return "\n".join(CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", line) for line in text.split("\n"))
 
 
 def traced_phases(text: str, config: RunConfig) -> tuple[int, ...]:
@@ -260,6 +262,18 @@ def restricted(cells: Iterable[Values], lists: Mapping[str, Sequence[Any]]) -> l
     kept = [cell for cell in cells if all(cell[name] in wanted for name, wanted in rows.items())]
     others = combinations({name: values for name, values in lists.items() if name not in rows})
     return [cell | other for cell in kept for other in others]
+
+
+def _blurred_with_masks(cells: Sequence[Values]) -> Sequence[Values]:
+    """Remove the blur of masks from cells without masks, if there are others that it is meant for."""
+
+    def masks(cell: Values) -> bool:
+        negatives = cell.get("neg", Settings.model_fields["neg"].default)
+        return negatives in STRATEGIES and STRATEGIES[negatives].masks
+
+    if not any(map(masks, cells)):
+        return cells
+    return [cell if masks(cell) else {name: cell[name] for name in cell if name != "mask_blur"} for cell in cells]
 
 
 def split_list(name: str, value: Any) -> list[Any]:
@@ -337,6 +351,10 @@ def read_toml(option: str, path: Path) -> Values:
         raise BadOption(f"{option} {path}: {(error.strerror or str(error)).lower()}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadOption(f"{option} {path} is not a TOML file: {error}") from error
+    except ValueError as error:
+        raise BadOption(f"{option} {path} has a number of too many digits") from error
+    except RecursionError as error:
+        raise BadOption(f"{option} {path} has too many nested brackets") from error
 
 
 def _read_settings(option: str, path: Path | None) -> Values:
@@ -352,12 +370,16 @@ def _override(file: Values, given: Values) -> Values:
     replaced: set[str] = set()
     if any(name in given for name in PHASES):
         replaced |= set(PHASES)
+    if "neg" in given and given["neg"] in STRATEGIES and not STRATEGIES[given["neg"]].masks:
+        replaced.add("mask_blur")
     if "preset" in given:
         replaced |= {"epochs", *PresetSettings.model_fields}
     return {name: value for name, value in file.items() if name not in replaced} | given
 
 
 def _resolve_all(settings: Sequence[Settings], device: str, folder: Path, notify: Notify) -> list[RunConfig]:
+    if wrong := [s.neg for s in settings if "mask_blur" in s.model_fields_set and not STRATEGIES[s.neg].masks]:
+        raise BadOption(f"--neg {wrong[0]} has no masks to blur: leave out --mask-blur, or give --neg masks")
     named = sorted({(s.dataset, s.data) for s in settings})
     refs = {(name, data): datasets.locate(name, wanted=data, folder=folder, notify=notify) for name, data in named}
     return [resolve(s, refs[s.dataset, s.data], device=device) for s in settings]

@@ -16,11 +16,12 @@ import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from pkgutil import resolve_name
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -33,7 +34,7 @@ from pydantic import (
 
 from ffcli.errors import BadOption
 from ffcli.schedule import UNSEPARATED, LrScaling, Schedule
-from ffcli.text import unknown
+from ffcli.text import CONTROL, shown, unknown
 
 DATA, TRAINING, RUNNING = "Data and phases", "Training", "Running and storing"
 """Panels of the help, in this order."""
@@ -143,6 +144,24 @@ def _sizes(value: Any) -> Any:
 def _texts(value: Any) -> Any:
     """A single text becomes a tuple of one."""
     return (value,) if isinstance(value, str) else value
+
+
+def _label(text: str, most: int) -> str:
+    if CONTROL.search(text):
+        raise ValueError(f"should be one line of text without control characters, not {shown(text)}")
+    if not text.strip():
+        raise ValueError("should not be empty")
+    if len(text) > most:
+        raise ValueError(f"should have at most {most:,} characters, not {len(text):,}")
+    return text
+
+
+def _unique(tags: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(tags))
+
+
+Label = Annotated[str, AfterValidator(partial(_label, most=200))]
+Note = Annotated[str, AfterValidator(partial(_label, most=2000))]
 
 
 class PresetSettings(Frozen):
@@ -300,13 +319,14 @@ class Settings(ProtocolSettings):
             "Threads per process.", RUNNING, "torch's; 1 in a sweep", key=Key.NEVER, env="FFCLI_THREADS", in_sweep="one"
         ),
     ] = None
-    name: Annotated[str | None, Setting("Name of the run.", RUNNING, key=Key.NEVER, in_sweep="no")] = None
+    name: Annotated[Label | None, Setting("Name of the run.", RUNNING, key=Key.NEVER, in_sweep="no")] = None
     tag: Annotated[
-        tuple[str, ...],
+        tuple[Label, ...],
         BeforeValidator(_texts),
+        AfterValidator(_unique),
         Setting("Tag; may be repeated.", RUNNING, key=Key.NEVER, in_sweep="one", kind="text"),
     ] = ()
-    note: Annotated[str | None, Setting("Note.", RUNNING, key=Key.NEVER, in_sweep="one")] = None
+    note: Annotated[Note | None, Setting("Note, in one line.", RUNNING, key=Key.NEVER, in_sweep="one")] = None
     trace: Annotated[
         str | None,
         Setting("Phases to record hour by hour, such as 1-4,37.", RUNNING, key=Key.NEVER, in_sweep="no", kind="ranges"),
@@ -414,7 +434,8 @@ def parse(values: Mapping[str, Any], where: str | None = None) -> Settings:
 
     Args:
         values: values by name, as text or of their type.
-        where: the file that they come from, for messages (`--config run.toml`); None for the command line.
+        where: the file that they come from, for messages (`--config run.toml`), whose values have the type of the
+            setting; None for the command line, and empty for a selection, whose values are text.
 
     Raises:
         BadOption: with one line that names each wrong value and says what would be right.
@@ -424,9 +445,11 @@ def parse(values: Mapping[str, Any], where: str | None = None) -> Settings:
         raise BadOption(prefix + unknown("option", min(extra), names()))
     for name, value in values.items():
         if isinstance(value, dict) or (isinstance(value, bool) and not is_flag(name)):
-            shown = option(name) if where is None else name
+            named = option(name) if where is None else name
             given = "a table" if isinstance(value, dict) else str(value).lower()
-            raise BadOption(f"{prefix}{shown} needs a value ({kind(name) or 'true or false'}), not {given}")
+            raise BadOption(f"{prefix}{named} needs a value ({kind(name) or 'true or false'}), not {given}")
+        if where and (form := _wrong_type(name, value)):
+            raise BadOption(f"{prefix}{name} should be {form}, not {shown(value)}")
         known = choices(name) if isinstance(value, str) and not setting(name).open_ended else []
         if known and value not in known:
             raise BadOption(prefix + unknown(option(name) if where is None else name, value, known))
@@ -474,6 +497,23 @@ def _types(name: str) -> Iterable[Any]:
     return parts(Settings.model_fields[name].annotation)
 
 
+def _wrong_type(name: str, value: Any) -> str:
+    """What a value from a file should be, if it has the type of another setting: `"2"` and `2.0` are no whole numbers.
+
+    On the command line every value is text; pydantic, which parses that, would also accept such values from a file.
+    """
+    types = set(_types(name))
+    if name == "hidden" and isinstance(value, list):
+        wrong = [units for units in value if type(units) is not int]
+        return "a list of whole numbers" if wrong else ""
+    if isinstance(value, float) and int in types:
+        return _FORMS["int"]
+    if isinstance(value, str) and types & {int, float} and value not in choices(name):
+        form = _FORMS["int" if int in types else "float"]
+        return f"{form}, or {AUTO}" if AUTO in choices(name) else form
+    return ""
+
+
 _FORMS = {
     "int": "a whole number",
     "float": "a number",
@@ -516,4 +556,4 @@ def correction(error: Any) -> str:
     should = f"should be {form}" if form else error["msg"]
     if name == "lr":
         should += f", or {AUTO}"
-    return f"{should}, not {error['input']!r}"
+    return f"{should}, not {shown(error['input'])}"

@@ -5,6 +5,53 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that printed text must not have: control characters, line ends, characters that change the direction of
+writing so that text reads differently, and bytes that are not UTF-8."""
+
+
+def printable(text: str) -> str:
+    """Return one line of text that is safe to print: control characters and line ends become escapes such as `\\x1b`.
+
+    A label or a file name may contain sequences that a terminal executes, and may come from another database.
+    """
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def csv_value(value: object) -> object:
+    """Return a value for CSV: text is made printable, and a spreadsheet does not read it as a formula.
+
+    As OWASP recommends, text that begins like a formula is preceded by `'`. Numbers, also as text, stay as they are.
+    """
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    if len(text) < 2 or text[0] not in "=+-@\uff1d\uff0b\uff0d\uff20":
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
+
+
+def local_time(moment: datetime) -> str:
+    """Return `2025-01-31 12:00` in the user's time zone; in UTC, and with its name, if `TZ` names no time zone."""
+    try:
+        return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError):
+        return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def shown(value: object) -> str:
+    """Return a value that a user gave as it appears in a message: on one line, and short."""
+    try:
+        text = printable(repr(value))
+    except ValueError:  # Python refuses to write integers of many digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:60]}..."
 
 
 def counted(number: int, noun: str) -> str:

@@ -24,11 +24,13 @@ from ffcli.data import datasets
 from ffcli.planning import resolve
 from ffcli.settings import Settings
 
+FOLDER = datasets.data_folder(None, create=False)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time a default training, and the same without the engine.")
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--data-dir", type=Path, default=datasets.default_folder(), help="where the full MNIST is")
+    parser.add_argument("--data-dir", type=Path, default=FOLDER, help="where the full MNIST is")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--plain", choices=["items", "once"], help="only train without the engine")
     asked = parser.parse_args()

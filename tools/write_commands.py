@@ -26,6 +26,7 @@ to stdout, messages and progress to stderr. `--json` prints JSON for every comma
 | 1 | the requested work failed: a run diverged, a check found a problem, the database is locked, the disk is full |
 | 2 | wrong usage or bad input; nothing was changed |
 | 130 | interrupted by Ctrl-C or SIGTERM; the run is saved and the same command continues it |
+| 141 | the program that read stdout, such as `head`, has ended |
 """
 
 

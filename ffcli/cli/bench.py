@@ -77,7 +77,7 @@ def _measure(
     """Measure every row. The database is opened first, so that a wrong one is reported at once."""
     from ffcli.benchmark import benchmark_json
     from ffcli.cli.console import print_document
-    from ffcli.data.datasets import default_folder
+    from ffcli.data.datasets import data_folder
     from ffcli.report.benchmarks import breakdown_sheet, machine_line, row_sheet
     from ffcli.report.sheet import Document
     from ffcli.store import benchmarks
@@ -88,7 +88,7 @@ def _measure(
             from ffcli.bench.run import benchmark  # torch, which takes seconds to load
 
             record = benchmark(
-                quick=quick, on=threads, seconds=seconds, folder=folder or default_folder(), notify=notify
+                quick=quick, on=threads, seconds=seconds, folder=data_folder(folder, create=True), notify=notify
             )
         if store is not None:
             benchmarks.keep(store, record)

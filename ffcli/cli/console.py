@@ -5,18 +5,41 @@ No colour or animation off a terminal, under NO_COLOR or TERM=dumb.
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
+
+from ffcli.text import CONTROL, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ffcli.errors import DamagedRun
     from ffcli.report.sheet import Document
+
+
+SUBSTITUTES = {"·": ".", "\N{EN DASH}": "-", "\N{MULTIPLICATION SIGN}": "x", "±": "~", "…": "."}
+"""Characters of our tables, as an encoding without them writes them. Others become escapes such as `\\xfc`."""
+
+
+def accept_all_characters() -> None:
+    """Let stdout and stderr write every text, also if their encoding is ASCII or a file name is not UTF-8."""
+    codecs.register_error("ffcli", _substitute)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="ffcli")
+
+
+def _substitute(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    characters = error.object[error.start : error.end]
+    return "".join(SUBSTITUTES.get(c) or c.encode("unicode_escape").decode("ascii") for c in characters), error.end
 
 
 @cache
@@ -33,9 +56,20 @@ def err() -> Console:
 
 def _console(*, stderr: bool) -> Console:
     from rich.console import Console
+    from rich.segment import Segment
+
+    class SafeConsole(Console):
+        """A console that writes control characters in the text of others as escapes."""
+
+        def render(self, *arguments: Any, **options: Any) -> Iterable[Segment]:
+            for segment in super().render(*arguments, **options):
+                if segment.control or not CONTROL.search(segment.text.replace("\n", "")):
+                    yield segment
+                else:
+                    yield Segment("\n".join(map(printable, segment.text.split("\n"))), segment.style)
 
     # NO_COLOR alone would leave rich its bold and dim.
-    return Console(stderr=stderr, highlight=False, color_system=None if os.environ.get("NO_COLOR") else "auto")
+    return SafeConsole(stderr=stderr, highlight=False, color_system=None if os.environ.get("NO_COLOR") else "auto")
 
 
 def is_animated() -> bool:
@@ -72,5 +106,27 @@ def naming_unreadable_runs() -> Iterator[Callable[[DamagedRun], None]]:
 
 
 def message(text: str) -> None:
-    """Print one line for the user on stderr, without markup and wrapping."""
-    err().print(text, markup=False, soft_wrap=True)
+    """Print one line for the user on stderr, without markup and wrapping.
+
+    A stderr that cannot be written, such as a file on a full disk, is not used any more: the work and its results do
+    not depend on messages.
+    """
+    try:
+        err().print(printable(text), markup=False, soft_wrap=True)
+    except BrokenPipeError:
+        raise
+    except OSError:
+        discard(sys.stderr)
+
+
+def line(text: object) -> None:
+    """Print one line of a result on stdout, without wrapping."""
+    sys.stdout.write(f"{printable(str(text))}\n")
+
+
+def discard(stream: TextIO) -> None:
+    """Redirect a stream that cannot be written, so that Python does not report it again at exit."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -52,7 +52,7 @@ def list_data(data_dir: DataDir = None, json: Json = False) -> None:
     from ffcli.data import datasets
     from ffcli.report.sheet import Document, make_list
 
-    entries = datasets.inventory(_folder(data_dir))
+    entries = datasets.inventory(datasets.data_folder(data_dir, create=False))
     if json:
         print_json([asdict(entry) for entry in entries])
         return
@@ -73,7 +73,7 @@ def fetch(name: Name, data_dir: DataDir = None, json: Json = False) -> None:
     from ffcli.cli.console import message
     from ffcli.data import datasets
 
-    _show(datasets.fetch(name, _folder(data_dir), message), json)
+    _show(datasets.fetch(name, datasets.data_folder(data_dir, create=True), message), json)
 
 
 @data_app.command("import")
@@ -89,22 +89,16 @@ def import_data(
     from ffcli.cli.console import message
     from ffcli.data import datasets
 
-    _show(datasets.import_files(name, path, _folder(data_dir), message), json)
-
-
-def _folder(data_dir: Path | None) -> Path:
-    from ffcli.data import datasets
-
-    return data_dir.expanduser() if data_dir else datasets.default_folder()
+    _show(datasets.import_files(name, path, datasets.data_folder(data_dir, create=True), message), json)
 
 
 def _show(ref: DataRef, json: bool) -> None:
-    from ffcli.cli.console import print_json
+    from ffcli.cli.console import line, print_json
 
     if json:
         print_json(ref.model_dump(mode="json"))
     else:
-        typer.echo(f"{ref.label}: {ref.train:,} training and {ref.test:,} test images, {ref.fingerprint[:12]}")
+        line(f"{ref.label}: {ref.train:,} training and {ref.test:,} test images, {ref.fingerprint[:12]}")
 
 
 def _lines(entries: Iterable[Entry]) -> Iterator[dict[str, str | Item]]:

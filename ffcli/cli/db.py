@@ -18,20 +18,20 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @db_app.command()
 def path(db: Db = None, json: Json = False) -> None:
     """Print the path of the database."""
-    from ffcli.cli.console import print_json
+    from ffcli.cli.console import line, print_json
     from ffcli.store.location import database_path
 
     place = database_path(db)
     if json:
         print_json({"path": str(place), "exists": place.is_file()})
     else:
-        typer.echo(place)
+        line(place)
 
 
 @db_app.command()
 def upgrade(db: Db = None, json: Json = False) -> None:
     """Upgrade the database to this program's version, after a backup. Other commands do so automatically."""
-    from ffcli.cli.console import message, print_json
+    from ffcli.cli.console import line, message, print_json
     from ffcli.store.database import open_store
     from ffcli.store.location import existing
     from ffcli.store.migrate import HEAD
@@ -42,7 +42,7 @@ def upgrade(db: Db = None, json: Json = False) -> None:
         backup = str(done.backup) if done and done.backup else None
         print_json({"path": str(store.path), "from": done.old if done else HEAD, "to": HEAD, "backup": backup})
         return
-    typer.echo(f"{store.path}: " + (f"upgraded from {done.old or 'empty'} to {HEAD}" if done else f"is at {HEAD}"))
+    line(f"{store.path}: " + (f"upgraded from {done.old or 'empty'} to {HEAD}" if done else f"is at {HEAD}"))
     if done and done.backup:
         message(f"backup of the database before the upgrade: {done.backup}")
 
@@ -52,7 +52,7 @@ def check(db: Db = None, json: Json = False) -> None:
     """Check the integrity of the database, and that every run is readable and lacks no epoch; exit code 1 if not."""
     from dataclasses import asdict
 
-    from ffcli.cli.console import message, print_json
+    from ffcli.cli.console import line, message, print_json
     from ffcli.store import maintenance
     from ffcli.text import counted
 
@@ -65,7 +65,7 @@ def check(db: Db = None, json: Json = False) -> None:
             outdated = "" if health.revision == health.head else " (needs an upgrade)"
             content = f"{counted(health.runs, 'run')}, {counted(health.epochs, 'epoch')}"
             parts.append(f"revision {health.revision or 'none'}{outdated}, {content}")
-        typer.echo(f"{health.path}: {', '.join(parts)}, {health.bytes / 1e6:.1f} MB")
+        line(f"{health.path}: {', '.join(parts)}, {health.bytes / 1e6:.1f} MB")
         for problem in health.problems:
             message(problem)
     raise typer.Exit(1 if health.problems else 0)
@@ -78,14 +78,14 @@ def backup(
     json: Json = False,
 ) -> None:
     """Copy the database, even while runs write to it. Weights and states are not copied."""
-    from ffcli.cli.console import print_json
+    from ffcli.cli.console import line, print_json
     from ffcli.store import maintenance
 
     copy = maintenance.backup(db, to)
     if json:
         print_json({"backup": str(copy), "bytes": copy.stat().st_size})
     else:
-        typer.echo(copy)
+        line(copy)
 
 
 @db_app.command()
@@ -98,7 +98,7 @@ def merge(
     """Add the runs of another database. Of two runs with the same key, the shorter one becomes superseded."""
     from dataclasses import asdict
 
-    from ffcli.cli.console import message, print_json
+    from ffcli.cli.console import line, message, print_json
     from ffcli.store.database import open_store
     from ffcli.store.location import existing
     from ffcli.store.merge import merge as merge_into
@@ -112,7 +112,7 @@ def merge(
         return
     for notice in merged.notices:
         message(notice)
-    typer.echo(
+    line(
         ("would add " if dry_run else "added ")
         + f"{counted(merged.taken, 'run')} (already stored: {merged.already_here}, extended: {merged.extended}),"
         f" {counted(merged.epochs, 'epoch')}, {counted(merged.files, 'file')};"

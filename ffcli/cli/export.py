@@ -16,8 +16,9 @@ Format = Literal["csv", "json"]
 
 def export(
     format: Annotated[
-        Format, typer.Option(help="csv: one row per epoch. json: a list of runs with their epochs.")
-    ] = "csv",
+        Format | None,
+        typer.Option(help="csv: one row per epoch. json: a list of runs with their epochs.", show_default="csv"),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="File to write instead of standard output.", show_default=False),
@@ -34,10 +35,13 @@ def export(
     """Write runs and epochs as CSV or JSON, oldest run first."""
     from ffcli.cli.console import message, naming_unreadable_runs
     from ffcli.cli.filters import check_dataset, known_negatives, known_preset, named_cure
+    from ffcli.errors import BadOption
     from ffcli.store import export
     from ffcli.store.database import open_to_read
     from ffcli.store.runs import Filters
 
+    if as_json and format == "csv":
+        raise BadOption("--json and --format csv contradict each other: leave out one of them")
     filters = Filters(
         dataset=dataset, negatives=known_negatives(neg), preset=known_preset(preset), cure=named_cure(cure),
         tag=tag, include_superseded=all, sort="oldest",

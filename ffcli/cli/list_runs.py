@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -104,8 +105,14 @@ def _moment(since: str) -> datetime:
     from ffcli.errors import BadOption
 
     try:
-        return datetime.fromisoformat(since).astimezone()
+        moment = datetime.fromisoformat(since)
+    except ValueError as error:
+        raise BadOption(f"--since '{since}': give a day from 1970 on, or a time, such as 2025-01-31T12:00") from error
+    try:
+        return moment.astimezone()
     except (ValueError, OverflowError) as error:
+        if moment.year >= 1970 and (zone := os.environ.get("TZ")):
+            raise BadOption(f"TZ is set to {zone!r}, which is not a time zone: unset it") from error
         raise BadOption(f"--since '{since}': give a day from 1970 on, or a time, such as 2025-01-31T12:00") from error
 
 
@@ -114,6 +121,7 @@ def _lines(shown: Sequence[RunRecord], ids: Mapping[str, str]) -> Iterator[dict[
     from ffcli.cli.words import duration, protocol_of
     from ffcli.config import DEFAULT_PRESET
     from ffcli.report.sheet import Item
+    from ffcli.text import local_time
 
     for run in shown:
         config = run.config
@@ -130,7 +138,7 @@ def _lines(shown: Sequence[RunRecord], ids: Mapping[str, str]) -> Iterator[dict[
             "preset": preset,
             "seed": str(config.seed),
             "time": duration(run.seconds),
-            "started": f"{run.started.astimezone():%Y-%m-%d %H:%M}",
+            "started": local_time(run.started),
             "name, tags": " ".join([run.name or "", *(f"#{tag}" for tag in run.tags)]).strip(),
         }
 

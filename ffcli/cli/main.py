@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from ffcli.cli.commands import Commands
-from ffcli.errors import FFError, Interrupted
+from ffcli.cli.console import accept_all_characters, discard, message
+from ffcli.errors import BadInput, BadOption, FFError, Interrupted
+
+CLOSED_PIPE = 141
+"""Exit code if the reader of stdout has gone, as in `ff export | head`: that of programs that SIGPIPE ends."""
 
 app = typer.Typer(
     name="ff",
@@ -54,6 +60,7 @@ def run() -> NoReturn:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # the stream was closed before the start
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    accept_all_characters()
     try:
         main()
     except SystemExit as end:
@@ -75,30 +82,79 @@ def main() -> NoReturn:
     if os.environ.get("NO_COLOR"):
         _disable_help_styles()
     try:
+        _check_texts(arguments)
         code = app(arguments, prog_name="ff", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        _discard_stdout()
-        code = 1
+        discard(sys.stdout)
+        code = CLOSED_PIPE
+    except SystemExit as end:  # Typer ends the program with 1 if the reader of stdout has gone
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        code = CLOSED_PIPE
     except (KeyboardInterrupt, typer.Abort):
         code = _print_error("interrupted", Interrupted.exit_code)
     except Exception as error:
         if debug:
             traceback.print_exc()
-        code = _exit_code(error)
+        code = _exit_code(error, arguments)
     sys.exit(code)
 
 
-def _exit_code(error: Exception) -> int:
+def _check_texts(arguments: Sequence[str]) -> None:
+    """Check the texts that every command receives.
+
+    Raises:
+        BadOption: if an argument is empty, or an argument or an environment variable of ours is not UTF-8 text. An
+            empty variable is as good as none.
+    """
+    given, before = [], ""
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if argument.startswith("--") and equals:
+            given.append((name, value))
+        else:
+            given.append((before if before.startswith("-") else "the argument", argument))
+        before = argument
+    for name, value in given:
+        if not value:
+            raise BadOption(f"{name} '' is empty: give a value, or leave it out")
+    for name, value in [*given, *_variables()]:
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise BadOption(f"{name} {os.fsencode(value)!r} is not UTF-8 text") from error
+
+
+def _variables() -> list[tuple[str, str]]:
+    return sorted((name, value) for name, value in os.environ.items() if name.startswith("FFCLI_") and value)
+
+
+def _exit_code(error: Exception, arguments: Sequence[str]) -> int:
     """Print an error as one line and return its exit code."""
+    if isinstance(error, BadInput):
+        return _print_error(_with_variables(str(error), arguments), error.exit_code)
     if isinstance(error, FFError):
         return _print_error(str(error), error.exit_code)
     if hasattr(error, "format_message"):  # a usage error of Click, which some versions of Typer contain
-        return _print_error(_usage(error), 2)
+        return _print_error(_with_variables(_usage(error), arguments), 2)
     if isinstance(error, OSError):
-        _discard_stdout()
+        discard(sys.stdout)
         return _print_error(_os_error(error), 1)
+    if isinstance(error, MemoryError):
+        return _print_error("not enough memory", 1)
     return _print_error(f"internal error: {type(error).__name__}: {error} (--debug shows where; please report it)", 1)
+
+
+def _with_variables(text: str, arguments: Sequence[str]) -> str:
+    """Add to an error the environment variables that set what it is about, unless a flag overrides them."""
+    flags = {argument.partition("=")[0] for argument in arguments}
+    for variable, value in _variables():
+        option = f"--{variable.removeprefix('FFCLI_').lower().replace('_', '-')}"
+        name = not value.isdigit() and (f"'{value}'" in text or os.path.abspath(value) in text)
+        if option not in flags and (name or re.search(rf"{option}(?![\w-])", text)):
+            text += f" ({variable} is set to '{value}')"
+    return text
 
 
 def _usage(error: Any) -> str:
@@ -121,8 +177,6 @@ def _os_error(error: OSError) -> str:
 
 def _print_error(text: str, code: int) -> int:
     if text:
-        from ffcli.cli.console import message
-
         message(f"ff: {' '.join(text.splitlines())}")
     return code
 
@@ -132,14 +186,6 @@ def _disable_help_styles() -> None:
     from typer import rich_utils
 
     rich_utils.COLOR_SYSTEM = None
-
-
-def _discard_stdout() -> None:
-    """Redirect a stdout that cannot be written, so that Python does not report it again at exit."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _raise_interrupt(*_: object) -> None:

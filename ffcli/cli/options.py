@@ -36,13 +36,14 @@ def _complete_tags(ctx: typer.Context, incomplete: str) -> list[str]:
     from ffcli.errors import FFError
     from ffcli.store.database import open_to_read
     from ffcli.store.runs import Filters, list_runs
+    from ffcli.text import printable
 
     try:
         with open_to_read(ctx.params.get("db")) as store:
             found = {tag for run in list_runs(store, Filters(limit=1000), lambda _: None) for tag in run.tags}
     except FFError:
         return []
-    return sorted(tag for tag in found if tag.startswith(incomplete))
+    return sorted(tag for tag in found if tag.startswith(incomplete) and tag == printable(tag))
 
 
 def complete_setting(name: str) -> Callable[[str], list[str]]:

@@ -169,7 +169,7 @@ def _read(store: Store, id: str, data_dir: Path | None) -> OneRun:
     from ffcli.running.recording import stored_weights
     from ffcli.store import runs, traces
 
-    found, folder = runs.get(store, id), data_dir or datasets.default_folder()
+    found, folder = runs.get(store, id), datasets.data_folder(data_dir, create=True)
 
     def goodness() -> GoodnessSamples:
         weights, _ = stored_weights(store, found)
@@ -199,7 +199,7 @@ def _check(output: Path | None) -> None:
 
 def _draw(draw: Callable[[], Drawn], file: Path, *, json: bool) -> None:
     """Draw, write, and print the names of the files and what they show."""
-    from ffcli.cli.console import message, print_json
+    from ffcli.cli.console import line, message, print_json
     from ffcli.plots import check_picture, save_pages, writing_picture
 
     check_picture("--output", file)
@@ -209,7 +209,7 @@ def _draw(draw: Callable[[], Drawn], file: Path, *, json: bool) -> None:
     if json:
         print_json({"files": list(map(str, files)), **drawn.data})
     else:
-        typer.echo(f"{', '.join(map(str, files))}: {drawn.text}")
+        line(f"{', '.join(map(str, files))}: {drawn.text}")
     if drawn.remark:
         message(drawn.remark)
 

@@ -24,7 +24,10 @@ from ffcli.store import runs
 from ffcli.store.database import Store
 from ffcli.store.timings import timings
 from ffcli.store.traces import traced
-from ffcli.text import counted, named
+from ffcli.text import counted, local_time, named, printable
+
+MAX_WORKERS = 256
+"""Each worker is a process with its own torch and data: more is a typing error."""
 
 LOCK_TIMEOUT = 60.0
 """Seconds that training waits for another process's lock before it gives up the commit of an epoch."""
@@ -47,7 +50,7 @@ def show_result(store: Store, result: RunResult, config: RunConfig, *, json: boo
     if line := published_line(config, result.final_accuracy):
         console.print(line)
     if result.cached:
-        console.print(f"run {short}, from the database: trained {result.run.started.astimezone():%Y-%m-%d %H:%M}")
+        console.print(f"run {short}, from the database: trained {local_time(result.run.started)}")
     else:
         console.print(f"run {short}, {duration(sum(e.seconds for e in result.epochs))} of training: `ff show {short}`")
     if phases := set(traced(store, result.run.id).values()):
@@ -101,8 +104,9 @@ def show_training_plan(store: Store, plan: TrainPlan, *, json: bool) -> None:
     console.print(f"key {config.key}")
     for name, value in config_json(config).items():
         if name != "data":
-            console.print(f"  {name:18}{'-' if value is None else value}", markup=False)
-    console.print(f"  {'data':18}{data.label}, {data.train} training and {data.test} test images", markup=False)
+            console.print(f"  {name:18}{'-' if value is None else printable(str(value))}", markup=False)
+    images = f"{data.train} training and {data.test} test images"
+    console.print(f"  {'data':18}{printable(data.label)}, {images}", markup=False)
     if cached:
         console.print("stored: `ff train` shows the result at once")
     else:
@@ -205,10 +209,11 @@ def worker_devices(device: str, workers: int | None) -> list[str]:
     """Return the device of each worker: one worker per core or per GPU, unless `workers` says how many.
 
     Raises:
-        BadOption: if there is no such device, or the number is less than 1.
+        BadOption: if there is no such device, or the number is less than 1 or more than MAX_WORKERS.
     """
-    if workers is not None and workers < 1:
-        raise BadOption(f"--workers should be at least 1, not {workers}")
+    if workers is not None and not 1 <= workers <= MAX_WORKERS:
+        limit = "at least 1" if workers < 1 else f"at most {MAX_WORKERS}"
+        raise BadOption(f"--workers should be {limit}, not {workers}")
     require_device(device)
     if device == "cuda":
         present = [f"cuda:{n}" for n in range(cuda_devices())]

@@ -28,6 +28,7 @@ def show(
     from dataclasses import asdict
 
     from ffcli.cli.console import out, print_document, print_json
+    from ffcli.errors import BadOption
     from ffcli.planning import to_toml
     from ffcli.records import ID_DIGITS, epoch_json, run_json
     from ffcli.report.sheet import Document
@@ -35,6 +36,8 @@ def show(
     from ffcli.store.database import open_to_read
     from ffcli.text import named
 
+    if toml and json:
+        raise BadOption("--toml and --json contradict each other: leave out one of them")
     with open_to_read(db) as store:
         found = runs.get(store, run)
         epochs = runs.epochs(store, found.id)
@@ -60,33 +63,31 @@ def show(
 
 def summary(run: RunRecord) -> list[str]:
     """Return lines with rich markup: what was trained, how it ended, and where."""
-    from rich.markup import escape
-
-    from ffcli.cli.words import describe, duration, published_line, status_text
-    from ffcli.text import counted
+    from ffcli.cli.words import describe, duration, published_line, safe, status_text
+    from ffcli.text import counted, local_time
 
     config = run.config
     lines = [
-        f"[bold]{escape(describe(config))}[/]   {status_text(run.status)}",
-        f"run {run.id}" + (f", {escape(run.name)}" if run.name else "") + "".join(f" #{escape(t)}" for t in run.tags),
+        f"[bold]{safe(describe(config))}[/]   {status_text(run.status)}",
+        f"run {run.id}" + (f", {safe(run.name)}" if run.name else "") + "".join(f" #{safe(t)}" for t in run.tags),
         f"key {config.key}",
         f"hidden {','.join(map(str, config.hidden))}; {counted(config.updates_per_batch, 'update')} per batch"
         f" of {config.batch_size};"
         f" learning rate {config.lr_positive:g} (positive phase), {config.lr_negative:g} (negative);"
         f" threshold {config.threshold:g}; {config.precision}",
-        f"started {run.started.astimezone():%Y-%m-%d %H:%M}, {duration(run.seconds)} of training,"
+        f"started {local_time(run.started)}, {duration(run.seconds)} of training,"
         f" {run.epochs_done} of {counted(config.epochs, 'epoch')}",
     ]
     if run.failure:
-        lines.append(f"[yellow]{escape(run.failure)}[/]")
+        lines.append(f"[yellow]{safe(run.failure)}[/]")
     if run.note:
-        lines.append(escape(run.note))
+        lines.append(safe(run.note))
     for stretch in run.provenance:
         lines.append(
             f"[dim]from epoch {stretch.from_epoch}: ffcli {stretch.ffcli}"
             + (f" ({stretch.revision})" if stretch.revision else "")
-            + f", torch {stretch.torch}, {escape(stretch.device)}, {counted(stretch.threads, 'thread')},"
-            + f" on {escape(stretch.host)}[/]"
+            + f", torch {stretch.torch}, {safe(stretch.device)}, {counted(stretch.threads, 'thread')},"
+            + f" on {safe(stretch.host)}[/]"
         )
     if line := published_line(config, run.final_accuracy):
         lines.append(line)

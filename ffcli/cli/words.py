@@ -9,6 +9,7 @@ from ffcli.config import RunConfig
 from ffcli.published import cell
 from ffcli.report import protocol
 from ffcli.report.colours import STYLES
+from ffcli.text import printable
 
 PHASE_WORDS = {"positive": "positive", "negative": "negative", "joint": "both", None: "untrained"}
 """Words for the phase of an epoch's last hour, at most nine characters."""
@@ -18,7 +19,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 def describe(config: RunConfig) -> str:
     """Return `fashion, masks, 16:1, fast@1 with threshold 2.0, seed 0`: what distinguishes a run from others."""
-    return ", ".join(parts_of(config))
+    return printable(", ".join(parts_of(config)))
 
 
 def parts_of(config: RunConfig) -> tuple[str, ...]:
@@ -43,6 +44,13 @@ def published_line(config: RunConfig, accuracy: float | None) -> str | None:
         return f"published (table {table}): no learning"
     difference = "" if accuracy is None else f", {accuracy - published:+.1f} here"
     return f"published (table {table}): {published:g}{difference}"
+
+
+def safe(text: str) -> str:
+    """Return text that others wrote as rich's markup on one line."""
+    from rich.markup import escape
+
+    return escape(printable(text))
 
 
 def status_text(status: Status) -> str:

@@ -6,6 +6,7 @@ Importing this module is cheap (no numpy, no torch): the command line lists the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +45,11 @@ class Spec:
     """Folder in which a package of the operating system installs the files."""
     has_sample: bool = False
     """Whether ffcli ships a sample of it."""
+
+    @property
+    def largest_file(self) -> int:
+        """An upper bound on the size of each file, decompressed: all images with a byte for each label, and headers."""
+        return (self.train + self.test) * (prod(self.image_shape) + 1) + 65_536
 
 
 def _idx_files(train_images: str, train_labels: str, test_images: str, test_labels: str) -> tuple[tuple[str, str], ...]:

@@ -35,7 +35,7 @@ __all__ = [
     "Arrays",
     "DataChoice",
     "Entry",
-    "default_folder",
+    "data_folder",
     "fetch",
     "image_shape",
     "import_files",
@@ -48,9 +48,27 @@ RETRY_SECONDS = 24 * 3600
 """Time after a failed download in which `auto` does not try again."""
 
 
-def default_folder() -> Path:
-    """Return the data folder that is used unless --data-dir or FFCLI_DATA_DIR names another."""
-    return platformdirs.user_data_path("ffcli", appauthor=False) / "data"
+def data_folder(given: Path | None, *, create: bool) -> Path:
+    """Return the data folder, which need not exist.
+
+    Args:
+        given: the folder that the user named; None for the default, in the user's data folder.
+        create: whether the command prepares data there. One that only reads refuses a named folder that does not exist,
+            because a mistyped path must not look like an empty folder.
+
+    Raises:
+        BadData: if the named folder does not exist and is not to be created, or cannot be created in its parent.
+    """
+    if given is None:
+        return platformdirs.user_data_path("ffcli", appauthor=False) / "data"
+    folder = given.expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise BadData(f"--data-dir {given} is not a folder: give the path of one")
+    if not folder.is_dir() and not create:
+        raise BadData(f"--data-dir {given}: there is no such folder: check the path; `ff train` creates one")
+    if not folder.absolute().parent.is_dir():
+        raise BadData(f"--data-dir {given}: {folder.absolute().parent} is not a folder: create it, or check the path")
+    return folder
 
 
 def locate(dataset: str, *, wanted: DataChoice = "auto", folder: Path, notify: Notify) -> DataRef:
@@ -74,7 +92,7 @@ def locate(dataset: str, *, wanted: DataChoice = "auto", folder: Path, notify: N
         return _locate_named(CATALOGUE[dataset], wanted, folder, notify)
     if dataset.endswith(".npz") or os.sep in dataset:
         if wanted == "sample":
-            raise BadData(f"{dataset} is a file, which has no sample: leave out --data sample")
+            raise BadData(f"{dataset} is a file, which has no sample: give --data full")
         return _locate_file(_absolute(dataset), folder, notify)
     raise BadData(f"{unknown('dataset', dataset, CATALOGUE)}, or give the path of an .npz file")
 
@@ -274,16 +292,28 @@ def _spec(name: str) -> Spec:
 
 
 def _absolute(path: str | Path) -> Path:
+    """Return an absolute path. Raises BadData unless it is UTF-8 text, as the database and JSON need."""
+    try:
+        os.path.abspath(path).encode()
+    except UnicodeError as error:
+        raise BadData(f"the path {path} is not UTF-8 text: rename the file or folder") from error
+    if "\0" in str(path):
+        raise BadData(f"the path {path} has a null character")
     return Path(os.path.abspath(os.path.expanduser(path)))
 
 
 def _stamp(path: Path) -> str:
-    """Return size and modification time; empty if there is no file."""
+    """Return what changes whenever the content of a file does; empty if there is no file.
+
+    Size and modification time can be equal for other content: tools such as `cp -p` and `rsync -t` set the time. The
+    inode and the time of the last change of the file's status, which no program can set, differ then. Moving a file to
+    another file system changes the stamp too; it is only prepared again.
+    """
     try:
         status = path.stat()
     except OSError:
         return ""
-    return f"{status.st_size}:{status.st_mtime_ns}"
+    return f"{status.st_ino}:{status.st_ctime_ns}:{status.st_size}:{status.st_mtime_ns}"
 
 
 def _marker(spec: Spec, folder: Path) -> Path:

@@ -1,6 +1,8 @@
 """Readers of the file formats of datasets: idx, CIFAR-10's python archive and `.npz`.
 
-Every reader checks digests, shapes and types, and raises BadData that names the file and the problem.
+Every reader checks digests, shapes and types, and raises BadData that names the file and the problem. Compressed files
+may hold a thousand times their size: a reader stops at the size that the dataset can have, and the sizes that an `.npz`
+declares are summed before its content is read.
 """
 
 from __future__ import annotations
@@ -8,20 +10,26 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import lzma
 import math
 import pickle
 import struct
 import tarfile
+import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.format import MAGIC_PREFIX, read_array, read_array_header_1_0, read_array_header_2_0
 from numpy.typing import NDArray
 
 from ffcli.errors import BadData
+
+MAX_NPZ_BYTES = 2 << 30
+"""Largest total size of the arrays of an `.npz`: training also holds the images as float32, four times as large."""
 
 
 class Images(NamedTuple):
@@ -33,9 +41,17 @@ class Images(NamedTuple):
     test_labels: NDArray[np.int64]
 
 
-def read_idx_set(files: Sequence[tuple[Path, str]]) -> Images:
-    """Read four idx files in the order of the fields of `Images`, each with the MD5 of its decompressed content."""
-    train_images, train_labels, test_images, test_labels = (read_idx(path, digest) for path, digest in files)
+def read_idx_set(files: Sequence[tuple[Path, str]], limit: int) -> Images:
+    """Read four idx files in the order of the fields of `Images`, each with the MD5 of its decompressed content.
+
+    Args:
+        files: paths with digests.
+        limit: the largest size of a decompressed file in bytes.
+
+    Raises:
+        BadData: if a file is larger, damaged, or not the published one.
+    """
+    train_images, train_labels, test_images, test_labels = (read_idx(path, digest, limit) for path, digest in files)
     return _checked(
         f"{files[0][0].parent}",
         Images(
@@ -47,12 +63,13 @@ def read_idx_set(files: Sequence[tuple[Path, str]]) -> Images:
     )
 
 
-def read_idx(path: Path, digest: str) -> NDArray[np.uint8]:
-    """Read an idx file of unsigned bytes, plain or gzipped: images (N, H, W) or labels (N,)."""
-    raw = _read(path)
+def read_idx(path: Path, digest: str, limit: int) -> NDArray[np.uint8]:
+    """Read an idx file of unsigned bytes, plain or gzipped: images (N, H, W) or labels (N,). See `read_idx_set`."""
+    raw = _read(path, limit)
     if raw[:2] == b"\x1f\x8b":
         try:
-            raw = gzip.decompress(raw)
+            with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
+                raw = _at_most(limit, path, stream.read(limit + 1))
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise BadData(f"{path} is truncated or damaged: {error}; get a fresh copy (MD5 {digest})") from error
     dimensions = {b"\0\0\x08\x01": 1, b"\0\0\x08\x03": 3}.get(raw[:4], 0)
@@ -69,15 +86,23 @@ def read_idx(path: Path, digest: str) -> NDArray[np.uint8]:
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
 
 
-def read_cifar_archive(files: Sequence[tuple[Path, str]]) -> Images:
-    """Read `cifar-10-python.tar.gz`, given with its SHA-256, without extracting it to the disk."""
+def read_cifar_archive(files: Sequence[tuple[Path, str]], limit: int) -> Images:
+    """Read `cifar-10-python.tar.gz`, given with its SHA-256, without extracting it to the disk.
+
+    Args:
+        files: the path with its digest.
+        limit: the largest size of the archive and of each member in bytes.
+
+    Raises:
+        BadData: if it is larger, damaged, or not the published archive.
+    """
     [(path, digest)] = files
-    raw = _read(path)
+    raw = _read(path, limit)
     _check_digest(path, raw, digest)
     try:
         with tarfile.open(fileobj=io.BytesIO(raw), mode="r:gz") as archive:
-            batches = [_cifar_batch(archive, f"data_batch_{i}") for i in range(1, 6)]
-            test_images, test_labels = _cifar_batch(archive, "test_batch")
+            batches = [_cifar_batch(archive, f"data_batch_{i}", limit) for i in range(1, 6)]
+            test_images, test_labels = _cifar_batch(archive, "test_batch", limit)
     except (
         tarfile.TarError,
         EOFError,
@@ -94,8 +119,11 @@ def read_cifar_archive(files: Sequence[tuple[Path, str]]) -> Images:
     )
 
 
-def _cifar_batch(archive: tarfile.TarFile, member: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    stream = archive.extractfile(f"cifar-10-batches-py/{member}")
+def _cifar_batch(archive: tarfile.TarFile, member: str, limit: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    found = archive.getmember(f"cifar-10-batches-py/{member}")
+    if found.size > limit:
+        raise ValueError(f"{member} has {found.size:,} bytes, expected at most {limit:,}")
+    stream = archive.extractfile(found)
     if stream is None:
         raise LookupError(f"{member} is not a file")
     batch = _ArrayUnpickler(stream, encoding="bytes").load()
@@ -127,36 +155,91 @@ class _ArrayUnpickler(pickle.Unpickler):
             ) from None
 
 
-READERS: dict[str, Callable[[Sequence[tuple[Path, str]]], Images]] = {"idx": read_idx_set, "cifar": read_cifar_archive}
-"""The reader of each format of the catalogue; it takes the files with their digests."""
+READERS: dict[str, Callable[[Sequence[tuple[Path, str]], int], Images]] = {
+    "idx": read_idx_set,
+    "cifar": read_cifar_archive,
+}
+"""The reader of each format of the catalogue; it takes the files with their digests, and the largest size of a file."""
+
+
+UNREADABLE = (
+    OSError, ValueError, EOFError, KeyError, TypeError, OverflowError, RecursionError, MemoryError, NotImplementedError,
+    RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, SyntaxError, tokenize.TokenError,
+)  # fmt: skip
+"""Exceptions that reading a damaged `.npz` can raise."""
 
 
 def read_npz(path: Path) -> Images:
-    """Read train_images, test_images (N, H, W[, C]) uint8 and train_labels, test_labels (N,), integers 0..K-1."""
+    """Read train_images, test_images (N, H, W[, C]) uint8 and train_labels, test_labels (N,), integers 0..K-1.
+
+    Types, shapes and sizes are checked in the headers of the arrays, before their content is read.
+
+    Raises:
+        BadData: if the file is damaged, is not such an `.npz`, or declares more than MAX_NPZ_BYTES.
+    """
+    names = Images._fields
     if not path.is_file():
-        raise BadData(f"{path} is not a file: expected an .npz with {', '.join(Images._fields)}")
+        raise BadData(f"{path} is not a file: expected an .npz with {', '.join(names)}")
     if path.stat().st_size == 0:
         raise BadData(f"{path} is empty")
     try:
         with path.open("rb") as stream:
-            npz = np.load(stream, allow_pickle=False)
-            if not isinstance(npz, np.lib.npyio.NpzFile):
-                raise BadData(f"{path} contains a single array, expected an .npz with {', '.join(Images._fields)}")
-            missing = [name for name in Images._fields if name not in npz]
-            if missing:
-                raise BadData(f"{path} has no {', '.join(missing)}: it contains {', '.join(npz.files) or 'no arrays'}")
-            arrays = {name: npz[name] for name in Images._fields}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+            if stream.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX:
+                raise BadData(f"{path} contains a single array, expected an .npz with {', '.join(names)}")
+            with zipfile.ZipFile(stream) as archive:
+                here = {name.removesuffix(".npy"): name for name in archive.namelist()}
+                if missing := [name for name in names if name not in here]:
+                    raise BadData(f"{path} has no {', '.join(missing)}: it contains {_listed(here)}")
+                total = sum(_check_member(path, name, archive, here[name]) for name in names)
+                if total > MAX_NPZ_BYTES:
+                    raise BadData(
+                        f"{path} declares {total / 1e9:,.1f} GB of images and labels, expected at most"
+                        f" {MAX_NPZ_BYTES / 1e9:.1f} GB"
+                    )
+                arrays = {name: _member(archive, here[name]) for name in names}
+    except UNREADABLE as error:
         raise BadData(f"{path} is not an .npz file, or is truncated or damaged: {_one_line(error)}") from error
     return _checked(
         str(path),
         Images(
-            _channels_first(path, "train_images", arrays["train_images"]),
-            _integers(path, "train_labels", arrays["train_labels"]),
-            _channels_first(path, "test_images", arrays["test_images"]),
-            _integers(path, "test_labels", arrays["test_labels"]),
+            _channels_first(arrays["train_images"]),
+            arrays["train_labels"].astype(np.int64),
+            _channels_first(arrays["test_images"]),
+            arrays["test_labels"].astype(np.int64),
         ),
     )
+
+
+def _check_member(path: Path, name: str, archive: zipfile.ZipFile, member: str) -> int:
+    """Return the size in bytes that a member of an `.npz` declares, after checking type and shape in its header."""
+    with archive.open(member) as stream:
+        if stream.read(len(MAGIC_PREFIX)) != MAGIC_PREFIX:
+            raise BadData(f"{path}: {name} is not an array")
+        version = stream.read(2)
+        read_header = {b"\1\0": read_array_header_1_0, b"\2\0": read_array_header_2_0}.get(version)
+        if read_header is None:
+            raise BadData(f"{path}: {name} has an unknown format: write the file with numpy.savez")
+        shape, _, dtype = read_header(stream)
+        header = stream.tell()
+    check = _check_images if name.endswith("images") else _check_labels
+    check(path, name, shape, dtype)
+    size = math.prod(shape) * dtype.itemsize
+    if archive.getinfo(member).file_size != header + size:
+        raise BadData(f"{path} is truncated or damaged: the size of {name} differs from its header")
+    return size
+
+
+def _member(archive: zipfile.ZipFile, member: str) -> NDArray[Any]:
+    with archive.open(member) as stream:
+        array: NDArray[Any] = read_array(stream, allow_pickle=False)
+        stream.read()  # to the end, where the checksum is verified
+    return array
+
+
+def _listed(names: Iterable[str]) -> str:
+    """The first names of what an `.npz` contains."""
+    first = list(names)[:10]
+    return ", ".join(name[:50] for name in first) or "no arrays"
 
 
 def channel_statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -184,24 +267,28 @@ def channel_statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tu
     return tuple(mean), tuple(std)
 
 
-def _channels_first(path: Path, name: str, images: NDArray[Any]) -> NDArray[np.uint8]:
-    if images.dtype != np.uint8:
-        raise BadData(f"{path}: {name} has type {images.dtype}, expected uint8 (pixels 0 to 255)")
-    if images.ndim not in (3, 4) or 0 in images.shape:
-        raise BadData(f"{path}: {name} has shape {images.shape}, expected (N, H, W) or (N, H, W, C) without zeros")
-    if images.ndim == 3:
-        return images[:, np.newaxis]
-    if images.shape[1] <= 4 < images.shape[3]:
-        raise BadData(f"{path}: {name} has shape {images.shape}, expected channels last: (N, H, W, C)")
-    return images.transpose(0, 3, 1, 2)
+def _check_images(path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    if dtype != np.uint8:
+        raise BadData(f"{path}: {name} has type {_type(dtype)}, expected uint8 (pixels 0 to 255)")
+    if len(shape) not in (3, 4) or 0 in shape:
+        raise BadData(f"{path}: {name} has shape {shape}, expected (N, H, W) or (N, H, W, C) without zeros")
+    if len(shape) == 4 and shape[1] <= 4 < shape[3]:
+        raise BadData(f"{path}: {name} has shape {shape}, expected channels last: (N, H, W, C)")
 
 
-def _integers(path: Path, name: str, labels: NDArray[Any]) -> NDArray[np.int64]:
-    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+def _check_labels(path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in "iu" or len(shape) != 1:
         raise BadData(
-            f"{path}: {name} has type {labels.dtype} and shape {labels.shape}, expected integers (N,), one per image"
+            f"{path}: {name} has type {_type(dtype)} and shape {shape}, expected integers (N,), one per image"
         )
-    return labels.astype(np.int64)
+
+
+def _type(dtype: np.dtype[Any]) -> str:
+    return {"O": "object", "U": "text", "S": "text", "V": "record"}.get(dtype.kind, dtype.name)
+
+
+def _channels_first(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return images[:, np.newaxis] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
 
 
 def _checked(where: str, images: Images) -> Images:
@@ -230,13 +317,20 @@ def _one_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, limit: int) -> bytes:
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as stream:
+            raw = stream.read(limit + 1)
     except OSError as error:
         raise BadData(f"cannot read {path}: {error.strerror}") from error
     if not raw:
         raise BadData(f"{path} is empty")
+    return _at_most(limit, path, raw)
+
+
+def _at_most(limit: int, path: Path, raw: bytes) -> bytes:
+    if len(raw) > limit:
+        raise BadData(f"{path} is not the published file: it holds more than {limit:,} bytes")
     return raw
 
 

@@ -22,7 +22,7 @@ from safetensors.numpy import load_file, save
 
 from ffcli.config import DataRef, DataSource
 from ffcli.errors import BadData
-from ffcli.files import disk_full, is_disk_full, replacing
+from ffcli.files import TEMPORARY, disk_full, is_disk_full, remove_stale, replacing
 
 LAYOUT = 1
 """Version of the file layout. Increase it when copies of earlier versions can no longer be read."""
@@ -68,7 +68,7 @@ class Copy:
     origin: str
     """Where the data came from, for display."""
     stamp: str
-    """Size and modification time of the source `.npz`; empty for named datasets, whose content never changes."""
+    """Identifies the content of the source `.npz` without reading it; empty for named datasets, which never change."""
 
 
 def fingerprint(arrays: Arrays) -> str:
@@ -91,7 +91,7 @@ def write(
     path: str | None = None,
     stamp: str = "",
 ) -> DataRef:
-    """Write a prepared copy atomically.
+    """Write a prepared copy atomically, and remove what killed processes left unfinished beside it.
 
     Args:
         folder: the data folder.
@@ -100,7 +100,7 @@ def write(
         arrays: the content.
         origin: where the data came from, for display.
         path: path of the source `.npz`; None for named datasets.
-        stamp: size and modification time of that file.
+        stamp: identifies the content of that file without reading it.
 
     Raises:
         StorageFull: if the disk is full.
@@ -138,6 +138,7 @@ def write(
     file = copy_of(folder, ref)
     with writing(folder):
         file.parent.mkdir(parents=True, exist_ok=True)
+        remove_stale(file.parent, f"*{TEMPORARY}")
         with replacing(file) as part:
             part.write_bytes(save(tensors, metadata={"ffcli": f"{_sha256(text)} {text}"}))
     return ref

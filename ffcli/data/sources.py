@@ -21,13 +21,16 @@ from ffcli.data.catalogue import CATALOGUE, Spec
 from ffcli.data.formats import READERS, Images, read_npz
 from ffcli.data.prepared import writing
 from ffcli.errors import BadData, DownloadFailed
-from ffcli.files import disk_full, is_disk_full
+from ffcli.files import disk_full, is_disk_full, remove_stale
 
 SHIPPED = "shipped with ffcli"
 CONNECT_SECONDS = 3.0
 """Time limit for a connection to a download server."""
 STALL_SECONDS = 30.0
 """Time without data after which a download fails."""
+
+UNFINISHED = ".download-"
+"""How the name of the folder of an unfinished download begins."""
 
 Notify = Callable[[str], None]
 """Called with a message of one line for the user."""
@@ -56,7 +59,8 @@ def files_here(spec: Spec, folder: Path) -> tuple[Path, ...] | None:
 
 def read_files(spec: Spec, paths: Sequence[Path]) -> Images:
     """Read and check files, given in the order of `spec.files`. Raises BadData."""
-    return READERS[spec.format]([(path, digest) for path, (_, digest) in zip(paths, spec.files, strict=True)])
+    files = [(path, digest) for path, (_, digest) in zip(paths, spec.files, strict=True)]
+    return READERS[spec.format](files, spec.largest_file)
 
 
 def read_sample(spec: Spec) -> Images:
@@ -93,7 +97,8 @@ def download(spec: Spec, folder: Path, notify: Notify) -> Images:
     target = folder / spec.folders[0]
     with writing(folder):
         target.mkdir(parents=True, exist_ok=True)
-        unfinished = tempfile.TemporaryDirectory(dir=target, prefix=".download-")
+        remove_stale(target, f"{UNFINISHED}*")
+        unfinished = tempfile.TemporaryDirectory(dir=target, prefix=UNFINISHED)
     with unfinished as place:
         _download_files(spec, Path(place))
         paths = files_in(spec, Path(place))

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ffcli.text import printable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -158,5 +160,5 @@ def look_of(number: int) -> Look:
 
 
 def plain(text: str) -> str:
-    """Return text in which dollar signs are escaped: matplotlib sets text between two of them as mathematics."""
-    return text.replace("$", r"\$")
+    """Return printable text with escaped dollar signs: matplotlib sets text between two of them as mathematics."""
+    return "\n".join(printable(line).replace("$", r"\$") for line in text.split("\n"))

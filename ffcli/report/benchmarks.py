@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ffcli.report.colours import verdict_role
 from ffcli.report.sheet import Item, Sheet, make_list
-from ffcli.text import counted
+from ffcli.text import counted, local_time
 
 if TYPE_CHECKING:
     from ffcli.bench.check import Replayed
@@ -95,7 +95,7 @@ def breakdown_sheet(steps: Sequence[Step]) -> Sheet:
 def history_sheet(records: Sequence[BenchmarkRecord]) -> Sheet:
     """Return time and ratio of each row by date, newest first. A narrow terminal leaves out old dates."""
     newest = sorted(records, key=lambda record: record.measured, reverse=True)
-    dates = [f"{record.measured.astimezone():%Y-%m-%d %H:%M}" for record in newest]
+    dates = [local_time(record.measured) for record in newest]
     names = list(dict.fromkeys(row.name for record in records for row in record.rows))
     lines: list[dict[str, str | Item]] = [{"row": name} for name in (*names, "threads", "torch", "ffcli")]
     for date, record in zip(dates, newest, strict=True):

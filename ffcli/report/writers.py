@@ -2,12 +2,17 @@
 
 To add a format, write a function and enter it in `WRITERS`: the `--format` options take their choices from there. The
 command line imports this module for its help, so what only one format needs is imported in its function.
+
+Names of datasets and runs may contain anything. Every writer first makes the texts of a document printable (see
+`ffcli.text`) and then escapes what its format would interpret.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
+
+from ffcli.text import csv_value, printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,19 +24,41 @@ def as_rich(document: Document) -> RenderableType:
     """Return what rich prints on a terminal of any width."""
     from ffcli.report.terminal import Drawing
 
-    return Drawing(document)
+    return Drawing(_printable(document))
+
+
+def _printable(document: Document) -> Document:
+    """Return a document in which every text has no control characters, and only captions and legends several lines."""
+
+    def clean(part: Any) -> Any:
+        if isinstance(part, str):
+            return printable(part)
+        if isinstance(part, tuple):
+            parts = map(clean, part)
+            return type(part)(*parts) if hasattr(part, "_fields") else tuple(parts)
+        return part
+
+    def by_line(text: str) -> str:
+        return "\n".join(map(printable, text.split("\n")))
+
+    return document._replace(
+        sheets=tuple(clean(sheet)._replace(caption=by_line(sheet.caption)) for sheet in document.sheets),
+        intro=clean(document.intro),
+        legend=tuple(span._replace(text=by_line(span.text)) for span in document.legend),
+    )
 
 
 def as_markdown(document: Document) -> str:
     """Return Markdown: a heading, a caption, a table and notes for each sheet."""
+    document = _printable(document)
     parts = ["".join(f"{line}\n" for line in document.intro)] if document.intro else []
     return "\n".join([*parts, *map(_markdown, document.sheets)])
 
 
 def _markdown(sheet: Sheet) -> str:
     columns, rows = _flat(sheet)
-    lines = [f"### {sheet.heading}", ""] if sheet.heading else []
-    lines += [sheet.caption, ""] if sheet.caption else []
+    lines = [f"### {_escape_markdown(sheet.heading)}", ""] if sheet.heading else []
+    lines += [_escape_markdown(sheet.caption), ""] if sheet.caption else []
     lines.append(_pipes(column.title for column in columns))
     lines.append(_pipes("---" if column.align == "left" else "---:" for column in columns))
     lines += map(_pipes, rows)
@@ -56,7 +83,14 @@ def _flat(sheet: Sheet) -> tuple[list[Column], Iterator[list[str]]]:
 
 
 def _pipes(texts: Iterable[str]) -> str:
-    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
+    return "| " + " | ".join(map(_escape_markdown, texts)) + " |"
+
+
+_MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\|<`*["})
+
+
+def _escape_markdown(text: str) -> str:
+    return text.translate(_MARKDOWN)
 
 
 def _paragraph(sentences: Iterable[str]) -> str:
@@ -68,16 +102,16 @@ def as_csv(document: Document) -> str:
     import csv
     import io
 
-    file = io.StringIO()
+    document, file = _printable(document), io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     if document.fields:
         writer.writerow(document.fields)
-        writer.writerows(document.records)
+        writer.writerows(map(csv_value, record) for record in document.records)
         return file.getvalue()
     for sheet in document.sheets:
         columns, rows = _flat(sheet)
         writer.writerow([column.title for column in columns])
-        writer.writerows(rows)
+        writer.writerows(map(csv_value, row) for row in rows)
     return file.getvalue()
 
 
@@ -110,7 +144,7 @@ def _finite(value: Any) -> Any:
 
 def as_latex(document: Document) -> str:
     """Return a LaTeX table environment for each sheet; it needs the package booktabs."""
-    return "\n".join(map(_latex, document.sheets))
+    return "\n".join(map(_latex, _printable(document).sheets))
 
 
 def _latex(sheet: Sheet) -> str:

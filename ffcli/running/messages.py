@@ -63,7 +63,12 @@ class Failed:
     kind: FailureKind
 
 
-Message = Task | Began | EpochDone | Finished | Failed
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """The worker still runs: sent regularly, because an epoch may take hours."""
+
+
+Message = Task | Alive | Began | EpochDone | Finished | Failed
 
 _PROVENANCE = TypeAdapter(Provenance)
 _METRICS = TypeAdapter(EpochMetrics)
@@ -105,6 +110,8 @@ def unpack(data: bytes) -> Message:
         return Finished(arrays)
     if type_ == "Began":
         return Began(_PROVENANCE.validate_python(fields["provenance"]), fields["notice"])
+    if type_ == "Alive":
+        return Alive()
     if type_ == "Failed":
         return Failed(**fields)
     raise ValueError(f"unknown message: {type_}")

@@ -29,7 +29,7 @@ from ffcli.running.recording import (
     saved_arrays,
 )
 from ffcli.running.run import Request, apply_labels, claim_run, look_up
-from ffcli.running.workers import Lost, Workers
+from ffcli.running.workers import Lost, Silent, Workers
 from ffcli.store import claims
 from ffcli.store.database import Store
 
@@ -196,7 +196,7 @@ def _start_cells(sweep: Sweep, workers: Workers) -> None:
         _set(sweep, cell, "running")
 
 
-def _handle(sweep: Sweep, workers: Workers, name: str, message: Message | Lost) -> None:
+def _handle(sweep: Sweep, workers: Workers, name: str, message: Message | Silent | Lost) -> None:
     """Record what a worker sent."""
     cell = next(c for c in sweep.cells if c.name == name)
     assert cell.recording is not None
@@ -222,6 +222,10 @@ def _handle(sweep: Sweep, workers: Workers, name: str, message: Message | Lost) 
             case Failed(reason, kind):
                 workers.finished(name)
                 _retry_or_fail(sweep, cell, error_of_kind(kind, reason))
+            case Silent(text):
+                config = cell.config
+                what = f"{config.data.label}, {config.negatives}, {config.schedule}, seed {config.seed}"
+                sweep.watcher.notice(f"run {cell.recording.short_id} ({what}): {text}")
             case Lost(reason):
                 _retry_or_fail(sweep, cell, WorkerLost(reason))
     except ClaimLost:

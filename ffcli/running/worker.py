@@ -10,33 +10,49 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from ffcli.errors import kind_of
-from ffcli.running.messages import Began, EpochDone, Failed, Finished, Message, Task, pack, unpack
+from ffcli.running.messages import Alive, Began, EpochDone, Failed, Finished, Message, Task, pack, unpack
 
 DISCONNECTED = (EOFError, BrokenPipeError, ConnectionResetError)
+
+ALIVE_SECONDS = 5.0
+"""Time between two signs of life."""
 
 
 def main(read: int, write: int) -> None:
     """Train task after task until the driver closes its end of the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    tasks, results = Connection(read, writable=False), Connection(write, readable=False)
+    tasks, results, sending = Connection(read, writable=False), Connection(write, readable=False), threading.Lock()
+
+    def send(message: Message) -> None:
+        with sending:
+            results.send_bytes(pack(message))
+
+    def give_signs_of_life() -> None:
+        with suppress(OSError):
+            while True:
+                send(Alive())
+                time.sleep(ALIVE_SECONDS)
+
+    threading.Thread(target=give_signs_of_life, daemon=True).start()
     try:
         while True:
             task = unpack(tasks.recv_bytes())
             assert isinstance(task, Task)
-            _train(task, results)
+            _train(task, send)
     except DISCONNECTED:
         # Exit without waiting for torch's threads.
         os._exit(0)
 
 
-def _train(task: Task, results: Connection) -> None:
-    def send(message: Message) -> None:
-        results.send_bytes(pack(message))
-
+def _train(task: Task, send: Callable[[Message], None]) -> None:
     try:
         from ffcli.running.session import load_data, make_stretch
 

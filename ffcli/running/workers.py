@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Protocol
 
-from ffcli.running.messages import Message, Task, pack, unpack
+from ffcli.running.messages import Alive, Message, Task, pack, unpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,20 @@ class Lost:
     """The worker of a task exited; epochs that it had not sent are lost."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """The worker of a task gives no sign of life; it is still waited for."""
+
+    text: str
+
+
+SILENT_SECONDS = 60.0
+"""Time without a sign of life after which a worker is reported: it was stopped, or the machine is overloaded."""
+
+LOST_SECONDS = 600.0
+"""Time without a sign of life after which a worker is killed, and its task is lost."""
 
 
 class Workers(Protocol):
@@ -33,7 +48,7 @@ class Workers(Protocol):
     def submit(self, name: str, task: Task) -> str:
         """Start a task, and return the name of its worker."""
 
-    def messages(self, seconds: float) -> Iterator[tuple[str, Message | Lost]]:
+    def messages(self, seconds: float) -> Iterator[tuple[str, Message | Silent | Lost]]:
         """Yield messages that arrive within `seconds`, with the names of their tasks; may yield none."""
 
     def finished(self, name: str) -> None:
@@ -53,6 +68,10 @@ class _Worker:
     results: Connection
     device: str
     task: str | None = None
+    heard: float = 0.0
+    """When it last gave a sign of life, by the monotonic clock."""
+    reported: bool = False
+    """Whether it was reported as silent since then."""
 
     def end(self) -> None:
         self.tasks.close()
@@ -77,7 +96,7 @@ class ProcessWorkers:
         if idle is None:
             idle = _start(self._next_device())
             self._workers.append(idle)
-        idle.task = name
+        idle.task, idle.heard, idle.reported = name, time.monotonic(), False
         try:
             idle.tasks.send_bytes(pack(replace(task, device=idle.device)))
         except OSError:
@@ -85,7 +104,7 @@ class ProcessWorkers:
             idle.process.kill()
         return f"{idle.process.pid}"
 
-    def messages(self, seconds: float) -> Iterator[tuple[str, Message | Lost]]:
+    def messages(self, seconds: float) -> Iterator[tuple[str, Message | Silent | Lost]]:
         by_connection = {worker.results: worker for worker in self._workers}
         if not by_connection:
             return
@@ -94,13 +113,28 @@ class ProcessWorkers:
             worker = by_connection[ready]
             if worker not in self._workers:
                 continue
+            worker.heard, worker.reported = time.monotonic(), False
             try:
                 message: Message | Lost = unpack(ready.recv_bytes())
             except (EOFError, OSError):
                 message = Lost(_exit_reason(worker.process))
                 self._drop(worker)
-            if worker.task is not None:
+            if worker.task is not None and not isinstance(message, Alive):
                 yield worker.task, message
+        yield from self._silent()
+
+    def _silent(self) -> Iterator[tuple[str, Silent | Lost]]:
+        """Report workers without a sign of life once, and kill them in the end."""
+        for worker in [worker for worker in self._workers if worker.task is not None]:
+            assert worker.task is not None
+            silence, pid = time.monotonic() - worker.heard, worker.process.pid
+            if silence > LOST_SECONDS:
+                self._drop(worker)
+                yield worker.task, Lost(f"worker {pid} gave no sign of life for {silence:.0f} s and was killed")
+            elif silence > SILENT_SECONDS and not worker.reported:
+                worker.reported = True
+                text = f"worker {pid} gave no sign of life for {silence:.0f} s; it is killed after {LOST_SECONDS:.0f} s"
+                yield worker.task, Silent(text)
 
     def finished(self, name: str) -> None:
         for worker in self._workers:

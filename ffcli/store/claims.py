@@ -32,6 +32,7 @@ from ffcli.store.mapping import (
 )
 from ffcli.store.tables import EPOCH, IS_CURRENT, RUN
 from ffcli.store.traces import drop_phases, write_trace
+from ffcli.text import local_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +258,7 @@ def _new_run(config: RunConfig, now: datetime) -> dict[str, Any]:
 
 
 def _busy(run: RunRecord, pid: int, host: str) -> str:
-    since = run.started.astimezone().strftime("%Y-%m-%d %H:%M")
+    since = local_time(run.started)
     return (
         f"run {run.id[:ID_DIGITS]} is being trained by process {pid} on {host} (since {since}, now at epoch"
         f" {run.epochs_done} of {run.config.epochs}): wait for it, or stop that process"

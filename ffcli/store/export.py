@@ -1,7 +1,8 @@
 """Export runs with their epochs as CSV or JSON.
 
 CSV has one row per epoch, which repeats the settings of its run; a run without epochs has no row. Every number reads
-back as the same number; a missing value is an empty field. JSON has the names of `ff show --json`, and the traces.
+back as the same number; a missing value is an empty field; text that a spreadsheet would read as a formula begins with
+`'`. JSON has the names of `ff show --json`, and the traces.
 The text is produced piece by piece, so that the epochs of all runs are never in memory together.
 """
 
@@ -21,6 +22,7 @@ from ffcli.store.database import Store, reading
 from ffcli.store.mapping import Skipped, epochs_by_run
 from ffcli.store.runs import Filters, chunks, list_runs
 from ffcli.store.traces import traces_by_run
+from ffcli.text import csv_value
 
 _FLATTENED = ("data", "negatives", "schedule", "seed", "hidden", "epochs")
 """Fields of the config that have columns of their own below, or none."""
@@ -101,7 +103,7 @@ def _padded(values: tuple[float, ...] | None, layers: int) -> list[float | None]
 
 def _lines(rows: Any) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows(map(csv_value, row) for row in rows)
     return text.getvalue()
 
 

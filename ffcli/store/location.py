@@ -56,6 +56,8 @@ def existing(db: str | Path | None) -> Path:
         BadDatabase: if there is no such file.
     """
     path = database_path(db)
+    if path.is_dir():
+        raise BadDatabase(f"{path} is a folder: give a file in it, such as {path / 'ffcli.db'}")
     if not path.is_file():
         raise BadDatabase(f"there is no database {path}: check the path; `ff train` creates a database")
     return path

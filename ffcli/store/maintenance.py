@@ -160,6 +160,8 @@ def backup(db: str | Path | None = None, to: Path | None = None, *, timeout: flo
     """
     path = existing(db)
     target = (to or path.with_name(f"{path.name}.{utc_now():%Y%m%dT%H%M%SZ}.bak")).absolute()
+    if target.is_dir():
+        raise BadDatabase(f"{target} is a folder: give a new file in it, such as {target / path.name}")
     if target.exists():
         raise BadDatabase(f"{target} exists already: give another name")
     if not target.parent.is_dir():

@@ -141,8 +141,8 @@ def _explain(error: BaseException | None, path: Path) -> FFError | None:
             return StoreBusy(f"{path} is locked by another process: try again when it has finished")
         case sqlite3.SQLITE_FULL:
             return disk_full(path)
-        # A full disk may also be reported as an input/output error.
-        case sqlite3.SQLITE_IOERR if shutil.disk_usage(path.parent).free < 1 << 16:
+        # A full disk, or a limit on the size of files, may also be reported as an input/output error.
+        case sqlite3.SQLITE_IOERR if shutil.disk_usage(path.parent).free < 1 << 16 or _at_size_limit(path):
             return disk_full(path)
         case sqlite3.SQLITE_READONLY:
             return BadDatabase(f"{path} is read-only: make it writable, or give another --db")
@@ -161,6 +161,18 @@ def _explain(error: BaseException | None, path: Path) -> FFError | None:
 
 _OTHER_SCHEMA = ("no such", "already exists", "duplicate column name")
 """Parts of SQLite's messages where the tables are not those of the stored revision."""
+
+
+def _at_size_limit(path: Path) -> bool:
+    """Return whether the database or its log has reached this process's limit on the size of files (`ulimit -f`)."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return False
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    files = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-journal")]
+    # SQLite writes pages of at most 64 KiB; the first that does not fit fails.
+    return limit != resource.RLIM_INFINITY and any(f.exists() and f.stat().st_size + 65_536 > limit for f in files)
 
 
 def _write_ahead(connection: sqlite3.Connection, timeout: float) -> None:

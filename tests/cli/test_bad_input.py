@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import sqlite3
 import subprocess
@@ -117,6 +118,17 @@ OPTIONS: list[tuple[str, tuple[str, ...]]] = [
     ("sweep --seeds 4-1", ("--seeds '4-1'", "0-4")),
     ("sweep --pos-phase 1,0", ("--pos-phase", "0")),
     ("data fetch minst", ("'minst'", "did you mean 'mnist'?")),
+    ("data list --data-dir nowhere", ("--data-dir nowhere", "no such folder")),
+    ("train --data-dir nowhere/data", ("--data-dir nowhere/data", "nowhere is not a folder")),
+    ("train --dataset own.npz --data sample", ("own.npz is a file, which has no sample", "--data full")),
+    ("train --mask-blur 3", ("--neg label has no masks", "leave out --mask-blur")),
+    ("sweep --pos-phase 1,2 --mask-blur 3", ("--neg label has no masks", "leave out --mask-blur")),
+    ("sweep --pos-phase 1,2 --workers 100000", ("--workers should be at most 256",)),
+    ("export --json --format csv", ("--json", "--format csv", "leave out one")),
+    ("show abc --toml --json", ("--toml", "--json", "leave out one")),
+    ("db merge .", ("is a folder", "give a file in it")),
+    (f"train --name {'x' * 201}", ("--name should have at most 200 characters, not 201",)),
+    (f"train --note {'x' * 2001}", ("--note should have at most 2,000 characters, not 2,001",)),
 ]
 
 
@@ -132,6 +144,48 @@ def test_wrong_options_are_explained_and_change_nothing(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("train", "--name", ""), "--name '' is empty"),
+        (("train", "--tag="), "--tag '' is empty"),
+        (("data", "list", "--data-dir", ""), "--data-dir '' is empty"),
+        (("list-runs", "--db", ""), "--db '' is empty"),
+        (("db", "backup", ""), "the argument '' is empty"),
+        (("train", "--tag", " "), "--tag should not be empty"),
+        (("train", "--name", "a\nb"), "--name should be one line of text without control characters, not 'a\\nb'"),
+        (("train", "--note", "\x1b[31m"), "--note should be one line of text"),
+        (("train", "--tag", "\u202etxt"), "--tag should be one line of text"),
+        *[
+            ((command, option, "\udcff"), rf"{option} b'\xff' is not UTF-8 text")
+            for command, option in (
+                ("train", "--name"),
+                ("train", "--note"),
+                ("train", "--dataset"),
+                ("train", "--config"),
+                ("train", "--data-dir"),
+                ("list-runs", "--tag"),
+                ("list-runs", "--db"),
+                ("export", "--output"),
+            )
+        ],
+    ],
+)
+def test_texts_that_cannot_be_stored_or_shown_are_refused(
+    inside: Inside, arguments: tuple[str, ...], expected: str
+) -> None:
+    assert expected in inside.refused(*arguments)
+    assert not list(inside.ff.folder.iterdir())
+
+
+def test_environment_variables_that_are_no_text_are_refused_and_empty_ones_ignored(inside: Inside) -> None:
+    assert r"FFCLI_DB b'\xff.db' is not UTF-8 text" in inside.refused("list-runs", env={"FFCLI_DB": "\udcff.db"})
+    assert "--workers should be at least 1, not 0 (FFCLI_WORKERS is set to '0')" in inside.refused(
+        "sweep", "--pos-phase", "1,2", env={"FFCLI_WORKERS": "0"}
+    )
+    inside("data", "list", env={"FFCLI_DATA": "", "FFCLI_WORKERS": ""})
+
+
+@pytest.mark.parametrize(
     ("content", "expected"),
     [
         ("pos_phases = 3", ("'pos_phases'", "did you mean 'pos_phase'?")),
@@ -143,6 +197,13 @@ def test_wrong_options_are_explained_and_change_nothing(
         ("hidden = []", ("hidden should be a list", "not")),
         ("epochs = 1.5", ("epochs should be a whole number, not 1.5",)),
         ("\xff", ("TOML",)),
+        (f"seed = {'9' * 5000}", ("too many digits",)),
+        (f"seed = 0x{'f' * 5000}", ("seed should be less than", "thousands of digits")),
+        (f"seed = {'[' * 3000}", ("too many nested brackets",)),
+        ("epochs = '2'", ("epochs should be a whole number, not '2'",)),
+        ("epochs = 2.0", ("epochs should be a whole number, not 2.0",)),
+        ("lr = '0.1'", ("lr should be a number, or auto, not '0.1'",)),
+        ("hidden = ['500']", ("hidden should be a list of whole numbers",)),
     ],
 )
 @pytest.mark.parametrize("option", ["--config", "--grid"])
@@ -314,6 +375,32 @@ def test_a_full_disk_behind_stdout_is_reported(ff: FF) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (1, "ff: no space left to write\n")
+
+
+def test_a_full_disk_behind_stderr_does_not_stop_training(ff: FF) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            ff.command("train", *SMALL, "--epochs", "1", "--json"), env=ff.environment, stdout=subprocess.PIPE,
+            stderr=full,
+        )  # fmt: skip
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["status"] == "completed"
+
+
+def test_a_limit_on_file_sizes_is_like_a_full_disk(ff: FF) -> None:
+    ff("data", "list")
+    command = ["sh", "-c", 'ulimit -f 20; exec "$@"', "sh", *ff.command("train", *SMALL, "--epochs", "1")]
+    done = subprocess.run(command, env=ff.environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("ff: no space left to write")
+
+
+def test_own_encoding_and_time_zone_do_not_matter(ff: FF) -> None:
+    ff("train", *SMALL, "--epochs", "1", "--quiet")
+    assert ff("report", PYTHONIOENCODING="ascii").stdout.isascii()
+    assert ff("list-runs", TZ="UTC+99", COLUMNS="200").stdout.count(" UTC") == 1
 
 
 def test_diverging_run_is_stored_as_failed(inside: Inside) -> None:

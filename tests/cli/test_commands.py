@@ -324,7 +324,7 @@ def test_dry_run_shows_what_is_stored(study: Inside) -> None:
         ("FFCLI_DEVICE", "tpu", ("--device", "cpu"), "--device should be"),
         ("FFCLI_THREADS", "0", ("--threads", "1"), "--threads should be"),
         ("FFCLI_DB", "nowhere/ff.db", ("--db", "ff.db"), "nowhere is not a folder"),
-        ("FFCLI_DATA_DIR", "ff.toml/data", ("--data-dir", "data"), "cannot write in"),
+        ("FFCLI_DATA_DIR", "ff.toml/data", ("--data-dir", "data"), "ff.toml is not a folder"),
     ],
 )
 def test_options_override_environment_variables(
@@ -333,7 +333,9 @@ def test_options_override_environment_variables(
     monkeypatch.chdir(inside.ff.folder)
     Path("ff.toml").touch()
     command = ("train", *SMALL[2:], "--epochs", "1", "--quiet")
-    assert message in inside.refused(*command, env={variable: value})
+    refusal = inside.refused(*command, env={variable: value})
+    assert message in refusal
+    assert f"({variable} is set to '{value}')" in refusal
     inside(*command, *flag, env={variable: value})
     assert Path("ff.db").exists()
 
@@ -398,6 +400,12 @@ def test_closed_pipe_is_not_an_error(study: Inside) -> None:
         pipe = ["sh", "-c", f'"$@" {command} | {reader}', "sh", *study.ff.command()]
         done = subprocess.run(pipe, env=environment, capture_output=True, text=True)
         assert (done.returncode, done.stdout, done.stderr) == (0, read, "")
+
+
+def test_closed_pipe_ends_a_long_output_like_sigpipe(study: Inside) -> None:
+    command = ["bash", "-c", '"$@" export --json | true; exit ${PIPESTATUS[0]}', "sh", *study.ff.command()]
+    done = subprocess.run(command, env=study.ff.environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_closed_stdout_or_stderr_is_not_an_error(study: Inside) -> None:

@@ -58,7 +58,7 @@ def train(store: Store, epochs: list[EpochMetrics], *, tags: Any = (), force: bo
         largest_class=10.0, path="/home/somebody/data.npz",
     )  # fmt: skip
     config = resolve(asked, data)
-    mine = claim(store, config, owner=this_process(), tags=tags, force=force, name='so "called",\n')
+    mine = claim(store, config, owner=this_process(), tags=tags, force=force, name='=so "called",\n')
     for epoch in epochs:
         record_epoch(store, mine, epoch)
     finish(store, mine)
@@ -93,7 +93,7 @@ def test_csv_has_one_row_per_epoch_with_exact_floats(database: Path) -> None:
         epoch = next(e for e in epochs if e.epoch == int(row["epoch"]))
         config = record.config
         assert (row["key"], int(row["seed"]), row["negatives"]) == (record.key, config.seed, config.negatives)
-        assert (row["data_source"], row["preset"], row["name"]) == ("sample", config.preset, record.name)
+        assert (row["data_source"], row["preset"], row["name"]) == ("sample", config.preset, '\'=so "called",\\n')
         assert (int(row["pos_phase"]), int(row["neg_phase"])) == (config.schedule.positive, config.schedule.negative)
         assert tuple(map(int, row["hidden"].split(","))) == config.hidden
         for name in ("lr", "lr_positive", "lr_negative", "threshold"):

@@ -224,6 +224,26 @@ def test_changed_npz_is_refused(folder: Path, tmp_path: Path, lines: list[str]) 
         load(ref, folder, lines.append)
 
 
+def test_npz_with_equal_size_and_time_is_prepared_again(folder: Path, tmp_path: Path, lines: list[str]) -> None:
+    path = write_npz(tmp_path / "set.npz", seed=0)
+    before, status = locate(str(path), folder=folder, notify=lines.append), path.stat()
+    write_npz(path, seed=1)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_size == status.st_size
+    assert locate(str(path), folder=folder, notify=lines.append).fingerprint != before.fingerprint
+
+
+def test_unfinished_files_of_killed_processes_are_removed(folder: Path, lines: list[str]) -> None:
+    prepared = folder / "prepared"
+    prepared.mkdir(parents=True)
+    old, new = prepared / "mnist-sample.safetensors.1.tmp", prepared / "mnist-sample.safetensors.2.tmp"
+    old.touch()
+    new.touch()
+    os.utime(old, (0, 0))
+    locate("mnist", wanted="sample", folder=folder, notify=lines.append)
+    assert (old.exists(), new.exists()) == (False, True)
+
+
 def test_relative_paths_are_resolved_and_missing_files_refused(
     folder: Path, tmp_path: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

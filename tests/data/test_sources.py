@@ -13,6 +13,8 @@ import sys
 import tarfile
 import threading
 import time
+import tracemalloc
+import zipfile
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -27,7 +29,7 @@ from hypothesis import strategies as st
 from ffcli.data import sources
 from ffcli.data.catalogue import CATALOGUE, Spec
 from ffcli.data.formats import channel_statistics, read_cifar_archive, read_idx, read_npz
-from ffcli.data.sources import download, read_files, read_sample, sample_file
+from ffcli.data.sources import download, files_in, read_files, read_sample, sample_file
 from ffcli.errors import BadData, DownloadFailed
 
 
@@ -46,7 +48,7 @@ IMAGES = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
 def test_idx_file_reads_back_plain_or_gzipped(tmp_path: Path, compress: Any) -> None:
     path = tmp_path / "images"
     path.write_bytes(compress(idx(IMAGES)))
-    assert np.array_equal(read_idx(path, md5(idx(IMAGES))), IMAGES)
+    assert np.array_equal(read_idx(path, md5(idx(IMAGES)), 10_000), IMAGES)
 
 
 @settings(max_examples=150)
@@ -57,7 +59,7 @@ def test_damaged_idx_file_never_gives_other_data(gz: bool, at: int, flip: int, c
     damaged = whole[:at] if cut else whole[:at] + bytes([whole[at] ^ flip]) + whole[at + 1 :]
     with _file(damaged) as path:
         try:
-            found = read_idx(path, md5(idx(IMAGES)))
+            found = read_idx(path, md5(idx(IMAGES)), 10_000)
         except BadData as error:
             assert str(path) in str(error)  # noqa: PT017
         else:  # some bytes of a gzip header, such as the time, do not affect the content
@@ -78,7 +80,7 @@ def test_idx_file_with_a_wrong_digest_is_refused_with_both_digests(tmp_path: Pat
     path = tmp_path / "t10k-images-idx3-ubyte"
     path.write_bytes(idx(IMAGES))
     with pytest.raises(BadData) as refusal:
-        read_idx(path, "0" * 32)
+        read_idx(path, "0" * 32, 10_000)
     assert all(part in str(refusal.value) for part in (str(path), md5(idx(IMAGES)), "0" * 32))
 
 
@@ -96,7 +98,7 @@ def test_a_broken_idx_file_is_explained(tmp_path: Path, content: bytes, message:
     path = tmp_path / "file"
     path.write_bytes(content)
     with pytest.raises(BadData, match=message):
-        read_idx(path, md5(idx(IMAGES)))
+        read_idx(path, md5(idx(IMAGES)), 10_000)
 
 
 def python2_pickle(pixels: np.ndarray[Any, Any], labels: list[int]) -> bytes:
@@ -133,7 +135,7 @@ def test_cifar10_archive_reads_back(tmp_path: Path) -> None:
     contents = {name: python2_pickle(pixels[i], [0, i + 1]) for i, name in enumerate(BATCHES)}
     contents["test_batch"] = python2_pickle(pixels[5], [3, 3])
     digest = archive(tmp_path / "cifar.tar.gz", contents)
-    images = read_cifar_archive([(tmp_path / "cifar.tar.gz", digest)])
+    images = read_cifar_archive([(tmp_path / "cifar.tar.gz", digest)], 100_000)
     assert np.array_equal(images.train_images, pixels[:5].reshape(10, 3, 32, 32))
     assert images.train_labels.tolist() == [0, 1, 0, 2, 0, 3, 0, 4, 0, 5]
     assert np.array_equal(images.test_images, pixels[5].reshape(2, 3, 32, 32))
@@ -159,7 +161,7 @@ class Malice:
 def test_pickle_with_a_call_is_refused_despite_the_right_digest(tmp_path: Path) -> None:
     digest = archive(tmp_path / "evil.tar.gz", dict.fromkeys(BATCHES, pickle.dumps(Malice(tmp_path / "victim"))))
     with pytest.raises(BadData, match="is not allowed"):
-        read_cifar_archive([(tmp_path / "evil.tar.gz", digest)])
+        read_cifar_archive([(tmp_path / "evil.tar.gz", digest)], 100_000)
     assert not (tmp_path / "victim").exists()
 
 
@@ -209,7 +211,8 @@ GRAY = np.zeros((6, 4, 5), np.uint8)
         ({"train_labels": np.array([1, 2, 3, 1, 2, 3])}, "smallest training label is 1"),
         ({"test_labels": np.array([0, 7, 1])}, "test label 7 is outside the training classes 0 to 2"),
         ({"test_labels": np.array([0, -2, 1])}, "test label -2 is outside"),
-        ({"train_labels": np.array([object()] * 6)}, "not an .npz file, or is truncated or damaged"),
+        ({"train_labels": np.array([object()] * 6)}, "train_labels has type object"),
+        ({"train_labels": np.array(list("abcabc"))}, "train_labels has type text"),
     ],
 )
 def test_npz_that_is_not_a_dataset_is_refused_with_the_reason(
@@ -220,6 +223,68 @@ def test_npz_that_is_not_a_dataset_is_refused_with_the_reason(
         read_npz(path)
     assert str(path) in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_compressed_files_that_grow_beyond_the_dataset_are_not_read(tmp_path: Path) -> None:
+    size = 200_000_000
+    zeros = io.BytesIO()
+    with gzip.GzipFile(fileobj=zeros, mode="w", compresslevel=1) as stream:
+        for _ in range(size // 10_000_000):
+            stream.write(bytes(10_000_000))
+    for name, _ in CATALOGUE["mnist"].files:
+        (tmp_path / f"{name}.gz").write_bytes(zeros.getvalue())
+    (tmp_path / "cifar-10-python.tar.gz").write_bytes(bytes(size))
+    for name in ("mnist", "cifar10"):
+        spec = CATALOGUE[name]
+        tracemalloc.start()
+        with pytest.raises(BadData, match="is not the published file: it holds more than"):
+            read_files(spec, files_in(spec, tmp_path) or ())
+        assert tracemalloc.get_traced_memory()[1] < 3 * spec.largest_file < 3 * size
+        tracemalloc.stop()
+
+
+def declared(shape: tuple[int, ...], type_: str) -> bytes:
+    """The header of an array."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": type_, "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        (b"hello", "train_images is not an array"),
+        (b"\x93NUMPY\x07\x00", "unknown format"),
+        (declared((10**12, 28, 28), "|u1"), "size of train_images differs from its header"),
+        (declared((6, 4, 5), "|O"), "train_images has type object, expected uint8"),
+        (declared((6, 4, 5), "<U3"), "train_images has type text, expected uint8"),
+        (b"\x93NUMPY\x01\x00\x10\x27" + 10_000 * b"[", "truncated or damaged"),
+    ],
+)
+def test_npz_members_that_are_no_arrays_of_pixels_are_refused(tmp_path: Path, member: bytes, message: str) -> None:
+    path = npz(tmp_path, train_images=None)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("train_images.npy", member)
+    with pytest.raises(BadData, match=message) as refusal:
+        read_npz(path)
+    assert "pickle" not in str(refusal.value)
+
+
+def test_npz_that_declares_too_much_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ffcli.data.formats.MAX_NPZ_BYTES", 1_000_000)
+    path = tmp_path / "set.npz"
+    np.savez_compressed(
+        path,
+        train_images=np.zeros((100, 1000, 1000), np.uint8),
+        train_labels=np.arange(100),
+        test_images=np.zeros((1, 1000, 1000), np.uint8),
+        test_labels=np.arange(1),
+    )
+    tracemalloc.start()
+    with pytest.raises(BadData, match=r"declares 0\.1 GB of images and labels, expected at most"):
+        read_npz(path)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
 
 
 def test_file_that_is_not_an_npz_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -15,6 +16,8 @@ from ff import FF
 from safetensors.numpy import load_file
 
 from ffcli.records import RunRecord
+from ffcli.running import workers
+from ffcli.running.messages import Task
 from ffcli.store.database import open_store
 from ffcli.store.runs import epochs
 
@@ -158,6 +161,25 @@ def test_cell_fails_after_losing_two_workers(ff: FF) -> None:
     assert driver.returncode == 1
     (run,) = ff.runs()
     assert (run.status, run.failure_kind, run.diverged) == ("failed", "worker lost", False)
+
+
+def test_stopped_worker_is_reported_killed_and_replaced(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "SILENT_SECONDS", 1.0)
+    monkeypatch.setattr(workers, "LOST_SECONDS", 6.0)
+    submit, stopped = workers.ProcessWorkers.submit, list[str]()
+
+    def submit_and_stop(self: workers.ProcessWorkers, name: str, task: Task) -> str:
+        pid = submit(self, name, task)
+        if not stopped:
+            os.kill(int(pid), signal.SIGSTOP)
+            stopped.append(pid)
+        return pid
+
+    monkeypatch.setattr(workers.ProcessWorkers, "submit", submit_and_stop)
+    _, messages = inside("sweep", *SMALL, "--pos-phase", "1", "--epochs", "1", "--workers", "1")
+    assert f"(mnist (sample), label, 1:1, seed 0): worker {stopped[0]} gave no sign of life for" in messages
+    assert "s and was killed: trying again from the last saved epoch" in messages
+    assert [run.status for run in inside.ff.runs()] == ["completed"]
 
 
 def test_tables_of_the_paper_have_52_cells(inside: Inside) -> None:
