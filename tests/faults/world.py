@@ -139,7 +139,7 @@ def differences(found: Bits, expected: Bits) -> Iterator[str]:
 def listing(folder: Path) -> list[str]:
     """Return all files except temporary ones, with `RUN` for ids and dates."""
     names = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    kept = (name for name in names if not name.startswith("tmp/") and not name.endswith((".tmp", "-shm", "-wal")))
+    kept = (name for name in names if not name.startswith("tmp/") and ".tmp" not in name and not name.endswith(("-shm", "-wal")))
     return sorted(re.sub(r"\d{8}T\d{6}Z", "TIME", RUN_FILE.sub("RUN", name)) for name in kept)
 
 
