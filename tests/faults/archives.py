@@ -78,7 +78,7 @@ def _malicious(
 
 
 def _train_on(folder: Path, file: Path) -> list[tuple[Argument, ...]]:
-    return [("train", "--dataset", file, "--hidden", "8", "--epochs", "1", "--quiet")]
+    return [("train", "--dataset", file, "--hidden", "8", "--batch-size", "20", "--epochs", "1", "--quiet")]
 
 
 def _import_idx(folder: Path, file: Path) -> list[tuple[Argument, ...]]:
@@ -124,7 +124,8 @@ def _npz_files(world: World) -> dict[str, Callable[[Path], bytes]]:
 
     lying = {
         "huge-shape": _npy((10**12, 6, 6)), "overflow-shape": _npy((2**62, 2**62, 4)), "negative-shape": _npy((-1, 6)),
-        "huge-type": _npy((1,), "|S4000000000"), "object-type": _npy((2,), "|O"), "code-header": _npy("__import__('os')"),
+        "huge-type": _npy((1,), "|S4000000000"), "object-type": _npy((2,), "|O"),
+        "code-header": _npy("__import__('os')"),
         "deep-header": _npy("(" * 5000), "huge-header": b"\x93NUMPY\x02\0" + b"\xff" * 4 + b"x",
         "no-array": b"hello", "empty-member": b"", "many-dimensions": _npy((1,) * 60),
     }  # fmt: skip
@@ -144,7 +145,9 @@ def _npz_files(world: World) -> dict[str, Callable[[Path], bytes]]:
         "label-bomb": lambda payload: _zip(members, bombs=(labels,)),
         "extra-bomb": lambda payload: _zip(members, bombs=("more.npy",)),
         "many-members": lambda payload: _zip(members | {f"{n}.npy": b"" for n in range(20_000)}),
-        "encrypted": lambda payload: _zip(members).replace(b"PK\x01\x02\x14\x03\x14\0\0", b"PK\x01\x02\x14\x03\x14\0\1"),
+        "encrypted": lambda payload: _zip(members).replace(
+            b"PK\x01\x02\x14\x03\x14\0\0", b"PK\x01\x02\x14\x03\x14\0\1"
+        ),
     }
 
 
@@ -211,7 +214,9 @@ def _npy(shape: object, kind: str = "|u1") -> bytes:
     return b"\x93NUMPY\x02\0" + struct.pack("<I", len(header)) + header + bytes(100)
 
 
-def _zip(members: Members, *, bombs: tuple[str, ...] = (), size: int = BOMB - BLOCK, twice: str = "", link: str = "") -> bytes:
+def _zip(
+    members: Members, *, bombs: tuple[str, ...] = (), size: int = BOMB - BLOCK, twice: str = "", link: str = ""
+) -> bytes:
     """Return a zip file; the members of `bombs` are arrays of zeros that expand to `size` bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -243,5 +248,7 @@ def _with_bomb(raw: bytearray, name: str, size: int) -> bytearray:
     common = struct.pack("<HHHHHIIIHH", 20, 0, 8, 0, 33, 0, len(data), length, len(name), 0)
     local = b"PK\x03\x04" + common + name.encode() + data
     entry = b"PK\x01\x02\x14\0" + common + struct.pack("<HHHII", 0, 0, 0, 0, offset) + name.encode()
-    tail = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, count + 1, count + 1, central + len(entry), offset + len(local), 0)
+    tail = struct.pack(
+        "<4s4H2IH", b"PK\x05\x06", 0, 0, count + 1, count + 1, central + len(entry), offset + len(local), 0
+    )
     return raw[:offset] + local + raw[offset:end] + entry + tail

@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
-Problems = Iterator[str]
+Problems = Iterator[str | int]
+"""What is wrong; a number adds to the count of faults that were tried."""
+
 Check = Callable[[random.Random, Path], Problems]
-"""Tries one fault in an empty folder, with random numbers of its own, and yields what is wrong."""
+"""Tries something in an empty folder, with random numbers of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Case:
     """Unique; begins with a word for its part, so that `--only` selects by pattern."""
     check: Check
     faults: int = 1
-    """Number of kills, damaged files or processes of the case."""
+    """Number of damaged files or processes, unless the check counts them."""
 
 
 @dataclass(slots=True)
@@ -69,11 +71,11 @@ def run_cases(cases: Sequence[Case], folder: Path, *, seed: int, seconds: float,
     for case in cases:
         outcome.rows[case.part].left += 1
     deadline = time.monotonic() + seconds
-    for number, taken, problems in _results(cases, order, folder, seed, deadline, processes):
+    for number, taken, faults, problems in _results(cases, order, folder, seed, deadline, processes):
         case, row = cases[number], outcome.rows[cases[number].part]
         row.left -= 1
         row.cases += 1
-        row.faults += case.faults
+        row.faults += faults
         row.seconds += taken
         if problems:
             row.failed += 1
@@ -89,8 +91,8 @@ def selected(cases: Sequence[Case], pattern: str | None) -> list[Case]:
 
 def _results(
     cases: Sequence[Case], order: Sequence[int], folder: Path, seed: int, deadline: float, processes: int
-) -> Iterator[tuple[int, float, list[str]]]:
-    """Yield number, seconds and problems of each case as it ends. Processes take the numbers from a common pipe."""
+) -> Iterator[tuple[int, float, int, list[str]]]:
+    """Yield number, seconds, faults and problems of each case as it ends. Processes share a pipe of numbers."""
     numbers, results = os.pipe(), os.pipe()
     os.set_blocking(numbers[1], False)
     waiting = os.write(numbers[1], b"".join(struct.pack("I", number) for number in order))
@@ -104,8 +106,10 @@ def _results(
             while time.monotonic() < deadline and (raw := os.read(numbers[0], 4)):
                 number = struct.unpack("I", raw)[0]
                 started = time.monotonic()
-                problems = _problems(cases[number], folder / f"case-{number}", seed)
-                line = json.dumps([number, time.monotonic() - started, [problem[:320] for problem in problems[:2]]])
+                found = _try(cases[number], folder / f"case-{number}", seed)
+                problems = [problem[:320] for problem in found if isinstance(problem, str)]
+                counts = [count for count in found if isinstance(count, int)] or [cases[number].faults]
+                line = json.dumps([number, time.monotonic() - started, sum(counts), problems[:2]])
                 os.write(results[1], line.encode() + b"\n")  # short enough to be written at once
             os._exit(0)
         pids.append(pid)
@@ -117,7 +121,7 @@ def _results(
         os.waitpid(pid, 0)
 
 
-def _problems(case: Case, folder: Path, seed: int) -> list[str]:
+def _try(case: Case, folder: Path, seed: int) -> list[str | int]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:

@@ -50,10 +50,10 @@ def _equal_starts(world: World, rng: random.Random, folder: Path) -> Problems:
         yield f"{len(trained)} processes trained the run to its end"
     for done in ended:
         yield from verdict(done, (0, 1))
-        if done.code and "training" not in done.err:
+        if done.code and "being trained" not in done.err:
             yield f"a process neither answered nor said who trains the run: {done.err}"
     yield from check_sound(folder)
-    (status, rows, weights), = bits(folder).values()
+    ((status, rows, weights),) = bits(folder).values()
     if status != "completed" or [row["epoch"] for row in rows] != list(range(41)) or not weights:
         yield f"the run is {status} with {len(rows)} epochs"
 

@@ -17,9 +17,7 @@ from pathlib import Path
 
 from .campaign import Case, Check, Problems
 from .warm import Argument, ff
-from .world import (
-    Bits, World, bits, copy, database, differences, snapshot, states, verdict, written_outside,
-)  # fmt: skip
+from .world import Bits, World, bits, copy, database, differences, snapshot, states, verdict, written_outside
 
 PAGE = 4096
 READS: tuple[tuple[Argument, ...], ...] = (
@@ -43,9 +41,12 @@ def cases(world: World, folder: Path, seed: int, scale: float) -> Iterator[Case]
         assert done.code == 0, done
         expected[name] = bits(folder / name)
     stored = bits(world.stored)
-    toml = ff("show", "first", "--toml", folder=world.stored).out or ff(
-        "show", next(iter(states(world.stored, ".state.safetensors"))).name[:32], "--toml", folder=world.stored
-    ).out
+    toml = (
+        ff("show", "first", "--toml", folder=world.stored).out
+        or ff(
+            "show", next(iter(states(world.stored, ".state.safetensors"))).name[:32], "--toml", folder=world.stored
+        ).out
+    )
     kinds: list[tuple[str, int, Check]] = [
         ("database", 160, partial(_database, world)),
         ("edited-row", 80, partial(_edited_row, world)),
@@ -152,11 +153,12 @@ def _prepared(world: World, expected: Bits, rng: random.Random, folder: Path) ->
 def _npz(world: World, rng: random.Random, folder: Path) -> Problems:
     copy(world.empty, folder)
     own = Path(shutil.copy(world.npz, folder / "mine.npz"))
+    arguments = ("train", "--dataset", own, "--hidden", "8", "--batch-size", "20", "--epochs", "1", "--quiet")
     if rng.random() < 0.3:
-        yield from verdict(ff("train", "--dataset", own, "--dry-run", folder=folder), (0,))
+        yield from verdict(ff(*arguments, "--dry-run", folder=folder), (0,))
     _damage(rng, own)
     before = snapshot(folder)
-    yield from verdict(ff("train", "--dataset", own, "--hidden", "8", "--epochs", "1", "--quiet", folder=folder))
+    yield from verdict(ff(*arguments, folder=folder))
     yield from written_outside(folder, before)
 
 
@@ -254,7 +256,7 @@ def _label(world: World, rng: random.Random, folder: Path) -> Problems:
         done = ff(*_with_run(arguments, folder), folder=folder)
         yield from verdict(done, (0,))
         if bad := sorted({c for c in done.out + done.err if (c < " " and c != "\n") or "\x7f" <= c < "\xa0"} - {"\r"}):
-            yield f"{option} {label[:20]!r}: `ff {arguments[0]}` prints {bad}"
+            yield f"{option} {label!r:.30}: `ff {arguments[0]}` prints {bad}"
         if arguments == ("export",) and any(f",{c}" in done.out for c in ("=1", "@cmd")):
             yield f"{option} {label!r}: a formula is exported"
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ffcli.store.migrate import run_migrations
+from ffcli.store.sqlite import BEGIN, IMMEDIATE, engine_for
+
 from . import warm
 from .campaign import Case, Problems
 from .warm import Argument, Fault, ff
@@ -84,9 +87,11 @@ def _interrupted(subject: Subject, fault: Fault, rng: random.Random, folder: Pat
     copy(subject.start, folder)
     done = ff(*subject.arguments, folder=folder, fault=fault)
     if fault.mode in ("kill", "half"):
+        yield int(done.killed)
         if not done.killed:
             yield from verdict(done, (0,))
     else:
+        yield int(done.calls >= fault.n)
         yield from verdict(done)
     after = list(check_sound(folder))
     again = ff(*subject.arguments, folder=folder)
@@ -106,9 +111,6 @@ def _bits(folder: Path) -> Bits:
 
 def _downgrade(path: Path) -> None:
     """Take a database back by one revision."""
-    from ffcli.store.database import BEGIN, IMMEDIATE, engine_for
-    from ffcli.store.migrate import run_migrations
-
     engine = engine_for(path, foreign_keys=False, pooled=False).execution_options(**{BEGIN: IMMEDIATE})
     with engine.begin() as connection:
         run_migrations(connection, target="-1")

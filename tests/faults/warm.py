@@ -169,7 +169,7 @@ def _become(
             shim.faults_arm(under, MODES.index(fault.mode), ctypes.c_long(fault.n), ctypes.c_void_p(address))
         run()
     except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
         sys.stderr.flush()
     os._exit(99)
 

@@ -139,17 +139,23 @@ def differences(found: Bits, expected: Bits) -> Iterator[str]:
 def listing(folder: Path) -> list[str]:
     """Return all files except temporary ones, with `RUN` for ids and dates."""
     names = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    kept = (name for name in names if not name.startswith("tmp/") and ".tmp" not in name and not name.endswith(("-shm", "-wal")))
+    kept = (
+        name
+        for name in names
+        if not name.startswith("tmp/") and ".tmp" not in name and not name.endswith(("-shm", "-wal"))
+    )
     return sorted(re.sub(r"\d{8}T\d{6}Z", "TIME", RUN_FILE.sub("RUN", name)) for name in kept)
+
+
+NEVER = ("Traceback", "internal error", "Exception ignored", "database is locked")
+"""What no command prints on stderr."""
 
 
 def verdict(done: Done, codes: tuple[int, ...] = (0, 1, 2)) -> Iterator[str]:
     """Yield what is wrong with the end of a command."""
     command = " ".join(os.fsdecode(argument) for argument in done.arguments)[-150:]
     text = f"`ff {command}`: exit {done.code}: {' '.join(done.err.split())[-300:]}"
-    if done.code not in codes or any(word in done.err for word in ("Traceback", "internal error", "Exception ignored")):
-        yield text
-    elif "database is locked" in done.err:
+    if done.code not in codes or any(word in done.err for word in NEVER):
         yield text
     elif done.code and not done.err.strip():
         yield f"{text} (no message)"
