@@ -82,10 +82,12 @@ def _train_on(folder: Path, file: Path) -> list[tuple[Argument, ...]]:
 
 
 def _import_idx(folder: Path, file: Path) -> list[tuple[Argument, ...]]:
-    return [("data", "import", name, folder) for name in ("tiny", "mnist") if _place_idx(folder, file, name)]
+    for name in ("tiny", "mnist"):
+        _place_idx(folder, file, name)
+    return [("data", "import", name, folder) for name in ("tiny", "mnist")]
 
 
-def _place_idx(folder: Path, file: Path, name: str) -> bool:
+def _place_idx(folder: Path, file: Path, name: str) -> None:
     """Put the file where the dataset's first file is expected, beside empty ones."""
     first, *rest = (
         ("train_images", "train_labels", "test_images", "test_labels")
@@ -95,7 +97,6 @@ def _place_idx(folder: Path, file: Path, name: str) -> bool:
     (folder / first).symlink_to(file)
     for other in rest:
         (folder / other).write_bytes(b"\0")
-    return True
 
 
 def _replace(world: World, folder: Path, file: Path, place: str, suffix: str) -> list[tuple[Argument, ...]]:

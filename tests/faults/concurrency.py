@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .campaign import Case, Problems
 from .warm import Argument, ff, start
-from .world import Bits, World, bits, check_sound, copy, database, differences, verdict
+from .world import Bits, World, bits, check_sound, copy, differences, verdict
 
 STARTS, WRITERS, READERS = 64, 16, 32
 PATIENCE = 180.0
@@ -77,5 +77,3 @@ def _crowd(world: World, expected: Bits, rng: random.Random, folder: Path) -> Pr
     yield from check_sound(folder)
     # `prune` deletes the states of completed runs and superseded rows, which are not compared.
     yield from differences(bits(folder), expected)
-    if not database(folder).exists():
-        yield "the database is gone"

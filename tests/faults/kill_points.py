@@ -55,7 +55,6 @@ def cases(world: World, folder: Path, seed: int, scale: float) -> Iterator[Case]
 
 
 def _subjects(world: World, folder: Path) -> Iterator[Subject]:
-    stored = bits(world.stored)
     with_state = next(path.name[:32] for path in sorted((world.stored / "db").glob("*/*.state.safetensors")))
     nothing = folder / "nothing"
     nothing.mkdir()
@@ -74,7 +73,6 @@ def _subjects(world: World, folder: Path) -> Iterator[Subject]:
         "prepare": (nothing, (*world.train("--dry-run"), "--data-dir", "data"), (0,)),
         "import": (nothing, ("data", "import", "tiny", world.idx), (0,)),
     }
-    assert stored
     for name, (start, arguments, repeated) in commands.items():
         reference = copy(start, folder / f"reference-{name}")
         done = ff(*arguments, folder=reference, fault=Fault("count"))

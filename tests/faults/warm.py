@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -195,9 +195,8 @@ def _content(descriptor: int) -> str:
         return file.read().decode(errors="backslashreplace")
 
 
-def wait_until(condition: object, seconds: float = 10.0) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
     """Return whether `condition()` becomes true within some seconds."""
-    assert callable(condition)
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():
