@@ -41,12 +41,8 @@ def cases(world: World, folder: Path, seed: int, scale: float) -> Iterator[Case]
         assert done.code == 0, done
         expected[name] = bits(folder / name)
     stored = bits(world.stored)
-    toml = (
-        ff("show", "first", "--toml", folder=world.stored).out
-        or ff(
-            "show", next(iter(states(world.stored, ".state.safetensors"))).name[:32], "--toml", folder=world.stored
-        ).out
-    )
+    toml = ff(*_with_run(("show", "RUN", "--toml"), world.stored), folder=world.stored).out
+    assert toml
     kinds: list[tuple[str, int, Check]] = [
         ("database", 160, partial(_database, world)),
         ("edited-row", 80, partial(_edited_row, world)),
