@@ -48,7 +48,7 @@ def cases(world: World, folder: Path, seed: int, scale: float) -> Iterator[Case]
     assert done.code == 0, done
     for victim in ("driver", "worker"):
         check = partial(_killed_sweep, world, grid, bits(reference), time.monotonic() - began, victim)
-        for number in range(max(1, round(6 * scale))):
+        for number in range(max(1, round(4 * scale))):
             yield Case(f"random kills of a sweep's {victim}", f"kill/sweep/{victim}-{number}", check)
 
 
