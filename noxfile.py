@@ -1,7 +1,8 @@
 """Checks of the project.
 
 `nox` runs the test suite, `nox -s lint` and `nox -s types` the static checks, and `nox -s docs` regenerates the
-documentation, all in the environment that nox itself lives in, so that torch is installed once. `nox -s oldest` and
+documentation, all in the environment that nox itself lives in, so that torch is installed once. `nox -s faults` kills,
+damages and overloads the program for ten minutes (see docs/reliability.md). `nox -s oldest` and
 `nox -s newest` run the suite in environments of their own, with the lowest versions that pyproject.toml allows and with
 the newest ones (several gigabytes each).
 """
@@ -46,6 +47,12 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Regenerate docs/commands.md and every table, picture and program output in README.md and docs/."""
     session.run(sys.executable, "tools/write_docs.py", external=True)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Kill, damage and overload `ff` for ten minutes; FAULT_SEED repeats a campaign, arguments after `--` go to it."""
+    session.run(sys.executable, "-m", "tests.faults", *session.posargs, external=True)
 
 
 @nox.session(venv_backend="venv")
