@@ -21,6 +21,7 @@ from pkgutil import resolve_name
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -31,6 +32,7 @@ from pydantic import (
     model_validator,
 )
 
+from ffcli.choices import NEWEST
 from ffcli.errors import BadOption
 from ffcli.schedule import UNSEPARATED, LrScaling, Schedule
 from ffcli.text import unknown
@@ -143,6 +145,12 @@ def _sizes(value: Any) -> Any:
 def _texts(value: Any) -> Any:
     """A single text becomes a tuple of one."""
     return (value,) if isinstance(value, str) else value
+
+
+def _free_name(value: str | None) -> str | None:
+    if value == NEWEST:
+        raise ValueError(f"{NEWEST} means the run that started last: give another name")
+    return value
 
 
 class PresetSettings(Frozen):
@@ -300,7 +308,11 @@ class Settings(ProtocolSettings):
             "Threads per process.", RUNNING, "torch's; 1 in a sweep", key=Key.NEVER, env="FFCLI_THREADS", in_sweep="one"
         ),
     ] = None
-    name: Annotated[str | None, Setting("Name of the run.", RUNNING, key=Key.NEVER, in_sweep="no")] = None
+    name: Annotated[
+        str | None,
+        AfterValidator(_free_name),
+        Setting("Name of the run; RUN in other commands can be this name.", RUNNING, key=Key.NEVER, in_sweep="no"),
+    ] = None
     tag: Annotated[
         tuple[str, ...],
         BeforeValidator(_texts),

@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "choices": set(),
     "benchmark": set(),
     "schedule": set(),
-    "settings": {"errors", "schedule", "text", *REGISTRIES},
+    "settings": {"choices", "errors", "schedule", "text", *REGISTRIES},
     "config": {"settings", "schedule", *REGISTRIES},
     "records": {"config", "choices", "schedule"},
     "published": {"config", "schedule"},

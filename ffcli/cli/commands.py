@@ -23,6 +23,7 @@ COMMANDS = {
     "report": "ffcli.cli.report:report",
     "compare": "ffcli.cli.compare:compare",
     "export": "ffcli.cli.export:export",
+    "edit": "ffcli.cli.edit:edit",
     "delete": "ffcli.cli.delete:delete",
     "prune": "ffcli.cli.prune:prune",
     "bench": "ffcli.cli.bench:bench",

@@ -16,7 +16,7 @@ def _complete_datasets(incomplete: str) -> list[str]:
 
 
 def _complete_runs(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """The ids of stored runs, each with a description."""
+    """The ids and names of stored runs, each with a description."""
     from ffcli.cli.words import describe
     from ffcli.errors import FFError
     from ffcli.store.database import open_to_read
@@ -28,7 +28,8 @@ def _complete_runs(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]
             ids = short_ids(store, [run.id for run in found])
     except FFError:
         return []
-    return [(ids[run.id], describe(run.config)) for run in found if run.id.startswith(incomplete)]
+    named = [(name, describe(run.config)) for run in found if (name := run.name) and name.startswith(incomplete)]
+    return named + [(ids[run.id], describe(run.config)) for run in found if run.id.startswith(incomplete)]
 
 
 def _complete_tags(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -69,8 +70,10 @@ DataFolderOption = Annotated[
     typer.Option("--data-dir", envvar="FFCLI_DATA_DIR", help="Folder of datasets.", metavar="path", show_default=False),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
-RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="Id of a run, or its first digits.", autocompletion=_complete_runs)
+RUN_HELP = "Id of a run or its first digits, its name, or last."
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP, autocompletion=_complete_runs)]
+RunsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[RUN]...", help=RUN_HELP, autocompletion=_complete_runs)
 ]
 DatasetFilter = Annotated[
     str | None, typer.Option("--dataset", help="Only this dataset.", autocompletion=_complete_datasets)
