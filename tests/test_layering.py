@@ -52,21 +52,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bench": SHARED | {"planning", "engine", "data", "estimate", "machine"},
     "planning": SHARED | {"data", "machine", "running.run"},
     "running": SHARED | {"engine", "data", "store", "estimate", "machine"},
-    "cli": SHARED | {"planning", "running", "estimate", "machine", "store", "report", "bench", "plots", "data"},
+    "inference": SHARED | {"engine", "data", "store", "running"},
+    "cli": SHARED
+    | {"inference", "planning", "running", "estimate", "machine", "store", "report", "bench", "plots", "data"},
     "__main__": {"cli"},
 }
 """The parts of ffcli (files and packages) and the parts that each may import; imports within a part are free. A new
 part declares here where it belongs."""
 
 ONLY_IN: dict[str, set[str]] = {
-    "torch": {"engine", "data", "bench", "running.session", "machine"},
+    "torch": {"engine", "data", "bench", "running.session", "machine", "inference"},
     "torchvision": {"data"},
     "sqlalchemy": {"store"},
     "sqlite3": {"store"},
     "alembic": {"store"},
     "typer": {"cli"},
     "rich": {"cli", "report"},
-    "safetensors": {"store", "data", "running.messages"},
+    "PIL": {"inference.images", "bench"},
+    "safetensors": {"store", "data", "running.messages", "inference.weights"},
     "matplotlib": {"plots"},
     "pickle": {"data.formats"},
 }

@@ -47,25 +47,36 @@ def read_idx_set(files: Sequence[tuple[Path, str]]) -> Images:
     )
 
 
-def read_idx(path: Path, digest: str) -> NDArray[np.uint8]:
-    """Read an idx file of unsigned bytes, plain or gzipped: images (N, H, W) or labels (N,)."""
+def read_idx(path: Path, digest: str | None = None) -> NDArray[np.uint8]:
+    """Read an idx file of unsigned bytes, plain or gzipped: images (N, H, W) or labels (N,).
+
+    Args:
+        path: the file.
+        digest: MD5 that the decompressed content must have; None for any content.
+    """
+
+    def published(raw: bytes) -> str:
+        return f": MD5 {_digest(raw, digest)}, expected {digest}" if digest else ""
+
     raw = _read(path)
     if raw[:2] == b"\x1f\x8b":
         try:
             raw = gzip.decompress(raw)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise BadData(f"{path} is truncated or damaged: {error}; get a fresh copy (MD5 {digest})") from error
+            advice = f"; get a fresh copy (MD5 {digest})" if digest else ""
+            raise BadData(f"{path} is truncated or damaged: {error}{advice}") from error
     dimensions = {b"\0\0\x08\x01": 1, b"\0\0\x08\x03": 3}.get(raw[:4], 0)
     if dimensions == 0 or len(raw) < 4 + 4 * dimensions:
-        raise BadData(f"{path} is not an idx file of images or labels: MD5 {_digest(raw, digest)}, expected {digest}")
+        raise BadData(f"{path} is not an idx file of images or labels{published(raw)}")
     shape = struct.unpack_from(f">{dimensions}I", raw, 4)
     promised, found = math.prod(shape), len(raw) - 4 - 4 * dimensions
     if promised != found:
         raise BadData(
-            f"{path} is truncated or damaged: it has {found:,} bytes of data, but its header says {promised:,};"
-            f" MD5 {_digest(raw, digest)}, expected {digest}"
+            f"{path} is truncated or damaged: it has {found:,} bytes of data, but its header says {promised:,}"
+            + published(raw).replace(":", ";", 1)
         )
-    _check_digest(path, raw, digest)
+    if digest:
+        _check_digest(path, raw, digest)
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
 
 

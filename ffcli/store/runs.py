@@ -233,7 +233,8 @@ def _whole_id(connection: Connection, ref: str) -> str:
         raise NoSuchRun(f"'{ref}' {how} {len(found)} runs ({shown}): give an id")
     if not found:
         raise NoSuchRun(f"there is no run '{ref}': give an id, a name or {NEWEST}; `ff list-runs --all` shows all runs")
-    return found[0]
+    whole: str = found[0]
+    return whole
 
 
 def _matching(connection: Connection, filters: Filters) -> Iterator[RunRecord]:

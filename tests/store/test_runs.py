@@ -120,7 +120,7 @@ def test_runs_are_found_by_name_and_as_the_last_one(store: Store) -> None:
     with pytest.raises(NoSuchRun, match=r"'bad' names or begins the id of 2 runs \(.*bad0000"):
         runs.get(store, "bad")
     runs.edit(store, other, name="night")
-    with pytest.raises(NoSuchRun, match="'night' is the name of 2 runs .*give an id"):
+    with pytest.raises(NoSuchRun, match=r"'night' is the name of 2 runs .*give an id"):
         runs.get(store, "night")
 
 
