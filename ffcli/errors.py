@@ -7,6 +7,7 @@
     │   ├── BadDatabase           2   no database, a missing folder, read-only, newer than this program
     │   │   ├── DamagedDatabase   2   SQLite reports that the file is corrupt
     │   │   └── DamagedRun        2   a run's row cannot be read
+    │   ├── MissingPackage        2   an optional package is not installed
     │   └── NoSuchRun             2   no run, or more than one, has this id or name
     ├── StoreBusy                 1   another process holds the lock of the database
     ├── StorageFull               1   no space left on the disk
@@ -58,6 +59,10 @@ class DamagedDatabase(BadDatabase):
 
 
 class DamagedRun(BadDatabase):
+    pass
+
+
+class MissingPackage(BadInput):
     pass
 
 

@@ -31,7 +31,7 @@ REGISTRIES = {"engine.cures", "data.negatives"}
 """Registries that import no library. Settings look their entries up inside functions."""
 
 MAY_IMPORT: dict[str, set[str]] = {
-    "": set(),
+    "": {"api"},
     "errors": {"choices"},
     "files": {"errors"},
     "text": set(),
@@ -52,9 +52,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bench": SHARED | {"planning", "engine", "data", "estimate", "machine"},
     "planning": SHARED | {"data", "machine", "running.run"},
     "running": SHARED | {"engine", "data", "store", "estimate", "machine"},
+    "filters": SHARED | {"data.catalogue", "data.negatives", "store"},
+    "notebook": {"records"},
+    "api": SHARED | {"filters", "notebook", "planning", "running", "inference", "engine", "data", "store", "report"},
     "inference": SHARED | {"engine", "data", "store", "running"},
     "cli": SHARED
-    | {"inference", "planning", "running", "estimate", "machine", "store", "report", "bench", "plots", "data"},
+    | {
+        "filters",
+        "inference",
+        "planning",
+        "running",
+        "estimate",
+        "machine",
+        "store",
+        "report",
+        "bench",
+        "plots",
+        "data",
+    },
     "__main__": {"cli"},
 }
 """The parts of ffcli (files and packages) and the parts that each may import; imports within a part are free. A new
@@ -68,6 +83,7 @@ ONLY_IN: dict[str, set[str]] = {
     "alembic": {"store"},
     "typer": {"cli"},
     "rich": {"cli", "report"},
+    "pandas": {"api"},
     "PIL": {"inference.images", "bench"},
     "safetensors": {"store", "data", "running.messages", "inference.weights"},
     "matplotlib": {"plots"},

@@ -33,7 +33,7 @@ def export(
 ) -> None:
     """Write runs and epochs as CSV or JSON, oldest run first."""
     from ffcli.cli.console import message
-    from ffcli.cli.filters import check_dataset, known_negatives, named_cure, stored_preset
+    from ffcli.filters import check_dataset, known_negatives, named_cure, stored_preset
     from ffcli.store import export
     from ffcli.store.database import open_to_read
     from ffcli.store.runs import Filters

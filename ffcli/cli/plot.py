@@ -70,8 +70,8 @@ def _of_runs(figure: Figure) -> Callable[..., None]:
     ) -> None:
         from functools import partial
 
-        from ffcli.cli.filters import stored_preset
         from ffcli.cli.report import timed_run
+        from ffcli.filters import stored_preset
         from ffcli.plots import ManyRuns, check_picture, writing_picture
         from ffcli.report.protocol import select
         from ffcli.store.database import open_to_read

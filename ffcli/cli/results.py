@@ -25,9 +25,6 @@ from ffcli.store.database import Store
 from ffcli.store.traces import traced
 from ffcli.text import counted, named
 
-LOCK_TIMEOUT = 60.0
-"""Seconds that training waits for another process's lock before it gives up the commit of an epoch."""
-
 
 def show_result(store: Store, result: RunResult, config: RunConfig, *, json: bool) -> None:
     """Print the result of a run, the published value of its cell, and the run's id."""

@@ -1,7 +1,8 @@
-"""Check the options that select runs: a name that cannot match any run is an error, not an empty result."""
+"""Check the values that select runs: a name that cannot match any run is an error, not an empty result."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ffcli.data.catalogue import CATALOGUE
@@ -40,6 +41,14 @@ def named_cure(name: str | None) -> str | None:
     from ffcli.settings import parse
 
     return str(parse({"cure": name}).cure)
+
+
+def moment(since: str) -> datetime:
+    """Parse a time in the user's time zone. Raises BadOption."""
+    try:
+        return datetime.fromisoformat(since).astimezone()
+    except (ValueError, OverflowError) as error:
+        raise BadOption(f"--since '{since}': give a day from 1970 on, or a time, such as 2025-01-31T12:00") from error
 
 
 def check_dataset(store: Store, name: str | None) -> None:
