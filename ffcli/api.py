@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, overload
 
 from ffcli import filters, notebook
 from ffcli import settings as definitions
+from ffcli.choices import DataChoice
 from ffcli.config import RunConfig
 from ffcli.data.datasets import default_folder
 from ffcli.errors import BadOption, Interrupted, MissingPackage
@@ -27,7 +28,6 @@ from ffcli.planning import plan_training
 from ffcli.records import ID_DIGITS, EpochMetrics, RunRecord, best_accuracy, epoch_json, run_json
 from ffcli.report.titles import describe
 from ffcli.running import run as running
-from ffcli.settings import DataChoice
 from ffcli.store import export
 from ffcli.store import runs as stored
 from ffcli.store.database import open_store, open_to_read

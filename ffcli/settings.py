@@ -32,7 +32,7 @@ from pydantic import (
     model_validator,
 )
 
-from ffcli.choices import NEWEST
+from ffcli.choices import NEWEST, DataChoice
 from ffcli.errors import BadOption
 from ffcli.schedule import UNSEPARATED, LrScaling, Schedule
 from ffcli.text import unknown
@@ -82,7 +82,6 @@ class Frozen(BaseModel):
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Rate = Annotated[float, Field(ge=1e-12, allow_inf_nan=False)]
-DataChoice = Literal["auto", "full", "sample"]
 Flag = Annotated[bool, Strict()]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Precision = Literal["float32", "float64", "bf16", "tf32"]

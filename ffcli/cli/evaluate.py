@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ffcli.choices import DataChoice
 from ffcli.cli.options import DatabaseOption, DataFolderOption, JsonOption, RunArgument, complete_setting
-from ffcli.settings import DataChoice
 
 if TYPE_CHECKING:
     from ffcli.inference.evaluation import Evaluation
@@ -27,7 +27,10 @@ def evaluate(
         ),
     ] = None,
     data: Annotated[
-        DataChoice, typer.Option(envvar="FFCLI_DATA", help="With --dataset: the full dataset, or its sample.")
+        DataChoice,
+        typer.Option(
+            metavar="auto|full|sample", envvar="FFCLI_DATA", help="With --dataset: the full dataset, or its sample."
+        ),
     ] = "auto",
     plot: Annotated[
         Path | None,
@@ -38,12 +41,15 @@ def evaluate(
     json: JsonOption = False,
 ) -> None:
     """Evaluate the network of a run on test images: overall, by layer, by class, and which classes it confuses."""
+    from rich.markup import escape
+
     from ffcli.cli.console import message, out, print_document, print_json
     from ffcli.cli.words import describe
     from ffcli.data.datasets import default_folder
     from ffcli.inference import evaluation
     from ffcli.inference.trained import load_trained
     from ffcli.plots import check_picture, writing_picture
+    from ffcli.records import ID_DIGITS
     from ffcli.report.sheet import Document
     from ffcli.store import runs
     from ffcli.store.database import open_to_read
@@ -63,13 +69,18 @@ def evaluate(
     if json:
         print_json(_json(found.id, trained.epoch, scores))
         return
-    out().print(describe(found.config), style="bold", markup=False)
+    out().print(describe(found.config), style="bold", markup=False, soft_wrap=True)
     out().print(
-        f"accuracy [bold]{scores.accuracy:.2f} %[/] on {scores.images} test images of {scores.dataset}, after epoch"
-        f" {trained.epoch}\n",
+        f"accuracy [bold]{scores.accuracy:.2f} %[/] on {scores.images} test images of {escape(scores.dataset)}\n"
+        f"run {found.id[:ID_DIGITS]}, weights after epoch {trained.epoch}\n",
         soft_wrap=True,
     )
     print_document(Document((layer_sheet(scores), class_sheet(scores), confusion_sheet(scores))))
+    if scores.undecided:
+        message(
+            f"{scores.undecided} of {scores.images} images have the same goodness under every label, as in a dead"
+            " network: they count as label 0"
+        )
     if plot:
         message(f"written: {plot}")
 
@@ -83,6 +94,7 @@ def _json(id: str, epoch: int, scores: Evaluation) -> dict[str, Any]:
         "dataset": scores.dataset,
         "images": scores.images,
         "accuracy": scores.accuracy,
+        "undecided": scores.undecided,
         "layers": [asdict(layer) for layer in scores.layers],
         "classes": [asdict(each) for each in scores.classes],
         "confusion": scores.confusion.tolist(),
@@ -98,8 +110,8 @@ def layer_sheet(scores: Evaluation) -> Sheet:
             "layer": str(score.layer),
             "alone %": f"{score.alone:.2f}",
             "with those below %": f"{score.cumulated:.2f}",
-            "goodness true": f"{score.goodness_true:.3f}",
-            "wrong": f"{score.goodness_wrong:.3f}",
+            "goodness true": f"{score.goodness_true:.4f}",
+            "wrong": f"{score.goodness_wrong:.4f}",
         }
         for score in scores.layers
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,10 +32,11 @@ def predict(
     from ffcli.cli.console import message, print_document, print_json
     from ffcli.data.datasets import default_folder
     from ffcli.inference.images import read_images
-    from ffcli.inference.trained import classify, load_trained
+    from ffcli.inference.trained import classify, load_trained, undecided
     from ffcli.report.sheet import Document
     from ffcli.store import runs
     from ffcli.store.database import open_to_read
+    from ffcli.text import counted
 
     with open_to_read(db) as store:
         trained = load_trained(store, runs.get(store, run), data_dir or default_folder())
@@ -43,9 +45,18 @@ def predict(
     if json:
         print_json([_json(name, label, goodness) for name, label, goodness in zip(names, *found, strict=True)])
         return
+    names = _short(names, image)
     polarity = trained.network.objective.polarity
     sheet = image_sheet(names[0], found) if len(names) == 1 else list_sheet(names, found, polarity)
     print_document(Document((sheet,)))
+    if same := int(undecided(found.goodness).sum()):
+        message(f"{counted(same, 'image')} with the same goodness under every label, as in a dead network: label 0")
+
+
+def _short(names: list[str], files: list[Path]) -> list[str]:
+    """The names without folders, if the files then still have different names."""
+    differ = len({file.name for file in files}) == len({*files})
+    return [os.path.basename(name) for name in names] if differ else names
 
 
 def _json(name: str, label: Any, goodness: Any) -> dict[str, Any]:
@@ -65,8 +76,8 @@ def image_sheet(name: str, found: Prediction) -> Sheet:
     layers = [f"layer {number}" for number in range(1, len(goodness) + 1)]
 
     def line(candidate: int) -> dict[str, str | Item]:
-        values = {column: f"{value:.3f}" for column, value in zip(layers, goodness[:, candidate], strict=True)}
-        total = f"{goodness[:, candidate].sum():.3f}"
+        values = {column: f"{value:.4f}" for column, value in zip(layers, goodness[:, candidate], strict=True)}
+        total = f"{goodness[:, candidate].sum():.4f}"
         cells = {"label": str(candidate), **values, "sum": total}
         return {column: Item(text, "best" if candidate == label else "") for column, text in cells.items()}
 
@@ -94,9 +105,9 @@ def list_sheet(names: list[str], found: Prediction, polarity: int) -> Sheet:
             yield {
                 "image": name,
                 "label": str(label),
-                "goodness": f"{total[label]:.3f}",
+                "goodness": f"{total[label]:.4f}",
                 "runner-up": str(second),
-                "its goodness": f"{total[second]:.3f}",
+                "its goodness": f"{total[second]:.4f}",
                 **{column: str(choice) for column, choice in zip(layers, alone, strict=True)},
             }
 
@@ -105,5 +116,4 @@ def list_sheet(names: list[str], found: Prediction, polarity: int) -> Sheet:
         [(*first, *layers), first, ("image", "label", "goodness"), ("image", "label")],
         {"": lines()},
         right=(*first[1:], *layers),
-        wrap=("image",),
     )

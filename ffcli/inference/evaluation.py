@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ffcli.choices import DataChoice
 from ffcli.data import datasets
 from ffcli.errors import BadData
-from ffcli.inference.trained import Trained, classify
-from ffcli.settings import DataChoice
+from ffcli.inference.trained import Trained, classify, undecided
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,8 @@ class Evaluation:
     images: int
     accuracy: float
     """In percent."""
+    undecided: int
+    """Images with the same goodness under every label, as in a dead network; they count as label 0."""
     layers: tuple[LayerScore, ...]
     confusion: NDArray[np.int64]
     """Number of images by true and by predicted label (K, K)."""
@@ -86,7 +88,14 @@ def evaluate(
     classes = trained.run.config.data.classes
     confusion = np.bincount(labels * classes + found, minlength=classes**2).reshape(classes, classes)
     accuracy = _percent(found == labels)
-    return Evaluation(name, len(labels), accuracy, _layer_scores(trained, goodness, labels, accuracy), confusion)
+    return Evaluation(
+        dataset=name,
+        images=len(labels),
+        accuracy=accuracy,
+        undecided=int(undecided(goodness).sum()),
+        layers=_layer_scores(trained, goodness, labels, accuracy),
+        confusion=confusion,
+    )
 
 
 def _check_fits(trained: Trained, name: str, shape: tuple[int, int, int], classes: int) -> None:

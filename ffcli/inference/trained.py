@@ -110,6 +110,12 @@ def classify(network: Classifier, images: NDArray[np.uint8]) -> Prediction:
     return Prediction(np.concatenate(labels), np.concatenate(goodness))
 
 
+def undecided(goodness: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Return which images (N,) have the same goodness (N, layers, K) under every label, as in a dead network."""
+    same: NDArray[np.bool_] = (goodness == goodness[:, :, :1]).all(axis=(1, 2))
+    return same
+
+
 def border_of(images: NDArray[np.uint8]) -> float:
     """Return the mean pixel on the border of images (N, C, H, W)."""
     inner = np.zeros(images.shape[2:], bool)

@@ -26,7 +26,7 @@ pytest_plugins = ["inside"]
 
 RUNS = {
     "mnist-label": ("--dataset", "mnist", "--precision", "float64"),
-    "mnist-masks": ("--dataset", "mnist", "--neg", "masks", "--pos-phase", "2"),
+    "mnist-masks": ("--dataset", "mnist", "--neg", "masks"),
     "fashion-label": ("--dataset", "fashion", "--unseparated", "--objective", "sum"),
     "fashion-masks": ("--dataset", "fashion", "--neg", "masks", "--precision", "bf16"),
 }
@@ -43,7 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Insi
 
     ff = Inside(FF(tmp_path_factory.mktemp("trained"), data_folder))
     for name, options in RUNS.items():
-        ff("train", "--hidden", "30,20", *options, "--epochs", "2", "--name", name, "--quiet")
+        ff("train", "--hidden", "30,20", "--lr", "0.005", *options, "--epochs", "2", "--name", name, "--quiet")
     return ff
 
 
@@ -58,6 +58,8 @@ def test_evaluation_agrees_with_the_stored_accuracy_and_with_itself(trained: Ins
     found = trained.json("evaluate", name, "--plot", str(tmp_path / "c.png"))
     assert found["accuracy"] == trained.json("show", name)["final_accuracy"]
     confusion = np.array(found["confusion"])
+    assert found["undecided"] < 200
+    assert (confusion.sum(axis=0) > 0).sum() > 3
     assert confusion.sum() == found["images"] == 2000
     assert 100 * np.trace(confusion) / 2000 == found["accuracy"] == found["layers"][-1]["cumulated"]
     assert found["layers"][0]["alone"] == found["layers"][0]["cumulated"]
@@ -73,6 +75,15 @@ def test_evaluation_fits_every_terminal(trained: Inside, columns: int) -> None:
     diagonal = {str(row[label]) for label, row in enumerate(confusion) if row[label] == max(row)} - {"0"}
     assert diagonal <= set(shown.replace(",", " ").split())
     assert "…" not in shown
+    assert "same goodness" not in shown
+
+
+def test_a_dead_network_is_named(inside: Inside, tmp_path: Path) -> None:
+    inside("train", *SMALL, "--neg-phase", "1000", "--lr", "1", "--epochs", "1", "--name", "dead", "--quiet")
+    found = inside.json("evaluate", "dead")
+    assert (found["accuracy"], found["undecided"]) == (10.0, 2000)
+    Image.fromarray(np.zeros((28, 28), np.uint8)).save(tmp_path / "any.png")
+    assert "as in a dead network: label 0" in inside("predict", "dead", str(tmp_path / "any.png"))[1]
 
 
 def test_evaluation_on_other_data(trained: Inside, digits: Any, tmp_path: Path) -> None:
