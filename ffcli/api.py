@@ -135,6 +135,8 @@ def runs(
     Raises:
         BadOption: if a filter can admit no run, such as an unknown dataset.
     """
+    if limit is not None and limit < 0:
+        raise BadOption(f"limit should be at least 0, not {limit}")
     wanted = stored.Filters(
         dataset=dataset, negatives=filters.known_negatives(neg), status=status, pos_phase=pos_phase,
         preset=filters.stored_preset(preset), cure=filters.named_cure(cure), tag=tag,

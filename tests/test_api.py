@@ -85,6 +85,8 @@ def test_predictions_are_those_of_the_evaluation(home: FF, data_folder: Path) ->
     assert run.goodness(images[:3]).shape == (3, 2, 10)
     assert run.predict(images[:0]).shape == (0,)
     assert not any(parameter.requires_grad for parameter in run.network.parameters())
+    with pytest.raises(BadData, match="not one array"):
+        run.predict([images[0], images[1, :20]])
     for wrong in (images[0], images[:2] / 255, images[:2, :20], np.zeros((2, 28, 28, 3), np.uint8), "a"):
         with pytest.raises(BadData, match="takes uint8"):
             run.predict(wrong)
@@ -99,6 +101,7 @@ def test_errors_are_one_line_exceptions(home: FF) -> None:
         (lambda: ffcli.load("nosuch"), NoSuchRun, "no run 'nosuch'"),
         (lambda: ffcli.runs(dataset="minst"), BadOption, "did you mean 'mnist'"),
         (lambda: ffcli.runs(since="yesterday"), BadOption, "2025-01-31"),
+        (lambda: ffcli.runs(limit=-1), BadOption, "at least 0"),
         (lambda: ffcli.epochs("last", neg="masks"), BadOption, "not both"),
     ]
     for call, kind, message in calls:

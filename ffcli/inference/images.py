@@ -71,7 +71,10 @@ def checked(images: Any, trained: Trained) -> Pixels:
     Raises:
         BadData: if they have another type or shape than the network takes.
     """
-    array = np.asarray(images)
+    try:
+        array = np.asarray(images)
+    except (ValueError, TypeError) as error:
+        raise BadData(f"the images are not one array: {' '.join(str(error).split())}") from error
     channels, height, width = trained.image_shape
     forms = [(height, width, channels)] + ([(height, width)] if channels == 1 else [])
     if array.dtype != np.uint8 or array.shape[1:] not in forms:
