@@ -9,6 +9,12 @@ Status = Literal["running", "completed", "interrupted", "failed", "stale", "supe
 FailureKind = Literal["diverged", "out of memory", "worker lost", "disk full", "bad input", "error"]
 """Why a run failed; `error` is every other reason."""
 
+DataChoice = Literal["auto", "full", "sample"]
+"""Which form of a dataset to use; `auto` prefers the full one."""
+
+NEWEST = "last"
+"""Names the run that started last wherever a run is expected. No run can have this name."""
+
 Metric = Literal["final", "best", "last5"]
 """Accuracy at the last epoch, the best one, or the mean of the last five."""
 

@@ -7,7 +7,8 @@
     │   ├── BadDatabase           2   no database, a missing folder, read-only, newer than this program
     │   │   ├── DamagedDatabase   2   SQLite reports that the file is corrupt
     │   │   └── DamagedRun        2   a run's row cannot be read
-    │   └── NoSuchRun             2   no run, or more than one, has this id
+    │   ├── MissingPackage        2   an optional package is not installed
+    │   └── NoSuchRun             2   no run, or more than one, has this id or name
     ├── StoreBusy                 1   another process holds the lock of the database
     ├── StorageFull               1   no space left on the disk
     ├── RunBusy                   1   another process is training this run
@@ -64,6 +65,10 @@ class DamagedRun(BadDatabase):
     def __init__(self, run: str, part: str) -> None:
         super().__init__(f"run {run} is damaged: its {part} cannot be read; `ff delete {run}` deletes the run")
         self.run = run
+
+
+class MissingPackage(BadInput):
+    pass
 
 
 class NoSuchRun(BadInput):

@@ -32,6 +32,7 @@ from pydantic import (
     model_validator,
 )
 
+from ffcli.choices import NEWEST, DataChoice
 from ffcli.errors import BadOption
 from ffcli.schedule import UNSEPARATED, LrScaling, Schedule
 from ffcli.text import CONTROL, shown, unknown
@@ -81,7 +82,6 @@ class Frozen(BaseModel):
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Rate = Annotated[float, Field(ge=1e-12, allow_inf_nan=False)]
-DataChoice = Literal["auto", "full", "sample"]
 Flag = Annotated[bool, Strict()]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Precision = Literal["float32", "float64", "bf16", "tf32"]
@@ -160,7 +160,14 @@ def _unique(tags: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tags))
 
 
+def _free_name(name: str) -> str:
+    if name == NEWEST:
+        raise ValueError(f"{NEWEST} means the run that started last: give another name")
+    return name
+
+
 Label = Annotated[str, AfterValidator(partial(_label, most=200))]
+Name = Annotated[Label, AfterValidator(_free_name)]
 Note = Annotated[str, AfterValidator(partial(_label, most=2000))]
 
 
@@ -319,7 +326,10 @@ class Settings(ProtocolSettings):
             "Threads per process.", RUNNING, "torch's; 1 in a sweep", key=Key.NEVER, env="FFCLI_THREADS", in_sweep="one"
         ),
     ] = None
-    name: Annotated[Label | None, Setting("Name of the run.", RUNNING, key=Key.NEVER, in_sweep="no")] = None
+    name: Annotated[
+        Name | None,
+        Setting("Name of the run; RUN in other commands can be this name.", RUNNING, key=Key.NEVER, in_sweep="no"),
+    ] = None
     tag: Annotated[
         tuple[Label, ...],
         BeforeValidator(_texts),

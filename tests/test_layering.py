@@ -31,14 +31,14 @@ REGISTRIES = {"engine.cures", "data.negatives"}
 """Registries that import no library. Settings look their entries up inside functions."""
 
 MAY_IMPORT: dict[str, set[str]] = {
-    "": set(),
+    "": {"api"},
     "errors": {"choices"},
     "files": {"errors"},
     "text": set(),
     "choices": set(),
     "benchmark": set(),
     "schedule": set(),
-    "settings": {"errors", "schedule", "text", *REGISTRIES},
+    "settings": {"choices", "errors", "schedule", "text", *REGISTRIES},
     "config": {"settings", "schedule", *REGISTRIES},
     "records": {"config", "choices", "schedule"},
     "published": {"config", "schedule"},
@@ -52,21 +52,40 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bench": SHARED | {"planning", "engine", "data", "estimate", "machine"},
     "planning": SHARED | {"data", "machine", "running.run"},
     "running": SHARED | {"engine", "data", "store", "estimate", "machine"},
-    "cli": SHARED | {"planning", "running", "estimate", "machine", "store", "report", "bench", "plots", "data"},
+    "filters": SHARED | {"data.catalogue", "data.negatives", "store"},
+    "notebook": {"records"},
+    "api": SHARED | {"filters", "notebook", "planning", "running", "inference", "engine", "data", "store", "report"},
+    "inference": SHARED | {"engine", "data", "store", "running"},
+    "cli": SHARED
+    | {
+        "filters",
+        "inference",
+        "planning",
+        "running",
+        "estimate",
+        "machine",
+        "store",
+        "report",
+        "bench",
+        "plots",
+        "data",
+    },
     "__main__": {"cli"},
 }
 """The parts of ffcli (files and packages) and the parts that each may import; imports within a part are free. A new
 part declares here where it belongs."""
 
 ONLY_IN: dict[str, set[str]] = {
-    "torch": {"engine", "data", "bench", "running.session", "running.inspection", "machine"},
+    "torch": {"engine", "data", "bench", "running.session", "running.inspection", "machine", "inference"},
     "torchvision": {"data"},
     "sqlalchemy": {"store"},
     "sqlite3": {"store"},
     "alembic": {"store"},
     "typer": {"cli"},
     "rich": {"cli", "report"},
-    "safetensors": {"store", "data", "running.messages"},
+    "pandas": {"api"},
+    "PIL": {"inference.images", "bench"},
+    "safetensors": {"store", "data", "running.messages", "inference.weights"},
     "matplotlib": {"plots"},
     "pickle": {"data.formats"},
 }

@@ -34,8 +34,8 @@ def export(
 ) -> None:
     """Write runs and epochs as CSV or JSON, oldest run first."""
     from ffcli.cli.console import message, naming_unreadable_runs
-    from ffcli.cli.filters import check_dataset, known_negatives, known_preset, named_cure
     from ffcli.errors import BadOption
+    from ffcli.filters import check_dataset, known_negatives, known_preset, named_cure
     from ffcli.store import export
     from ffcli.store.database import open_to_read
     from ffcli.store.runs import Filters

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -66,8 +64,8 @@ def list_runs(
 ) -> None:
     """List runs, newest first."""
     from ffcli.cli.console import message, naming_unreadable_runs, print_document, print_json
-    from ffcli.cli.filters import check_dataset, known_negatives, known_preset, named_cure
     from ffcli.config import DEFAULT_PRESET
+    from ffcli.filters import check_dataset, known_negatives, known_preset, moment, named_cure
     from ffcli.records import run_json
     from ffcli.report.sheet import Document, make_list
     from ffcli.store.database import open_to_read
@@ -76,7 +74,7 @@ def list_runs(
 
     filters = Filters(
         dataset=dataset, negatives=known_negatives(neg), status=status, pos_phase=pos_phase,
-        preset=known_preset(preset), cure=named_cure(cure), tag=tag, since=_moment(since) if since else None,
+        preset=known_preset(preset), cure=named_cure(cure), tag=tag, since=moment(since) if since else None,
         include_superseded=all or status == "superseded", sort=sort, limit=limit + 1 if limit else None,
     )  # fmt: skip
     with naming_unreadable_runs() as skipped, open_to_read(db) as store:
@@ -98,22 +96,6 @@ def list_runs(
     print_document(Document((runs,)))
     if len(found) > len(shown):
         message(f"the first {len(shown)}; --limit 0 shows all")
-
-
-def _moment(since: str) -> datetime:
-    """Parse a time in the user's time zone."""
-    from ffcli.errors import BadOption
-
-    try:
-        moment = datetime.fromisoformat(since)
-    except ValueError as error:
-        raise BadOption(f"--since '{since}': give a day from 1970 on, or a time, such as 2025-01-31T12:00") from error
-    try:
-        return moment.astimezone()
-    except (ValueError, OverflowError) as error:
-        if moment.year >= 1970 and (zone := os.environ.get("TZ")):
-            raise BadOption(f"TZ is set to {zone!r}, which is not a time zone: unset it") from error
-        raise BadOption(f"--since '{since}': give a day from 1970 on, or a time, such as 2025-01-31T12:00") from error
 
 
 def _lines(shown: Sequence[RunRecord], ids: Mapping[str, str]) -> Iterator[dict[str, str | Item]]:

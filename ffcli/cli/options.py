@@ -28,7 +28,8 @@ def complete_runs(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
             ids = short_ids(store, [run.id for run in found])
     except FFError:
         return []
-    return [(ids[run.id], describe(run.config)) for run in found if run.id.startswith(incomplete)]
+    named = [(name, describe(run.config)) for run in found if (name := run.name) and name.startswith(incomplete)]
+    return named + [(ids[run.id], describe(run.config)) for run in found if run.id.startswith(incomplete)]
 
 
 def _complete_tags(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -70,8 +71,10 @@ DataFolderOption = Annotated[
     typer.Option("--data-dir", envvar="FFCLI_DATA_DIR", help="Folder of datasets.", metavar="path", show_default=False),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
-RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="Id of a run, or its first digits.", autocompletion=complete_runs)
+RUN_HELP = "Id of a run or its first digits, its name, or last."
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP, autocompletion=complete_runs)]
+RunsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[RUN]...", help=RUN_HELP, autocompletion=complete_runs)
 ]
 DatasetFilter = Annotated[
     str | None, typer.Option("--dataset", help="Only this dataset.", autocompletion=_complete_datasets)

@@ -100,8 +100,8 @@ def _of_runs(figure: Figure) -> Callable[..., None]:
         json: JsonOption = False,
     ) -> None:
         from ffcli.cli.console import naming_unreadable_runs
-        from ffcli.cli.filters import known_preset
         from ffcli.cli.report import timed_run
+        from ffcli.filters import known_preset
         from ffcli.plots import ManyRuns
         from ffcli.report.protocol import select
         from ffcli.store.database import open_to_read
@@ -162,10 +162,10 @@ def _of_data(figure: Figure) -> Callable[..., None]:
 
 def _read(store: Store, id: str, data_dir: Path | None) -> OneRun:
     """Read a run; its weights and what needs them are read when they are asked for."""
-    from ffcli.cli.words import parts_of
     from ffcli.data import datasets
     from ffcli.plots import OneRun
     from ffcli.records import GoodnessSamples
+    from ffcli.report.titles import parts_of
     from ffcli.running.recording import stored_weights
     from ffcli.store import runs, traces
 

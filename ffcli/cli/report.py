@@ -43,8 +43,8 @@ def report(
     from functools import partial
 
     from ffcli.cli.console import message, naming_unreadable_runs, print_document
-    from ffcli.cli.filters import known_preset
     from ffcli.errors import BadOption
+    from ffcli.filters import known_preset
     from ffcli.report.cures import cure_costs, cures_document, draw_cures, set_aside
     from ffcli.report.protocol import default_protocol, select
     from ffcli.report.tables import draw_tables, tables_document

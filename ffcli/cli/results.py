@@ -29,9 +29,6 @@ from ffcli.text import counted, local_time, named, printable
 MAX_WORKERS = 256
 """Each worker is a process with its own torch and data: more is a typing error."""
 
-LOCK_TIMEOUT = 60.0
-"""Seconds that training waits for another process's lock before it gives up the commit of an epoch."""
-
 
 def show_result(store: Store, result: RunResult, config: RunConfig, *, json: bool) -> None:
     """Print the result of a run, the published value of its cell, and the run's id."""

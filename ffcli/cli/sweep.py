@@ -40,6 +40,7 @@ def sweep(
     from ffcli.cli.console import message
     from ffcli.cli.live import watching_sweep
     from ffcli.planning import plan_sweep
+    from ffcli.running.run import LOCK_TIMEOUT
     from ffcli.running.sweep import Sweep
     from ffcli.running.sweep import sweep as run_sweep
     from ffcli.running.workers import ProcessWorkers
@@ -51,7 +52,7 @@ def sweep(
         with open_store(db, create=False) as store:
             results.show_sweep_plan(store, plan, workers=len(devices), json=json)
         return
-    with open_store(db, timeout=results.LOCK_TIMEOUT) as store:
+    with open_store(db, timeout=LOCK_TIMEOUT) as store:
         with watching_sweep(quiet=quiet) as watcher, results.stopping_on_ctrl_c(watcher.notice) as stop_on_signal:
 
             def begin(under_way: Sweep) -> None:

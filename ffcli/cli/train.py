@@ -37,7 +37,7 @@ def train(
     from ffcli.cli.live import watching_training
     from ffcli.errors import Diverged
     from ffcli.planning import plan_training
-    from ffcli.running.run import run
+    from ffcli.running.run import LOCK_TIMEOUT, run
     from ffcli.store.database import open_store
 
     plan = plan_training(given, config_file=config, force=force, data_folder=data_dir, notify=message)
@@ -45,7 +45,7 @@ def train(
         with open_store(db, create=False) as store:
             results.show_training_plan(store, plan, json=json)
         return
-    with open_store(db, timeout=results.LOCK_TIMEOUT) as store:
+    with open_store(db, timeout=LOCK_TIMEOUT) as store:
         try:
             with watching_training(quiet=quiet) as watcher:
                 result = run(plan.config, plan.request, store, plan.data_folder, watcher)

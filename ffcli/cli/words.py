@@ -7,29 +7,16 @@ from collections.abc import Sequence
 from ffcli.choices import Status
 from ffcli.config import RunConfig
 from ffcli.published import cell
-from ffcli.report import protocol
 from ffcli.report.colours import STYLES
+from ffcli.report.titles import describe, protocol_of
 from ffcli.text import printable
+
+__all__ = ["BARS", "PHASE_WORDS", "describe", "duration", "protocol_of", "published_line", "sparkline", "status_text"]
 
 PHASE_WORDS = {"positive": "positive", "negative": "negative", "joint": "both", None: "untrained"}
 """Words for the phase of an epoch's last hour, at most nine characters."""
 
 BARS = "▁▂▃▄▅▆▇█"
-
-
-def describe(config: RunConfig) -> str:
-    """Return `fashion, masks, 16:1, fast@1 with threshold 2.0, seed 0`: what distinguishes a run from others."""
-    return printable(", ".join(parts_of(config)))
-
-
-def parts_of(config: RunConfig) -> tuple[str, ...]:
-    """Return the parts of `describe`: dataset, negatives, schedule, protocol and seed."""
-    return config.data.label, config.negatives, str(config.schedule), protocol_of(config), f"seed {config.seed}"
-
-
-def protocol_of(config: RunConfig) -> str:
-    """Return the preset, and what differs from it and from the defaults."""
-    return protocol.describe(protocol.settings_of(config))
 
 
 def published_line(config: RunConfig, accuracy: float | None) -> str | None:

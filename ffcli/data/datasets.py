@@ -11,6 +11,7 @@ from pathlib import Path
 
 import platformdirs
 
+from ffcli.choices import DataChoice
 from ffcli.config import DataRef, DataSource
 from ffcli.data import prepared
 from ffcli.data.catalogue import CATALOGUE, SAMPLE_TEST, SAMPLE_TRAIN, Spec
@@ -28,7 +29,6 @@ from ffcli.data.sources import (
     sample_file,
 )
 from ffcli.errors import BadData, DownloadFailed
-from ffcli.settings import DataChoice
 from ffcli.text import unknown
 
 __all__ = [

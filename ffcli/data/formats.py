@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 from ffcli.errors import BadData
 
-MAX_NPZ_BYTES = 2 << 30
-"""Largest total size of the arrays of an `.npz`: training also holds the images as float32, four times as large."""
+MAX_BYTES = 2 << 30
+"""Largest size of the content of a file: training also holds the images as float32, four times as large."""
 
 
 class Images(NamedTuple):
@@ -63,26 +63,38 @@ def read_idx_set(files: Sequence[tuple[Path, str]], limit: int) -> Images:
     )
 
 
-def read_idx(path: Path, digest: str, limit: int) -> NDArray[np.uint8]:
-    """Read an idx file of unsigned bytes, plain or gzipped: images (N, H, W) or labels (N,). See `read_idx_set`."""
+def read_idx(path: Path, digest: str | None = None, limit: int = MAX_BYTES) -> NDArray[np.uint8]:
+    """Read an idx file of unsigned bytes, plain or gzipped: images (N, H, W) or labels (N,).
+
+    Args:
+        path: the file.
+        digest: MD5 that the decompressed content must have; None for any content.
+        limit: the largest size of the decompressed file in bytes.
+    """
+
+    def published(raw: bytes) -> str:
+        return f": MD5 {_digest(raw, digest)}, expected {digest}" if digest else ""
+
     raw = _read(path, limit)
     if raw[:2] == b"\x1f\x8b":
         try:
             with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
                 raw = _at_most(limit, path, stream.read(limit + 1))
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise BadData(f"{path} is truncated or damaged: {error}; get a fresh copy (MD5 {digest})") from error
+            advice = f"; get a fresh copy (MD5 {digest})" if digest else ""
+            raise BadData(f"{path} is truncated or damaged: {error}{advice}") from error
     dimensions = {b"\0\0\x08\x01": 1, b"\0\0\x08\x03": 3}.get(raw[:4], 0)
     if dimensions == 0 or len(raw) < 4 + 4 * dimensions:
-        raise BadData(f"{path} is not an idx file of images or labels: MD5 {_digest(raw, digest)}, expected {digest}")
+        raise BadData(f"{path} is not an idx file of images or labels{published(raw)}")
     shape = struct.unpack_from(f">{dimensions}I", raw, 4)
     promised, found = math.prod(shape), len(raw) - 4 - 4 * dimensions
     if promised != found:
         raise BadData(
-            f"{path} is truncated or damaged: it has {found:,} bytes of data, but its header says {promised:,};"
-            f" MD5 {_digest(raw, digest)}, expected {digest}"
+            f"{path} is truncated or damaged: it has {found:,} bytes of data, but its header says {promised:,}"
+            + published(raw).replace(":", ";", 1)
         )
-    _check_digest(path, raw, digest)
+    if digest:
+        _check_digest(path, raw, digest)
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
 
 
@@ -175,7 +187,7 @@ def read_npz(path: Path) -> Images:
     Types, shapes and sizes are checked in the headers of the arrays, before their content is read.
 
     Raises:
-        BadData: if the file is damaged, is not such an `.npz`, or declares more than MAX_NPZ_BYTES.
+        BadData: if the file is damaged, is not such an `.npz`, or declares more than MAX_BYTES.
     """
     names = Images._fields
     if not path.is_file():
@@ -191,10 +203,10 @@ def read_npz(path: Path) -> Images:
                 if missing := [name for name in names if name not in here]:
                     raise BadData(f"{path} has no {', '.join(missing)}: it contains {_listed(here)}")
                 total = sum(_check_member(path, name, archive, here[name]) for name in names)
-                if total > MAX_NPZ_BYTES:
+                if total > MAX_BYTES:
                     raise BadData(
                         f"{path} declares {total / 1e9:,.1f} GB of images and labels, expected at most"
-                        f" {MAX_NPZ_BYTES / 1e9:.1f} GB"
+                        f" {MAX_BYTES / 1e9:.1f} GB"
                     )
                 arrays = {name: _member(archive, here[name]) for name in names}
     except UNREADABLE as error:

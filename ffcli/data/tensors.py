@@ -83,6 +83,12 @@ def pixels(images: Tensor, arrays: Arrays) -> NDArray[Any]:
     return shown.permute(0, 2, 3, 1).cpu().numpy()
 
 
+def amplitude_of(arrays: Arrays, dtype: torch.dtype) -> float:
+    """Return the maximum of the normalised training data, without normalising all of it."""
+    brightest = arrays.train_images.reshape(len(arrays.train_images), arrays.channels, -1).max(axis=(0, 2))
+    return float(_normalised(brightest[None], arrays, dtype, torch.device("cpu")).max())
+
+
 def _normalised(pixels: object, arrays: Arrays, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return (pixels / 255 - mean) / std by channel, (N, F)."""
     raw = torch.from_numpy(pixels).to(device)

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from ffcli.engine.training import TrainingState
 
 
+LOCK_TIMEOUT = 60.0
+"""Seconds that training waits for another process's lock before it gives up the commit of an epoch."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What is asked for beside the config. Nothing here decides the trajectory."""

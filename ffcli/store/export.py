@@ -31,6 +31,7 @@ _SETTINGS = [name for name in RunConfig.model_fields if name not in _FLATTENED]
 """Settings that have the same name in the config and in CSV."""
 
 _BY_LAYER = ("goodness_positive", "goodness_negative", "dead_units")
+_PLAIN = [name for name in EpochMetrics.__slots__ if name not in (*_BY_LAYER, "seconds")]
 
 
 def as_csv(store: Store, filters: Filters, skipped: Skipped | None = None) -> Iterator[str]:
@@ -41,20 +42,10 @@ def as_csv(store: Store, filters: Filters, skipped: Skipped | None = None) -> It
     """
     records = list_runs(store, filters, skipped)
     layers = max((len(run.config.hidden) for run in records), default=0)
-    by_layer = [f"{name}_{layer}" for name in _BY_LAYER for layer in range(1, layers + 1)]
-    plain = [name for name in EpochMetrics.__slots__ if name not in (*_BY_LAYER, "seconds")]
-    yield _lines([[*_RUN_COLUMNS, *plain, *by_layer, "seconds"]])
+    yield _lines([[*RUN_COLUMNS, *epoch_columns(layers)]])
     for run, epochs in _with(store, records, epochs_by_run):
-        of_run = _run_values(run)
-        yield _lines(
-            [
-                *of_run,
-                *(getattr(epoch, name) for name in plain),
-                *(value for name in _BY_LAYER for value in _padded(getattr(epoch, name), layers)),
-                epoch.seconds,
-            ]
-            for epoch in epochs
-        )
+        of_run = run_values(run)
+        yield _lines([*of_run, *epoch_values(epoch, layers)] for epoch in epochs)
 
 
 def as_json(store: Store, filters: Filters, skipped: Skipped | None = None) -> Iterator[str]:
@@ -71,6 +62,22 @@ def as_json(store: Store, filters: Filters, skipped: Skipped | None = None) -> I
     yield "[]\n" if before == "[\n" else "\n]\n"
 
 
+def runs_with_epochs(store: Store, records: list[RunRecord]) -> Iterator[tuple[RunRecord, list[EpochMetrics]]]:
+    """Yield each run with its epochs."""
+    yield from ((run, epochs) for run, epochs in _with(store, records, epochs_by_run))
+
+
+def epoch_columns(layers: int) -> list[str]:
+    """Return the names of what `epoch_values` returns: one column for each layer of what is measured by layer."""
+    return [*_PLAIN, *(f"{name}_{layer}" for name in _BY_LAYER for layer in range(1, layers + 1)), "seconds"]
+
+
+def epoch_values(epoch: EpochMetrics, layers: int) -> list[Any]:
+    """Return the values of an epoch for a flat table of runs with at most `layers` layers."""
+    by_layer = (value for name in _BY_LAYER for value in _padded(getattr(epoch, name), layers))
+    return [*(getattr(epoch, name) for name in _PLAIN), *by_layer, epoch.seconds]
+
+
 def _with(store: Store, records: list[RunRecord], *read: Callable[..., dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
     """Yield each run with the results of each reader. One transaction per chunk, so that a slow consumer does not keep
     a snapshot of the database open."""
@@ -81,13 +88,15 @@ def _with(store: Store, records: list[RunRecord], *read: Callable[..., dict[str,
         yield from ((by_id[id], *(by_run[id] for by_run in found)) for id in ids)
 
 
-_RUN_COLUMNS = (
+RUN_COLUMNS = (
     "id", "key", "status", "name", "tags", "seed", "dataset", "data_source", "data_fingerprint", "negatives",
     "pos_phase", "neg_phase", "preset", *_SETTINGS, "hidden",
 )  # fmt: skip
+"""The columns of a run in a flat table."""
 
 
-def _run_values(run: RunRecord) -> list[Any]:
+def run_values(run: RunRecord) -> list[Any]:
+    """Return the values of RUN_COLUMNS."""
     config = run.config
     return [
         run.id, run.key, run.status, run.name, ",".join(run.tags), config.seed, config.data.name, config.data.source,

@@ -1,4 +1,4 @@
-"""Look up, list and delete runs.
+"""Look up, list, label and delete runs.
 
 Reading changes nothing: a run whose process no longer exists is returned as interrupted or stale, and the next claim
 marks it so in the database.
@@ -6,20 +6,19 @@ marks it so in the database.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any, get_args
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, and_, func, or_, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Select, Text, and_, func, or_, select, type_coerce, update
 from sqlalchemy import delete as delete_rows
 
-from ffcli.choices import Status
+from ffcli.choices import NEWEST, Status
 from ffcli.config import CUSTOM, RunConfig, all_presets, presets_named
 from ffcli.errors import BadOption, DamagedRun, NoSuchRun, RunBusy
 from ffcli.records import ID_DIGITS, EpochMetrics, RunRecord
@@ -82,25 +81,30 @@ def find(store: Store, key: str) -> RunRecord | None:
         return None if row is None else run_record(row, utc_now())
 
 
-def get(store: Store, prefix: str) -> RunRecord:
-    """Return the run whose id begins with `prefix`.
+def get(store: Store, ref: str) -> RunRecord:
+    """Return the run that `ref` names (see `whole_id`).
 
     Raises:
         NoSuchRun: if there is none, or more than one.
         DamagedRun: if its row cannot be read.
     """
     with reading(store) as connection:
-        return _record(connection, _whole_id(connection, prefix))
+        return _record(connection, _whole_id(connection, ref))
 
 
-def whole_id(store: Store, prefix: str) -> str:
-    """Return the id that begins with `prefix`, also of a damaged run.
+def whole_id(store: Store, ref: str) -> str:
+    """Return the id of a run that a user names, also of a damaged run.
+
+    Args:
+        store: the database.
+        ref: the first digits of its id; its name; or `last`, the run that started last and is not superseded. A name
+            that several runs have names the one that is not superseded.
 
     Raises:
         NoSuchRun: if there is none, or more than one.
     """
     with reading(store) as connection:
-        return _whole_id(connection, prefix)
+        return _whole_id(connection, ref)
 
 
 def epochs(store: Store, run_id: str) -> list[EpochMetrics]:
@@ -137,30 +141,54 @@ def short_ids(store: Store, ids: Iterable[str]) -> dict[str, str]:
     return short
 
 
-def delete(store: Store, prefix: str) -> str:
-    """Delete a run, also a damaged one, with its epochs, trace, state and weights.
-
-    Args:
-        store: the database.
-        prefix: the beginning of the run's id.
-
-    Returns:
-        The whole id.
+def edit(
+    store: Store, ref: str, *, name: str | None = None, tags: Collection[str] | None = None, note: str | None = None
+) -> RunRecord:
+    """Replace the labels of a run that are given, and return the run. An empty text or collection removes a label.
 
     Raises:
         NoSuchRun: if there is no such run, or more than one.
-        RunBusy: if a process is training it.
+        DamagedRun: if its row cannot be read.
+        BadDatabase: if the database is read-only.
+    """
+    values: dict[str, Any] = {
+        label: text or None for label, text in (("name", name), ("note", note)) if text is not None
+    }
+    if tags is not None:
+        values["tags"] = tuple(dict.fromkeys(tags))
+    with writing(store) as connection:
+        id = _whole_id(connection, ref)
+        if values:
+            connection.execute(update(RUN).where(RUN.c.id == id).values(**values))
+        return _record(connection, id)
+
+
+def delete(store: Store, refs: Iterable[str]) -> list[str]:
+    """Delete runs, also damaged ones, with their epochs, traces, states and weights: all of them, or none on an error.
+
+    Args:
+        store: the database.
+        refs: the runs, as in `whole_id`.
+
+    Returns:
+        The whole ids, each once.
+
+    Raises:
+        NoSuchRun: if there is no such run, or more than one.
+        RunBusy: if a process is training one of them.
         BadDatabase: if the database is read-only.
     """
     with writing(store) as connection:
-        id = _whole_id(connection, prefix)
-        with suppress(DamagedRun):
-            if _record(connection, id).status == "running":
-                raise RunBusy(f"run {id[:ID_DIGITS]} is being trained: stop it first")
-        connection.execute(delete_rows(RUN).where(RUN.c.id == id))
+        ids = list(dict.fromkeys(_whole_id(connection, ref) for ref in refs))
+        for id in ids:
+            with suppress(DamagedRun):
+                if _record(connection, id).status == "running":
+                    raise RunBusy(f"run {id[:ID_DIGITS]} is being trained: stop it first")
+        for some in chunks(ids):
+            connection.execute(delete_rows(RUN).where(RUN.c.id.in_(some)))
     # After the commit: files that a killed process leaves are deleted by `prune`, a run without its files would stay.
-    states.remove(states.files_of(store, id))
-    return id
+    states.remove(file for id in ids for file in states.files_of(store, id))
+    return ids
 
 
 def chunks(ids: Iterable[str]) -> Iterator[list[str]]:
@@ -187,28 +215,37 @@ def _record(connection: Connection, id: str) -> RunRecord:
     return run_record(connection.execute(select(*RUN_COLUMNS).where(RUN.c.id == id)).one(), utc_now())
 
 
-def _whole_id(connection: Connection, prefix: str) -> str:
-    wanted, id = prefix.strip().lower(), RUN.c.id
-    is_hexadecimal = re.fullmatch("[0-9a-f]{1,32}", wanted)
-    # 'g' follows every hexadecimal digit: a range, for which SQLite uses an index, as it does not for LIKE.
-    found = select(id).where(id >= wanted, id < wanted + "g").order_by(id)
-    ids = connection.scalars(found).all() if is_hexadecimal else []
-    if not ids:
+def _whole_id(connection: Connection, ref: str) -> str:
+    id, wanted = RUN.c.id, ref.strip()
+    if wanted == NEWEST:
+        newest = connection.scalar(select(id).where(IS_CURRENT).order_by(*_NEWEST).limit(1))
+        if newest is None:
+            raise NoSuchRun("there is no run yet: `ff train` makes one")
+        return str(newest)
+    digits = wanted.lower()
+    beginning: list[str] = []
+    if re.fullmatch("[0-9a-f]{1,32}", digits):
+        # 'g' follows every hexadecimal digit: a range, for which SQLite uses an index, as it does not for LIKE.
+        beginning = list(connection.scalars(select(id).where(id >= digits, id < digits + "g").order_by(id)))
+    if beginning == [digits]:
+        return digits
+    named = list(connection.scalars(select(id).where(RUN.c.name == ref, IS_CURRENT).order_by(*_NEWEST)))
+    if not named:
+        named = list(connection.scalars(select(id).where(RUN.c.name == ref).order_by(*_NEWEST)))
+    found = list(dict.fromkeys([*named, *beginning]))
+    if not found:
         damaged = connection.scalars(select(id).where(id.op("NOT GLOB")("[0-9a-f]" * 32)))
-        ids = [one for one in damaged if shown_id(one) == prefix]
-    if not ids and not is_hexadecimal:
-        raise NoSuchRun(f"'{prefix}' is not a run id: ids are hexadecimal digits; `ff list-runs` shows them")
-    if len(ids) > 1:
-        shown = ", ".join(one[: max(len(wanted) + 3, ID_DIGITS)] for one in ids[:5])
-        raise NoSuchRun(
-            f"'{prefix}' begins the ids of {len(ids)} runs ({shown}{', ...' if ids[5:] else ''}): give more digits"
-        )
-    if not ids:
-        known = [one[: len(wanted)] for one in connection.scalars(select(id))]
-        near = difflib.get_close_matches(wanted, known, n=1)
-        guess = f" did you mean '{near[0]}'?" if near else ""
-        raise NoSuchRun(f"there is no run '{prefix}':{guess} `ff list-runs --all` shows all")
-    whole: str = ids[0]
+        found = [one for one in damaged if shown_id(one) == ref]
+    if len(found) > 1:
+        length = ID_DIGITS if named else max(len(digits) + 3, ID_DIGITS)
+        shown = ", ".join(one[:length] for one in found[:5]) + (", ..." if found[5:] else "")
+        if not named:
+            raise NoSuchRun(f"'{ref}' begins the ids of {len(found)} runs ({shown}): give more digits")
+        how = "names or begins the id of" if beginning else "is the name of"
+        raise NoSuchRun(f"'{ref}' {how} {len(found)} runs ({shown}): give an id")
+    if not found:
+        raise NoSuchRun(f"there is no run '{ref}': give an id, a name or {NEWEST}; `ff list-runs --all` shows all runs")
+    whole: str = found[0]
     return whole
 
 

@@ -345,7 +345,7 @@ def test_bad_databases_are_refused_and_left_unchanged(
 
 
 def test_locked_database_fails_one_command_and_stores_nothing(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ffcli.cli.results.LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr("ffcli.running.run.LOCK_TIMEOUT", 0.1)
     open_store(inside.ff.db).close()
     with closing(sqlite3.connect(inside.ff.db, isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")

@@ -171,7 +171,7 @@ def test_list_runs_filters(study: Inside, filters: tuple[str, ...], found: int) 
             "'minst': did you mean 'mnist'? there are mnist,",
         ),
         ("export --dataset minst", "unknown dataset 'minst'"),
-        ("show latest", "'latest' is not a run id: ids are hexadecimal digits; `ff list-runs` shows them"),
+        ("show latest", "there is no run 'latest': give an id, a name or last"),
         ("show 0123456789abcdef", "there is no run '0123456789abcdef'"),
     ],
 )
@@ -240,7 +240,7 @@ def test_delete_asks_first_and_deletes_the_files(inside: Inside) -> None:
     assert not list(files.iterdir())
 
     second = inside.json("train", *SMALL, "--epochs", "1")
-    assert inside.json("delete", second["id"], "--yes") == {"deleted": second["id"]}
+    assert inside.json("delete", second["id"], "--yes") == {"deleted": [second["id"]]}
     assert "no run" in inside.refused("show", second["id"])
 
 
@@ -273,6 +273,31 @@ def check_commands_with_a_damaged_run(inside: Inside, damage: str) -> None:
     inside("delete", name, "--yes")
     assert "left out" not in inside("list-runs").stderr
     inside("db", "check")
+
+
+def test_names_are_changed_and_used_wherever_a_run_is_expected(inside: Inside) -> None:
+    first = inside.json("train", *SMALL, "--epochs", "1", "--name", "base line", "--tag", "old")
+    second = inside.json("train", *SMALL, "--epochs", "1", "--seed", "1", "--tag", "old")
+    assert inside.json("show", "base line")["id"] == first["id"]
+    assert inside.json("show", "last")["id"] == second["id"]
+    line = inside("edit", "last", "--name", "second", "--tag", "a", "--tag", "b", "--note", "so")[1]
+    assert line == f"run {second['id'][:7]}: name second, #a #b, note so\n"
+    assert (inside.json("show", "second")["tags"], inside.json("show", "second")["note"]) == (["a", "b"], "so")
+    assert inside.json("edit", "second", "--no-tags")["tags"] == []
+    assert "contradict" in inside.refused("edit", "second", "--name", "x", "--no-name")
+    assert "nothing to change" in inside.refused("edit", "last")
+    assert "--name last means the run that started last" in inside.refused("edit", "second", "--name", "last")
+    assert "--name last means" in inside.refused("train", *SMALL, "--epochs", "1", "--name", "last")
+
+    assert "give the runs to delete" in inside.refused("delete", "--yes")
+    assert "not both" in inside.refused("delete", "last", "--tag", "old", "--yes")
+    assert "no run 'third'" in inside.refused("delete", "second", "third", "--yes")
+    assert inside.json("delete", "--tag", "nosuch", "--yes") == {"deleted": []}
+    asked = inside("delete", "second", "base line", answer="n\n", code=1)[1]
+    assert "base line, mnist (sample)" in asked
+    assert "Delete these 2 runs?" in asked
+    assert inside.json("delete", "--tag", "old", "--status", "completed", "--yes") == {"deleted": [first["id"]]}
+    assert inside.json("delete", "second", "last", "--yes") == {"deleted": [second["id"]]}
 
 
 def test_prune_deletes_states_and_superseded_runs(inside: Inside) -> None:

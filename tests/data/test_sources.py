@@ -271,7 +271,7 @@ def test_npz_members_that_are_no_arrays_of_pixels_are_refused(tmp_path: Path, me
 
 
 def test_npz_that_declares_too_much_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ffcli.data.formats.MAX_NPZ_BYTES", 1_000_000)
+    monkeypatch.setattr("ffcli.data.formats.MAX_BYTES", 1_000_000)
     path = tmp_path / "set.npz"
     np.savez_compressed(
         path,

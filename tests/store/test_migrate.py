@@ -214,7 +214,7 @@ def test_older_read_only_database_can_be_read(revision_0004: Path, read_only_fol
     with open_store(read_only_folder / "runs.db", create=False) as reader:
         assert len(runs.list_runs(reader, Filters(status="failed"))) == 2
         with pytest.raises(BadDatabase, match="read-only"):
-            runs.delete(reader, "0" * 31 + "4")
+            runs.delete(reader, ["0" * 31 + "4"])
     with pytest.raises(BadDatabase, match="read-only and at revision 0004"):
         open_store(read_only_folder / "runs.db")
 

@@ -66,5 +66,5 @@ def test_outcomes_include_only_current_runs(store: Store) -> None:
     records = runs.list_runs(store)
     claims.claim(store, records[0].config, owner=this_process(), force=True)
     assert [(o.run, o.best) for o in outcomes.outcomes(store, 5, records[:2])] == [(records[1], 10.0)]
-    runs.delete(store, records[1].id)
+    runs.delete(store, [records[1].id])
     assert outcomes.outcomes(store, 5, records[:2]) == []

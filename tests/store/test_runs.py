@@ -113,24 +113,52 @@ def test_runs_are_found_by_their_short_ids(store: Store) -> None:
         assert runs.get(store, prefix.upper()).id == runs.get(store, id).id == id
     with pytest.raises(NoSuchRun, match=r"begins the ids of 2 runs \(abcdef120\w*, abcdef121\w*\)"):
         runs.get(store, "abcdef12")
-    with pytest.raises(NoSuchRun, match=r"did you mean 'abcdef9'"):
-        runs.get(store, "abcdff9")
-    for wrong in ("my run", "", "g", "%"):
-        with pytest.raises(NoSuchRun, match="list-runs"):
+    for wrong in ("abcdff9", "my run", "", "g", "%"):
+        with pytest.raises(NoSuchRun, match="list-runs") as refused:
             runs.get(store, wrong)
+        assert not any(id[:7] in str(refused.value) for id in ids), "another run's id is never suggested"
+
+
+def test_runs_are_found_by_name_and_as_the_last_one(store: Store) -> None:
+    with pytest.raises(NoSuchRun, match="no run yet"):
+        runs.get(store, "last")
+    old = runs.edit(store, add(store, epochs=0), name="night").id
+    new = claims.claim(store, make_config(), owner=ME, force=True, name="night").run_id
+    other = runs.edit(store, add(store, seed=1, epochs=0), name="bad").id
+    assert runs.whole_id(store, "last") == other
+    assert runs.whole_id(store, "night") == new, "a superseded run gives way to the current one of its name"
+    assert runs.whole_id(store, old) == old
+    assert runs.whole_id(store, "bad") == other
+    rename(store, add(store, seed=2, epochs=0), "bad" + "0" * 29)
+    with pytest.raises(NoSuchRun, match=r"'bad' names or begins the id of 2 runs \(.*bad0000"):
+        runs.get(store, "bad")
+    runs.edit(store, other, name="night")
+    with pytest.raises(NoSuchRun, match=r"'night' is the name of 2 runs .*give an id"):
+        runs.get(store, "night")
+
+
+def test_editing_replaces_and_removes_labels(store: Store) -> None:
+    id = add(store, epochs=0, tags=("x", "y"))
+    runs.edit(store, id, name="a b", note="n")
+    edited = runs.edit(store, "a b", tags=["z", "z"])
+    assert (edited.name, edited.tags, edited.note) == ("a b", ("z",), "n")
+    runs.edit(store, id, name="", tags=[], note="new")
+    assert (runs.get(store, id).name, runs.get(store, id).tags, runs.get(store, id).note) == (None, (), "new")
 
 
 def test_deleting_a_run_deletes_its_epochs_and_files(store: Store) -> None:
     gone, kept = add(store, epochs=3), add(store, seed=1, epochs=2)
     for id in (gone, kept):
         states.save(states.weights_path(store, id), {"w": np.zeros(3)}, key="k", epoch=3)
-    assert runs.delete(store, gone[:10]) == gone
+    assert runs.delete(store, [gone[:10], gone]) == [gone]
     assert runs.epochs(store, gone) == []
     assert len(runs.epochs(store, kept)) == 2
     assert [path.name for path in states.states_folder(store).iterdir()] == [states.weights_path(store, kept).name]
     running = claims.claim(store, make_config(seed=2), owner=ME)
     with pytest.raises(RunBusy):
-        runs.delete(store, running.run_id)
+        runs.delete(store, [kept, running.run_id])
+    assert len(runs.epochs(store, kept)) == 2
+    assert states.weights_path(store, kept).exists()
 
 
 def test_prune_deletes_unneeded_runs_and_files(store: Store) -> None:
@@ -179,7 +207,7 @@ def test_files_are_deleted_only_after_the_commit(store: Store) -> None:
     with writing(store) as connection:
         connection.execute(text("CREATE TABLE pin (run_id REFERENCES run (id) DEFERRABLE INITIALLY DEFERRED)"))
         connection.execute(text("INSERT INTO pin SELECT id FROM run"))
-    for delete in (lambda: runs.delete(store, kept), lambda: maintenance.prune(store)):
+    for delete in (lambda: runs.delete(store, [kept]), lambda: maintenance.prune(store)):
         with pytest.raises(BadDatabase, match="FOREIGN KEY"):
             delete()
     assert len(runs.list_runs(store, Filters(include_superseded=True))) == len(states.all_files(store)) == 2
@@ -213,7 +241,7 @@ def test_damaged_row_is_reported_and_can_be_deleted(store: Store, column: str) -
     assert claims.claim(store, make_config(seed=1), owner=ME).epochs_done == 0
     claims.interrupt(store, claims.claim(store, make_config(seed=2), owner=ME), "Ctrl-C")
     assert maintenance.check(store.path).problems[0] == problem
-    assert runs.delete(store, run_id[:7]) == run_id
+    assert runs.delete(store, [run_id[:7]]) == [run_id]
     assert (len(runs.list_runs(store)), maintenance.check(store.path).problems) == (2, ())
 
 
@@ -240,7 +268,7 @@ def test_run_with_a_damaged_id_can_be_deleted_by_the_id_that_is_shown(store: Sto
     assert [run.id for run in runs.list_runs(store, skipped=skipped.append)] == [kept]
     (error,) = skipped
     assert str(error).isprintable()
-    assert runs.delete(store, error.run) == wrong
+    assert runs.delete(store, [error.run]) == [wrong]
     assert [run.id for run in runs.list_runs(store)] == [kept]
 
 

@@ -42,7 +42,7 @@ def test_an_epoch_stores_its_trace_and_replaces_an_earlier_one(store: Store) -> 
         claims.record_epoch(store, replace(claim, token="stale"), make_epoch(3), hour(5))
     claims.finish(store, claim)
     assert max(traces.traced(store, claim.run_id)) == 4
-    runs.delete(store, claim.run_id)
+    runs.delete(store, [claim.run_id])
     assert traces.trace_of(store, claim.run_id) == []
     assert traces.trace_of(store, other.run_id) == hour(1)
 

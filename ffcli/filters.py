@@ -1,7 +1,9 @@
-"""Check the options that select runs: a name that cannot match any run is an error, not an empty result."""
+"""Check the values that select runs: a name that cannot match any run is an error, not an empty result."""
 
 from __future__ import annotations
 
+import os
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ffcli.data.catalogue import CATALOGUE
@@ -40,6 +42,21 @@ def named_cure(name: str | None) -> str | None:
     from ffcli.settings import parse
 
     return str(parse({"cure": name}).cure)
+
+
+def moment(since: str) -> datetime:
+    """Parse a time in the user's time zone. Raises BadOption."""
+    advice = f"--since '{since}': give a day from 1970 on, or a time, such as 2025-01-31T12:00"
+    try:
+        time = datetime.fromisoformat(since)
+    except ValueError as error:
+        raise BadOption(advice) from error
+    try:
+        return time.astimezone()
+    except (ValueError, OverflowError) as error:
+        if time.year >= 1970 and (zone := os.environ.get("TZ")):
+            raise BadOption(f"TZ is set to {zone!r}, which is not a time zone: unset it") from error
+        raise BadOption(advice) from error
 
 
 def check_dataset(store: Store, name: str | None) -> None:
