@@ -1,8 +1,9 @@
 """Compare time-scaled runs with `paper@1` and choose the updates per batch of `scaled@1` (docs/reproduction.md).
 
-    python tools/choose_updates.py results/calibration.db docs/reproduction.md
+    python tools/choose_updates.py results/calibration.db docs/reproduction.md docs/updates.svg
 
-The database holds the runs that docs/reproduction.md names. Writes a table of D(U, cell) and S(cell) into the page.
+The database holds the runs that docs/reproduction.md names. Writes a table of D(U, cell) and S(cell) into the page, and
+draws the curves.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
+from matplotlib.figure import Figure
 from write_study import put
 
 from ffcli.config import RunConfig
+from ffcli.plots.style import LIGHT_GREY, LOOKS, finish_grid, labelled, legend_below, make_figure, styled
 from ffcli.store.database import open_to_read
 from ffcli.store.runs import epochs, list_runs
 
@@ -24,6 +27,7 @@ EPOCHS = range(1, 9)
 PRECISION = "bf16"
 SEEDS = 3
 PAPER_UPDATES = 50
+MULTIPLES = (1, 2, 3, 5, 10)
 MIN_SPREAD = 1.0
 """Points: a difference that small is never too large."""
 
@@ -35,8 +39,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("database", type=Path)
     parser.add_argument("page", type=Path)
+    parser.add_argument("figure", type=Path)
     arguments = parser.parse_args()
     put(distances(arguments.database), arguments.page, TOOL)
+    with styled():
+        draw(read_curves(arguments.database)).savefig(arguments.figure, metadata={"Date": None})
 
 
 def distances(database: Path) -> str:
@@ -85,6 +92,26 @@ def distance(curves: Mapping[int, Sequence[Curve]], updates: int) -> float:
 
 def _points(value: float) -> str:
     return f"{value:.1f}"
+
+
+def draw(curves: Mapping[str, Mapping[int, Sequence[Curve]]]) -> Figure:
+    """Return a figure with a panel for each cell: the mean curves, and the range of `paper@1` over its seeds."""
+    figure = make_figure(5.6, "means over 3 seeds of time-scaled Adam and 2 seeds of paper@1; held-out images")
+    axes = figure.subplots(3, 2, sharex=True).flatten()
+    for axis, cell in zip(axes, sorted(curves), strict=False):
+        paper = curves[cell][PAPER_UPDATES]
+        axis.fill_between(EPOCHS, *(list(map(f, *paper)) for f in (min, max)), color=LIGHT_GREY, alpha=0.5, linewidth=0)
+        for look, updates in zip(LOOKS, (PAPER_UPDATES, *MULTIPLES), strict=False):
+            runs = curves[cell].get(updates, [])
+            if len(runs) == SEEDS or updates == PAPER_UPDATES:
+                label = "paper@1 (U = 50), range over seeds" if updates == PAPER_UPDATES else f"U = {updates}"
+                axis.plot(EPOCHS, mean_curve(runs), **look._asdict(), label=label)
+        axis.set_title(cell)
+        axis.set_xticks(EPOCHS)
+        axis.grid(alpha=0.3)
+    finish_grid(axes, len(curves), 2, "epoch", "accuracy in %")
+    legend_below(figure, labelled(axes[: len(curves)]), columns=3)
+    return figure
 
 
 def mean_curve(curves: Sequence[Curve]) -> Curve:
