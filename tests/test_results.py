@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
 import choose_updates  # noqa: E402
+import write_reproduction  # noqa: E402
 import write_scaling  # noqa: E402
 from write_study import study_tables, written  # noqa: E402
 
@@ -67,11 +68,16 @@ def test_speed_page_has_the_stored_scaling_measurements() -> None:
 
 def test_the_page_on_reproduction_has_the_distances_of_the_calibration_runs() -> None:
     page = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
-    table = choose_updates.distances(ROOT / "results" / "calibration.db")
+    table = choose_updates.written_tables(ROOT / "results" / "calibration.db")
     assert written(page, choose_updates.TOOL) == table
 
 
-@pytest.mark.parametrize("name", ["study.db", "cures.db", "further.db", "calibration.db"])
+def test_the_page_on_reproduction_has_the_state_of_the_study() -> None:
+    page = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
+    assert written(page, write_reproduction.TOOL) == write_reproduction.state(ROOT / "results" / "scaled.db")
+
+
+@pytest.mark.parametrize("name", ["study.db", "cures.db", "further.db", "calibration.db", "scaled.db"])
 def test_results_contain_no_local_paths(name: str) -> None:
     strings = (ROOT / "results" / name).read_bytes()
     assert b"/home/" not in strings

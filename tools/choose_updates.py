@@ -24,7 +24,9 @@ from ffcli.store.runs import epochs, list_runs
 
 TOOL = Path(__file__).name
 EPOCHS = range(1, 9)
-PRECISION = "bf16"
+PRECISION, REFERENCE = "bf16", "float32"
+CHOSEN = 5
+"""The updates per batch for which both precisions are compared."""
 SEEDS = 3
 PAPER_UPDATES = 50
 MULTIPLES = (1, 2, 3, 5, 10)
@@ -41,9 +43,26 @@ def main() -> None:
     parser.add_argument("page", type=Path)
     parser.add_argument("figure", type=Path)
     arguments = parser.parse_args()
-    put(distances(arguments.database), arguments.page, TOOL)
+    put(written_tables(arguments.database), arguments.page, TOOL)
     with styled():
         draw(read_curves(arguments.database)).savefig(arguments.figure, metadata={"Date": None})
+
+
+def written_tables(database: Path) -> str:
+    """Return both tables, of D and of precisions, with a sentence between them."""
+    sentence = f"Mean difference between {REFERENCE} and {PRECISION} for U = {CHOSEN}, in the cells measured so far:"
+    return "\n\n".join([distances(database), sentence, precisions(database)])
+
+
+def precisions(database: Path) -> str:
+    """Return a table of S and of the distance between the precisions, for each cell measured in both."""
+    curves, reference = read_curves(database), read_curves(database, REFERENCE)
+    lines = [["cell", "S", "difference"], ["---", "---:", "---:"]]
+    for cell in sorted(curves):
+        both = curves[cell][CHOSEN], reference.get(cell, {}).get(CHOSEN, [])
+        if all(len(runs) == SEEDS for runs in both):
+            lines.append([cell, _points(spread(curves[cell][PAPER_UPDATES])), _points(between(*both))])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def distances(database: Path) -> str:
@@ -62,14 +81,14 @@ def distances(database: Path) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def read_curves(database: Path) -> Mapping[str, Mapping[int, Sequence[Curve]]]:
+def read_curves(database: Path, precision: str = PRECISION) -> Mapping[str, Mapping[int, Sequence[Curve]]]:
     """Return the curves of the runs of each cell by updates per batch."""
     curves: dict[str, dict[int, list[Curve]]] = defaultdict(lambda: defaultdict(list))
     with open_to_read(database) as store:
         for run in sorted(list_runs(store), key=lambda run: run.config.seed):
             measured = {e.epoch: e.validation_accuracy for e in epochs(store, run.id)}
             curve = [value for epoch in EPOCHS if (value := measured.get(epoch)) is not None]
-            if len(curve) == len(EPOCHS) and run.config.precision == PRECISION:
+            if len(curve) == len(EPOCHS) and run.config.precision == precision:
                 curves[name(run.config)][run.config.updates_per_batch].append(curve)
     return curves
 
@@ -86,8 +105,12 @@ def spread(curves: Sequence[Curve]) -> float:
 
 def distance(curves: Mapping[int, Sequence[Curve]], updates: int) -> float:
     """Return D: the mean difference between the mean curves of U = `updates` and of `paper@1`."""
-    ours, paper = (mean_curve(curves[u]) for u in (updates, PAPER_UPDATES))
-    return fmean(abs(a - b) for a, b in zip(ours, paper, strict=True))
+    return between(curves[updates], curves[PAPER_UPDATES])
+
+
+def between(ours: Sequence[Curve], others: Sequence[Curve]) -> float:
+    """Return the mean difference between two mean curves."""
+    return fmean(abs(a - b) for a, b in zip(mean_curve(ours), mean_curve(others), strict=True))
 
 
 def _points(value: float) -> str:
