@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 
 from ffcli.data import datasets
 from ffcli.engine.objectives import OBJECTIVES
-from ffcli.errors import BadInput
 from ffcli.records import ID_DIGITS, RunRecord
-from ffcli.running.recording import weights
-from ffcli.store import states
+from ffcli.running.recording import stored_weights
 from ffcli.store.database import Store
 
 if TYPE_CHECKING:
@@ -66,8 +64,8 @@ def load_trained(store: Store, run: RunRecord, data_folder: Path) -> Trained:
         data_folder: where the run's dataset is, whose normalisation the network needs.
 
     Raises:
-        BadInput: if no weights are saved.
-        DamagedState: if the file of the weights is damaged.
+        BadOption: if no weights are stored.
+        DamagedState: if their file is damaged.
         BadData, DownloadFailed, StorageFull: if the dataset cannot be read.
     """
     import torch
@@ -76,9 +74,12 @@ def load_trained(store: Store, run: RunRecord, data_folder: Path) -> Trained:
     from ffcli.engine.classifier import Classifier
 
     config = run.config
-    layers, epoch = _saved_layers(store, run)
+    named, epoch = stored_weights(store, run)
     arrays = datasets.load(config.data, data_folder)
-    tensors = [(torch.from_numpy(weight), torch.from_numpy(bias)) for weight, bias in layers]
+    tensors = [
+        (torch.from_numpy(named[f"layers.{n}.weight"]), torch.from_numpy(named[f"layers.{n}.bias"]))
+        for n in range(len(config.hidden))
+    ]
     network = Classifier(
         tensors,
         classes=config.data.classes,
@@ -121,19 +122,3 @@ def border_of(images: NDArray[np.uint8]) -> float:
     inner = np.zeros(images.shape[2:], bool)
     inner[1:-1, 1:-1] = True
     return float(images[:, :, ~inner].mean())
-
-
-def _saved_layers(store: Store, run: RunRecord) -> tuple[list[tuple[NDArray[np.generic], NDArray[np.generic]]], int]:
-    """Return weights and biases by layer, and their epoch: the final weights, or a later state of a continued run."""
-    weights_file, state_file = states.weights_path(store, run.id), states.state_path(store, run.id)
-    saved = {file: epoch for file in (weights_file, state_file) if (epoch := states.saved_epoch(file)) is not None}
-    if not saved and not (weights_file.exists() or state_file.exists()):
-        raise BadInput(
-            f"run {run.id[:ID_DIGITS]} has no saved weights beside {store.path}: only runs that were trained there have"
-            " them; `ff show RUN --toml` and `ff train --config FILE --force` train it again"
-        )
-    file = max(saved, key=lambda file: saved[file]) if saved else weights_file
-    arrays, epoch = states.load(file, key=run.config.key)
-    named = weights(arrays, run.config.hidden) if file == state_file else arrays
-    numbers = range(len(run.config.hidden))
-    return [(named[f"layers.{n}.weight"], named[f"layers.{n}.bias"]) for n in numbers], epoch

@@ -33,7 +33,6 @@ def goodness_of(config: RunConfig, weights: Mapping[str, NDArray[Any]], data_fol
 
     Raises:
         BadData, StorageFull: if the dataset cannot be read or prepared.
-        DamagedState: if the weights do not fit the run.
     """
     set_numerics()
     config = _on_the_cpu(config)

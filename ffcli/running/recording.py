@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from numpy.typing import NDArray
@@ -76,20 +77,36 @@ def saved_arrays(recording: Recording, notice: Notice) -> Arrays | None:
 
 
 def stored_weights(store: Store, run: RunRecord) -> tuple[Arrays, int]:
-    """Return the weights of a run, named as in `torch.nn.Linear`, and the epoch after which they were stored.
+    """Return the last weights of a run: the final ones, or those of a later state of a run that is continued.
+
+    Returns:
+        Weights (units, inputs) and biases (units,) named as in `torch.nn.Linear`, and the epoch after which they were
+        stored.
 
     Raises:
         BadOption: if none are stored.
-        DamagedState: if the file is damaged.
+        DamagedState: if the file is damaged or does not fit the run.
     """
-    path = states.weights_path(store, run.id)
-    if path.exists():
-        return states.load(path, key=run.key)
+    final, state = states.weights_path(store, run.id), states.state_path(store, run.id)
+    saved = {file: epoch for file in (final, state) if (epoch := states.saved_epoch(file)) is not None}
+    if not saved and not (final.exists() or state.exists()):
+        raise BadOption(_without_weights(run))
+    file = max(saved, key=lambda file: saved[file]) if saved else final
+    arrays, epoch = states.load(file, key=run.key)
+    named = weights(arrays, run.config.hidden) if file == state else arrays
+    for number, (inputs, units) in enumerate(pairwise((run.config.data.features, *run.config.hidden))):
+        for name, shape in ((f"layers.{number}.weight", (units, inputs)), (f"layers.{number}.bias", (units,))):
+            if name not in named or named[name].shape != shape:
+                raise DamagedState(f"{file} does not fit the run: '{name}' is missing or misshapen")
+    return named, epoch
+
+
+def _without_weights(run: RunRecord) -> str:
     short = run.id[:ID_DIGITS]
     if run.status == "running":
-        raise BadOption(f"run {short} has no stored weights yet: they are stored when it ends")
+        return f"run {short} has no stored weights yet: they are stored when it ends"
     again = "" if run.status in ("interrupted", "stale") else " --force"
-    raise BadOption(
+    return (
         f"run {short} has no stored weights:"
         f" `ff show {short} --toml > run.toml && ff train --config run.toml{again}` trains and stores them"
     )

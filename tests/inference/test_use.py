@@ -215,4 +215,4 @@ def test_a_run_without_weights_says_so(inside: Inside) -> None:
     file.write_bytes(file.read_bytes()[:-1])
     assert "cannot be read" in inside.refused("evaluate", "last", code=1)
     file.unlink()
-    assert f"run {run['id'][:7]} has no saved weights" in inside.refused("evaluate", "last")
+    assert f"run {run['id'][:7]} has no stored weights" in inside.refused("evaluate", "last")
