@@ -3,12 +3,12 @@
     python tools/write_docs.py
 
 Generated are docs/commands.md, the tables of the study, the cures and the scaling benchmark, the pictures
-docs/report.svg, docs/cures.svg and docs/scaling.svg, and every output block. An output block is a marker with a
+docs/report.svg, docs/cures.svg, docs/phases.svg, docs/updates.svg and docs/scaling.svg, and every output block. An output block is a marker with a
 command, followed by a fenced block with the command and its output:
 
-    <!-- output: ff show a78127f --db results/study.db | head -n 12 -->
+    <!-- output: ff list-runs --limit 3 --db results/study.db -->
     ```console
-    $ ff show a78127f --db results/study.db | head -n 12
+    $ ff list-runs --limit 3 --db results/study.db
     ...
     ```
 
@@ -38,9 +38,11 @@ GENERATORS = """
     tools/write_study.py results/study.db docs/study.md
     tools/write_study.py results/cures.db docs/cures.md --table cures
     tools/write_scaling.py results/scaling.json docs/speed.md docs/scaling.svg
-    tools/choose_updates.py results/calibration.db docs/reproduction.md
+    tools/choose_updates.py results/calibration.db docs/reproduction.md docs/updates.svg
+    tools/write_reproduction.py results/scaled.db docs/reproduction.md
     tools/make_readme_picture.py results/study.db --table 2
     -m ffcli plot cures --db results/cures.db --output docs/cures.svg
+    -m ffcli plot phases --db results/study.db --output docs/phases.svg
 """
 """Python commands that write generated files, one per line."""
 
