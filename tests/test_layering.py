@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "filters": SHARED | {"data.catalogue", "data.negatives", "store"},
     "notebook": {"records"},
     "api": SHARED | {"filters", "notebook", "planning", "running", "inference", "engine", "data", "store", "report"},
-    "inference": SHARED | {"engine", "data", "store", "running"},
+    "inference": SHARED | {"engine", "data", "store", "running", "machine"},
     "cli": SHARED
     | {
         "filters",
@@ -76,7 +76,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 part declares here where it belongs."""
 
 ONLY_IN: dict[str, set[str]] = {
-    "torch": {"engine", "data", "bench", "running.session", "running.inspection", "machine", "inference"},
+    "torch": {"engine", "data", "bench", "running.session", "machine", "inference"},
     "torchvision": {"data"},
     "sqlalchemy": {"store"},
     "sqlite3": {"store"},
@@ -91,7 +91,7 @@ ONLY_IN: dict[str, set[str]] = {
 }
 """Third-party packages and the only parts that may import them."""
 
-LOADS_TORCH = {"engine", "data.tensors", "bench", "running.session", "running.inspection"}
+LOADS_TORCH = {"engine", "data.tensors", "bench", "running.session", "inference.inspection"}
 """Parts that import torch at module level; elsewhere it is imported inside functions."""
 
 

@@ -152,7 +152,7 @@ def _of_data(figure: Figure) -> Callable[..., None]:
         plan = plan_training(asked, config_file=None, force=False, data_folder=data_dir, notify=message)
         file = output or Path(f"{figure.name}-{plan.config.data.name}-{neg}.png")
 
-        from ffcli.running.inspection import negative_steps  # torch, which takes seconds to load
+        from ffcli.inference.inspection import negative_steps  # torch, which takes seconds to load
 
         given = negative_steps(plan.config, plan.data_folder, count=EXAMPLES)
         _draw(partial(figure.of_data, given), file, json=json)
@@ -174,7 +174,7 @@ def _read(store: Store, id: str, data_dir: Path | None) -> OneRun:
     def goodness() -> GoodnessSamples:
         weights, _ = stored_weights(store, found)
 
-        from ffcli.running.inspection import goodness_of  # torch, which takes seconds to load
+        from ffcli.inference.inspection import goodness_of  # torch, which takes seconds to load
 
         return goodness_of(found.config, weights, folder)
 
