@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from sqlalchemy import text
 from torch.utils.flop_counter import FlopCounterMode
 
 from ffcli.bench import check, ours, plain, products, rows
@@ -28,7 +29,7 @@ from ffcli.report.benchmarks import history_sheet, row_sheet
 from ffcli.report.sheet import Document
 from ffcli.report.writers import as_csv
 from ffcli.store import benchmarks
-from ffcli.store.database import open_store
+from ffcli.store.database import open_store, writing
 
 if TYPE_CHECKING:
     from inside import Inside
@@ -168,7 +169,13 @@ def test_history_of_a_machine(tmp_path: Path) -> None:
     with open_store(tmp_path / "ff.db") as store:
         for record in reversed(records):
             benchmarks.keep(store, record)
-        assert benchmarks.history(store, "here") == [records[0], records[2]]
+        skipped: list[str] = []
+        assert benchmarks.history(store, "here", skipped.append) == [records[0], records[2]]
+        for change in ("machine = '{}'", "rows = '[5]'", "measured = 'x'"):
+            with writing(store) as connection:
+                connection.execute(text(f"UPDATE benchmarks SET {change} WHERE measured LIKE '2026-01-01%'"))
+            assert benchmarks.history(store, "here", skipped.append) == [records[2]]
+        assert len(skipped) == 3
     sheet = history_sheet(records)
     dates = [f"{records[place].measured.astimezone():%Y-%m-%d %H:%M}" for place in (2, 1, 0)]
     assert list(sheet.layouts) == [("row", *dates[:last]) for last in (3, 2, 1)], "old dates are left out first"

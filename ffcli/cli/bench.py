@@ -110,9 +110,13 @@ def _show_history(db: str | None, *, json: bool) -> None:
     from ffcli.report.sheet import Document
     from ffcli.store import benchmarks
     from ffcli.store.database import open_to_read
+    from ffcli.text import counted
 
+    unreadable: list[str] = []
     with open_to_read(db) as store:
-        records = benchmarks.history(store, platform.node())
+        records = benchmarks.history(store, platform.node(), unreadable.append)
+    if unreadable:
+        message(f"left out: {counted(len(unreadable), 'benchmark')} that cannot be read")
     if not records and not json:
         message(f"no stored result of {platform.node()}: `ff bench --save` stores one")
         return

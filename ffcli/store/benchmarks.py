@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
 
-from sqlalchemy import Row as DatabaseRow
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import insert, select
 
-from ffcli.benchmark import BenchmarkRecord, Machine, Row, Step
+from ffcli.benchmark import BenchmarkRecord
+from ffcli.store.checks import shown_id
 from ffcli.store.database import Store, reading, writing
 from ffcli.store.tables import BENCHMARK
 
@@ -33,17 +34,23 @@ def keep(store: Store, record: BenchmarkRecord) -> None:
         )
 
 
-def history(store: Store, host: str) -> list[BenchmarkRecord]:
-    """Return the benchmarks that were measured on `host`, oldest first."""
+def history(store: Store, host: str, skipped: Callable[[str], None]) -> list[BenchmarkRecord]:
+    """Return the benchmarks that were measured on `host`, oldest first.
+
+    Args:
+        store: the database.
+        host: the name of the host.
+        skipped: called with the id of each benchmark that cannot be read, which is left out.
+    """
+    records = []
     with reading(store) as connection:
         found = connection.execute(select(BENCHMARK).where(BENCHMARK.c.host == host).order_by(BENCHMARK.c.measured))
-        return [_record(row) for row in found]
+        for row in found:
+            try:
+                records.append(_RECORD.validate_python(row._asdict()))
+            except ValidationError:
+                skipped(shown_id(row.id))
+    return records
 
 
-def _record(row: DatabaseRow[Any]) -> BenchmarkRecord:
-    return BenchmarkRecord(
-        measured=row.measured,
-        machine=Machine(**row.machine),
-        rows=tuple(Row(**values) for values in row.rows),
-        breakdown=tuple(Step(**values) for values in row.breakdown),
-    )
+_RECORD = TypeAdapter(BenchmarkRecord)

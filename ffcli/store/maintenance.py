@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Double,
-    Integer,
-    Select,
-    Text,
-    and_,
-    case,
-    delete,
-    func,
-    not_,
-    or_,
-    select,
-    type_coerce,
-)
+from sqlalchemy import Column, Select, and_, delete, func, not_, or_, select
 
 from ffcli.choices import Status
 from ffcli.errors import BadDatabase, DamagedDatabase, DamagedRun
+from ffcli.files import TEMPORARY, remove_stale
 from ffcli.store import states
+from ffcli.store.checks import shown_id
 from ffcli.store.database import Store, open_store, reading, writing
 from ffcli.store.folder import shares_folder
 from ffcli.store.liveness import utc_now
 from ffcli.store.location import existing
-from ffcli.store.mapping import RUN_COLUMNS, run_record, run_records, shown_id
+from ffcli.store.mapping import EPOCH_COLUMNS, RUN_COLUMNS, epoch_metrics, readable, run_records
 from ffcli.store.migrate import HEAD, refuse_newer, revisions, stored_revision
 from ffcli.store.sqlite import BUSY_TIMEOUT, connect, copy_database, is_writable, translated
-from ffcli.store.tables import EPOCH, RUN, Values
+from ffcli.store.tables import EPOCH, RUN, TRACE
+from ffcli.store.traces import TRACE_COLUMNS, hour_trace
 from ffcli.text import counted
 
 
@@ -90,24 +81,23 @@ def _checked(path: Path, timeout: float) -> Health:
                 connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] if revision else 0
                 for table in ("run", "epoch")
             ]
-    if revision and not problems:
-        problems = _damaged_runs(path, timeout)
+    if revision and all(problem.startswith("CHECK constraint") for problem in problems):
+        problems = _damaged_runs(path, timeout) or problems
     if orphans:
         problems.append(f"{counted(len(orphans), 'row')} without a parent")
     return Health(path, revision, HEAD, counts[0], counts[1], path.stat().st_size, tuple(problems))
 
 
 def _damaged_runs(path: Path, timeout: float) -> list[str]:
-    """A line for each run whose row cannot be read, and each whose epochs are not 0, 1, ... up to the epochs done."""
-    found, now = [], utc_now()
+    """A line for each row that cannot be read, and each run whose epochs are not 0, 1, ... up to the epochs done."""
+    found: list[str] = []
     with open_store(path, create=False, timeout=timeout) as store, reading(store) as connection:
-        for row in connection.execute(select(*RUN_COLUMNS)):
-            try:
-                run_record(row, now)
-            except DamagedRun as error:
-                found.append(str(error))
-        for id, epoch in connection.execute(_unreadable_epochs()):
-            found.append(str(DamagedRun(shown_id(id), f"epoch {epoch}")))
+        for columns, read in _ROWS:
+            for row in connection.execute(select(*columns).order_by(*columns[:2])):
+                try:
+                    read(row)
+                except DamagedRun as error:
+                    found.append(str(error))
         for id, done, count in connection.execute(_with_gaps()):
             found.append(
                 f"run {shown_id(id)} lacks epochs: it has {count} instead of 0 to {done}; the command that trained it"
@@ -116,19 +106,12 @@ def _damaged_runs(path: Path, timeout: float) -> list[str]:
     return found
 
 
-def _unreadable_epochs() -> Select[Any]:
-    """Select run and number of each epoch with a value that is not a number or not a list (see `epochs_by_run`)."""
-    wrong: list[ColumnElement[bool]] = []
-    for column in EPOCH.c:
-        if isinstance(column.type, Values):
-            values = type_coerce(column, Text)
-            kind = case((func.json_valid(values) == 0, "none"), else_=func.json_type(values))
-            wrong.append(kind.not_in(("array", "null")))
-        elif isinstance(column.type, Double):
-            wrong.append(func.typeof(column).not_in(("real", "integer", "null")))
-        elif isinstance(column.type, Integer):
-            wrong.append(func.typeof(column) != "integer")
-    return select(EPOCH.c.run_id, EPOCH.c.epoch).where(or_(*wrong)).order_by(EPOCH.c.run_id, EPOCH.c.epoch)
+_ROWS: tuple[tuple[tuple[Column[Any], ...], Callable[[Sequence[Any]], object]], ...] = (
+    (RUN_COLUMNS, readable),
+    ((EPOCH.c.run_id, *EPOCH_COLUMNS), lambda row: epoch_metrics(row[0], row[1:])),
+    ((TRACE.c.run_id, *TRACE_COLUMNS), lambda row: hour_trace(row[0], row[1:])),
+)
+"""The rows of runs, and what reads one."""
 
 
 def _with_gaps() -> Select[Any]:
@@ -166,17 +149,24 @@ def backup(db: str | Path | None = None, to: Path | None = None, *, timeout: flo
         raise BadDatabase(f"{target} exists already: give another name")
     if not target.parent.is_dir():
         raise BadDatabase(f"{target.parent} is not a folder: create it first")
+    for each in (path, target):
+        _remove_unfinished_copies(each)
     with translated(path):
         stored_revision(path, read_only=not is_writable(path), timeout=timeout)
         copy_database(path, target, timeout=timeout)
     return target
 
 
+def _remove_unfinished_copies(path: Path) -> None:
+    """Remove what killed processes left of copies of a database to `path`, or to backups that are named after it."""
+    remove_stale(path.parent, f"{escape(path.name)}.*{'[0-9a-f]' * 32}{TEMPORARY}*")
+
+
 def prune(store: Store, *, superseded: bool = True) -> Freed:
     """Free space, and return what was deleted.
 
-    Deletes the full states of completed runs, unfinished files of processes that were killed, and the files of deleted
-    runs. Keeps weights, and damaged files that were set aside.
+    Deletes the full states of completed runs, unfinished files and backups of processes that were killed, and the files
+    of deleted runs. Keeps weights, and damaged files that were set aside.
 
     Args:
         store: the database.
@@ -185,6 +175,8 @@ def prune(store: Store, *, superseded: bool = True) -> Freed:
     Raises:
         BadDatabase: if the database is read-only.
     """
+    _remove_unfinished_copies(store.path)
+    remove_stale(store.path.parent, f"{escape(states.states_folder(store).name)}.????????{TEMPORARY}")
     gone = 0
     if superseded:
         with writing(store) as connection:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import gc
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from datetime import datetime
-from typing import Any, get_origin
+from typing import Any
 
-from sqlalchemy import Column, Connection, Double, Integer, select
+from sqlalchemy import Connection, select
 from sqlalchemy.dialects.sqlite import insert
 
 from ffcli.config import RunConfig
 from ffcli.errors import DamagedRun
-from ffcli.records import ID_DIGITS, EpochMetrics, RunRecord, RunSummary
+from ffcli.records import EpochMetrics, RunRecord, RunSummary
+from ffcli.store.checks import shown_id, wrong_column
 from ffcli.store.liveness import Owner, abandoned
-from ffcli.store.tables import EPOCH, RUN, AsJson, UtcDateTime, Values
+from ffcli.store.tables import EPOCH, RUN
 
 
 def config_columns(config: RunConfig) -> dict[str, Any]:
@@ -40,47 +40,17 @@ RUN_COLUMNS = (*(RUN.c[field.name] for field in fields(RunRecord)), *_OWNER)
 """The columns that `run_record` reads, in this order; they begin with SUMMARY_COLUMNS."""
 
 
-def _types(column: Column[Any]) -> tuple[type, ...]:
-    """The types of the values of a column that can be read. SQLite stores any value in any column."""
-    match column.type:
-        case AsJson(type_=type_):
-            types: tuple[type, ...] = (get_origin(type_) or type_,)
-        case UtcDateTime():
-            types = (datetime,)
-        case Double():
-            types = (float, int)
-        case Integer():
-            types = (int,)
-        case Values():
-            types = (list,)
-        case _:
-            types = (str,)
-    return (*types, type(None)) if column.nullable else types
-
-
-_RUN_TYPES = tuple(map(_types, RUN_COLUMNS))
-_is_id = re.compile("[0-9a-f]{32}").fullmatch
-"""An id becomes part of file names."""
-
-
-def shown_id(id: Any) -> str:
-    """Return an id as it is shown in messages: its first digits, or if it is damaged, all of it as printable text."""
-    if isinstance(id, str) and _is_id(id):
-        return id[:ID_DIGITS]
-    return id if isinstance(id, str) and id.isprintable() and id.isascii() else ascii(id)
+_wrong_in_run = wrong_column(*RUN_COLUMNS)
 
 
 def readable(row: Sequence[Any]) -> Sequence[Any]:
-    """Return a row of RUN_COLUMNS or SUMMARY_COLUMNS, after checking that every value could be read.
+    """Return a row of RUN_COLUMNS or SUMMARY_COLUMNS, after checking that ffcli may have written its values.
 
     Raises:
-        DamagedRun: if one could not.
+        DamagedRun: if it never writes one of them.
     """
-    if not all(map(isinstance, row, _RUN_TYPES)):
-        fits = map(isinstance, row, _RUN_TYPES)
-        raise DamagedRun(shown_id(row[0]), RUN_COLUMNS[list(fits).index(False)].name)
-    if not _is_id(row[0]):
-        raise DamagedRun(shown_id(row[0]), "id")
+    if wrong := _wrong_in_run(row):
+        raise DamagedRun(shown_id(row[0]), wrong)
     return row
 
 
@@ -154,12 +124,19 @@ def write_epoch(connection: Connection, run_id: str, metrics: EpochMetrics) -> N
 
 EPOCH_COLUMNS = tuple(EPOCH.c[name] for name in EpochMetrics.__slots__)
 """The columns that `epoch_metrics` reads, in this order."""
-_EPOCH_TYPES = tuple(map(_types, EPOCH_COLUMNS))
+_wrong_in_epoch = wrong_column(*EPOCH_COLUMNS)
 
 
-def epoch_metrics(row: Sequence[Any]) -> EpochMetrics:
-    """Return the record of a row of EPOCH_COLUMNS."""
-    values = [*row[:-4], *map(_floats, row[-4:-1]), row[-1]]
+def epoch_metrics(run_id: str, row: Sequence[Any]) -> EpochMetrics:
+    """Return the record of a row of EPOCH_COLUMNS.
+
+    Raises:
+        DamagedRun: if ffcli never writes one of its values.
+    """
+    by_layer = row[-4:-1]
+    if _wrong_in_epoch(row) or len({None if values is None else len(values) for values in by_layer}) > 1:
+        raise DamagedRun(shown_id(run_id), f"epoch {row[0]}")
+    values = [*row[:-4], *map(_floats, by_layer), row[-1]]
     return EpochMetrics(*values)
 
 
@@ -174,9 +151,7 @@ def epochs_by_run(connection: Connection, ids: Collection[str]) -> dict[str, lis
         select(EPOCH.c.run_id, *EPOCH_COLUMNS).where(EPOCH.c.run_id.in_(ids)).order_by(EPOCH.c.run_id, EPOCH.c.epoch)
     )
     for id, *row in connection.execute(found):
-        if not all(map(isinstance, row, _EPOCH_TYPES)):
-            raise DamagedRun(shown_id(id), f"epoch {row[0]}")
-        epochs[id].append(epoch_metrics(row))
+        epochs[id].append(epoch_metrics(id, row))
     return epochs
 
 

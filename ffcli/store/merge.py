@@ -12,25 +12,26 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
 from ffcli.choices import Status
-from ffcli.errors import BadDatabase, DamagedState
+from ffcli.errors import BadDatabase, DamagedRun, DamagedState
 from ffcli.records import ID_DIGITS, EpochMetrics, RunRecord
 from ffcli.store import states
+from ffcli.store.checks import shown_id
 from ffcli.store.claims import aggregate
 from ffcli.store.database import Store, open_store, reading, writing
 from ffcli.store.liveness import utc_now
 from ffcli.store.location import database_path
-from ffcli.store.mapping import RUN_COLUMNS, Skipped, epochs_by_run, run_records, shown_id, write_epoch
+from ffcli.store.mapping import RUN_COLUMNS, Skipped, epochs_by_run, run_records, write_epoch
 from ffcli.store.migrate import HEAD, refuse_newer, revisions, stored_revision
 from ffcli.store.sqlite import copy_database, is_writable, translated
 from ffcli.store.tables import EPOCH, RUN
-from ffcli.store.traces import merge_trace
+from ffcli.store.traces import add_trace, traces_by_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,11 @@ def _merge_runs(connection: Connection, source: Connection, counts: Counter[str]
         if damaged := unreadable.get(run.id) or unreadable.get(run.key):
             left_out(f"run {run.id[:ID_DIGITS]}, because here {damaged}")
             continue
+        try:
+            epochs, trace = epochs_by_run(source, [run.id])[run.id], traces_by_run(source, [run.id])[run.id]
+        except DamagedRun as error:
+            left_out(error)
+            continue
         mine, rival = here.get(run.id), current.get(run.key)
         if mine is not None and mine.key != run.key:
             raise BadDatabase(
@@ -132,9 +138,13 @@ def _merge_runs(connection: Connection, source: Connection, counts: Counter[str]
             connection.execute(update(RUN).where(RUN.c.id == rival.id).values(status="superseded"))
             counts["superseded"] += 1
         if mine is None:
-            _insert(connection, source, run, status, counts)
-        else:
-            _extend(connection, source, run, mine, status, counts)
+            connection.execute(insert(RUN), [_row(source, run.id) | _end(run, status)])
+            counts["superseded"] += status == "superseded" != run.status
+        elif run.epochs_done > mine.epochs_done:
+            _lengthen(connection, source, run, mine, status)
+        gained = _add_epochs(connection, run.id, epochs, counts)
+        traced = add_trace(connection, run.id, trace)
+        counts["taken" if mine is None else "extended" if gained or traced else "already_here"] += 1
         if status != "superseded" and (mine is None or run.epochs_done > mine.epochs_done):
             current[run.key] = run
         seen.append(run)
@@ -177,41 +187,34 @@ def _status_here(run: RunRecord, mine: RunRecord | None, rival: RunRecord | None
     return "superseded" if rival is not None and run.epochs_done <= rival.epochs_done else run.status
 
 
-def _insert(connection: Connection, source: Connection, run: RunRecord, status: Status, counts: Counter[str]) -> None:
-    connection.execute(insert(RUN), [_row(source, run.id) | _end(run, status)])
-    rows = source.execute(select(EPOCH).where(EPOCH.c.run_id == run.id))
-    if epochs := [row._asdict() for row in rows]:
-        connection.execute(insert(EPOCH), epochs)
-    merge_trace(connection, source, run.id)
-    counts["taken"] += 1
-    counts["epochs"] += len(epochs)
-    counts["superseded"] += status == "superseded" != run.status
+def _lengthen(connection: Connection, source: Connection, run: RunRecord, mine: RunRecord, status: Status) -> None:
+    """Give a run the status, provenance and owner that it has in `source`, where it is longer, and the labels of both
+    sides."""
+    theirs = _row(source, run.id)
+    names = ("config", "epochs_requested", "provenance", "heartbeat", "host", "pid", "pid_started", "boot")
+    labels = {
+        "name": mine.name or run.name,
+        "tags": tuple(dict.fromkeys((*mine.tags, *run.tags))),
+        "note": mine.note or run.note,
+    }
+    values = {name: theirs[name] for name in names} | labels | _end(run, status)
+    connection.execute(update(RUN).where(RUN.c.id == run.id).values(**values))
 
 
-def _extend(
-    connection: Connection, source: Connection, run: RunRecord, mine: RunRecord, status: Status, counts: Counter[str]
-) -> None:
-    """Add the epochs, measurements and traced hours that are missing here. Status and provenance are those of the
-    longer run."""
-    known = {epoch.epoch: epoch for epoch in epochs_by_run(connection, [run.id])[run.id]}
-    gained = [epoch for epoch in epochs_by_run(source, [run.id])[run.id] if _adds(known.get(epoch.epoch), epoch)]
+def _add_epochs(connection: Connection, id: str, epochs: list[EpochMetrics], counts: Counter[str]) -> bool:
+    """Add the epochs and measurements that are missing here; return whether there were any."""
+    known = {epoch.epoch: epoch for epoch in epochs_by_run(connection, [id])[id]}
+    gained = [epoch for epoch in epochs if _adds(known.get(epoch.epoch), epoch)]
+    new = [{"run_id": id, **asdict(epoch)} for epoch in gained if epoch.epoch not in known]
+    if new:
+        connection.execute(insert(EPOCH), new)
     for epoch in gained:
-        write_epoch(connection, run.id, _joined(known.get(epoch.epoch), epoch))
-    if run.epochs_done > mine.epochs_done:
-        theirs = _row(source, run.id)
-        names = ("config", "epochs_requested", "provenance", "heartbeat", "host", "pid", "pid_started", "boot")
-        labels = {
-            "name": mine.name or run.name,
-            "tags": tuple(dict.fromkeys((*mine.tags, *run.tags))),
-            "note": mine.note or run.note,
-        }
-        values = {name: theirs[name] for name in names} | labels | _end(run, status)
-        connection.execute(update(RUN).where(RUN.c.id == run.id).values(**values))
+        if mine := known.get(epoch.epoch):
+            write_epoch(connection, id, _joined(mine, epoch))
     if gained:
-        aggregate(connection, run.id)
-    traced = merge_trace(connection, source, run.id)
-    counts["extended" if gained or traced else "already_here"] += 1
-    counts["epochs"] += sum(epoch.epoch not in known for epoch in gained)
+        aggregate(connection, id)
+    counts["epochs"] += len(new)
+    return bool(gained)
 
 
 def _end(run: RunRecord, status: Status) -> dict[str, Any]:

@@ -24,9 +24,10 @@ from ffcli.errors import BadOption, DamagedRun, NoSuchRun, RunBusy
 from ffcli.records import ID_DIGITS, EpochMetrics, RunRecord
 from ffcli.settings import NO_CURE, PresetSettings
 from ffcli.store import states
+from ffcli.store.checks import shown_id
 from ffcli.store.database import Store, reading, writing
 from ffcli.store.liveness import utc_now
-from ffcli.store.mapping import RUN_COLUMNS, Skipped, collector_paused, epochs_by_run, run_record, run_records, shown_id
+from ffcli.store.mapping import RUN_COLUMNS, Skipped, collector_paused, epochs_by_run, run_record, run_records
 from ffcli.store.tables import IS_CURRENT, RUN
 from ffcli.text import unknown
 

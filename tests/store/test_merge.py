@@ -316,22 +316,25 @@ def test_unmergeable_files_are_refused(store: Store, tmp_path: Path) -> None:
 
 def test_runs_that_cannot_be_read_are_left_out(store: Store, other: Store) -> None:
     """A damaged id must not become part of a file's name."""
-    kept, damaged = train(other, 2), train(other, 0, seed=1)
+    kept, damaged, negative, epoch = train(other, 2), *(train(other, seed - 1, seed=seed) for seed in (1, 2, 3))
     with writing(other) as connection:
         connection.execute(update(RUN).where(RUN.c.id == damaged).values(id="../escaped"))
+        connection.execute(update(RUN).where(RUN.c.id == negative).values(epochs_done=-5))
+        connection.execute(text(f"UPDATE epoch SET phase = 'x' WHERE epoch = 2 AND run_id = '{epoch}'"))
     save(states.state_path, other, kept, 2)
     save(states.state_path, other, "../escaped", 0, seed=1)
     merged = merge(store, other.path)
-    assert (merged.taken, merged.left_out, merged.files) == (1, 1, 1)
-    assert merged.notices == (
-        "left out: run ../escaped is damaged: its id cannot be read; `ff delete ../escaped` deletes the run",
+    assert (merged.taken, merged.left_out, merged.files) == (1, 3, 1)
+    assert merged.notices == tuple(
+        f"left out: run {run} is damaged: its {part} cannot be read; `ff delete {run}` deletes the run"
+        for run, part in (("../escaped", "id"), (negative[:7], "epochs_done"), (epoch[:7], "epoch 2"))
     )
     assert all_runs(store).keys() == {kept}
     assert not list(store.path.parent.glob("escaped*"))
 
     with writing(store) as connection:
         connection.execute(text("UPDATE run SET heartbeat = 'x'"))
-    (_, here) = sorted(merge(store, other.path).notices)
+    here = next(notice for notice in merge(store, other.path).notices if kept[:7] in notice)
     assert f"because here run {kept[:7]} is damaged" in here
 
 

@@ -137,8 +137,8 @@ def test_opening_upgrades_a_database_of_the_first_revision(tmp_path: Path) -> No
         row |= {"started": "2026-01-01 00:00:00.000000", "host": "lab", "pid": 1, "pid_started": 0.0, "seconds": 4.5}
         connection.execute(text(f"INSERT INTO run ({', '.join(row)}) VALUES ({', '.join(f':{n}' for n in row)})"), row)
         for epoch in range(1, 4):
-            columns = "run_id, epoch, hour, accuracy, goodness_positive, seconds"
-            values = f"'{row['id']}', {epoch}, {118 * epoch}, {20.5 * epoch}, '[1.5, 2.5]', 1.5"
+            columns = "run_id, epoch, hour, accuracy, goodness_positive, goodness_negative, dead_units, seconds"
+            values = f"'{row['id']}', {epoch}, {118 * epoch}, {20.5 * epoch}, '[1.5, 2.5]', '[0, 1]', '[0, 0]', 1.5"
             connection.execute(text(f"INSERT INTO epoch ({columns}) VALUES ({values})"))
     engine.dispose()
     with open_store(path) as store:

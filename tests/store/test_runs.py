@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from sqlalchemy import text, update
 from store_helpers import DATA, make_config, make_epoch
 
 from ffcli.errors import BadDatabase, BadOption, DamagedRun, NoSuchRun, RunBusy
+from ffcli.records import RunSummary
 from ffcli.store import claims, maintenance, outcomes, runs, states
 from ffcli.store.database import Store, open_to_read, writing
 from ffcli.store.liveness import this_process, utc_now
@@ -192,6 +195,24 @@ def test_prune_deletes_unneeded_runs_and_files(store: Store) -> None:
         runs.get(store, superseded)
 
 
+@pytest.mark.parametrize("remove", ["backup", "prune"])
+def test_unfinished_copies_of_killed_processes_are_removed(store: Store, remove: str) -> None:
+    name, part = store.path.name, f"{uuid4().hex}.tmp"
+    old = [f"{name}.20260101T000000Z.bak.{part}", f"{name}.0001.bak.{part}-journal"]
+    kept = [f"{name}.old.tmp", f"other.db.bak.{part}"]
+    for file in (*old, *kept):
+        store.path.with_name(file).touch()
+        os.utime(store.path.with_name(file), (0, 0))
+    being_written = store.path.with_name(f"{name}.0002.bak.{part}")
+    being_written.touch()
+    if remove == "backup":
+        maintenance.backup(store.path)
+    else:
+        maintenance.prune(store)
+    assert being_written.exists()
+    assert [store.path.with_name(file).exists() for file in (*old, *kept)] == [False, False, True, True]
+
+
 def add_forced(store: Store) -> str:
     claim = claims.claim(store, make_config(), owner=ME, force=True)
     claims.finish(store, claim)
@@ -226,17 +247,37 @@ def test_check_reports_runs_that_lack_epochs(store: Store) -> None:
     assert "lacks epochs: it has 4 instead of 0 to 6" in problems[gap.run_id[:7]]
 
 
-@pytest.mark.parametrize("column", ["config", "tags", "provenance", "heartbeat", "epochs_done"])
-def test_damaged_row_is_reported_and_can_be_deleted(store: Store, column: str) -> None:
-    run_id = claims.claim(store, make_config(), owner=ME).run_id
+def damage(store: Store, statement: str) -> None:
+    """Change the database as a program would that does not know its constraints."""
     with writing(store) as connection:
-        connection.execute(text(f"UPDATE run SET {column} = '{{}}'"))
+        connection.execute(text("PRAGMA ignore_check_constraints = ON"))
+        connection.execute(text(statement))
+        connection.execute(text("PRAGMA ignore_check_constraints = OFF"))
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *((column, "'{}'") for column in ("config", "tags", "provenance", "heartbeat", "epochs_done")),
+        ("key", "'../escaped'"),
+        ("status", "'../escaped'"),
+        ("failure_kind", "'x'"),
+        ("epochs_done", "-5"),
+        ("best_accuracy", "1e308"),
+        ("seconds", "9e999"),
+    ],
+)
+def test_damaged_row_is_reported_and_can_be_deleted(store: Store, column: str, value: str) -> None:
+    run_id = claims.claim(store, make_config(), owner=ME).run_id
+    damage(store, f"UPDATE run SET {column} = {value}")
     problem = f"run {run_id[:7]} is damaged: its {column} cannot be read; `ff delete {run_id[:7]}` deletes the run"
     with pytest.raises(DamagedRun, match=f"^{problem}$"):
         runs.list_runs(store)
     skipped: list[DamagedRun] = []
-    assert runs.list_runs(store, skipped=skipped.append) == outcomes.summaries(store, skipped.append) == []
+    assert runs.list_runs(store, skipped=skipped.append) == []
     assert {error.run for error in skipped} == {run_id[:7]}
+    if column in (*RunSummary.__slots__, "heartbeat"):
+        assert outcomes.summaries(store, skipped.append) == []
     assert maintenance.prune(store).runs == 0
     assert claims.claim(store, make_config(seed=1), owner=ME).epochs_done == 0
     claims.interrupt(store, claims.claim(store, make_config(seed=2), owner=ME), "Ctrl-C")
@@ -245,14 +286,19 @@ def test_damaged_row_is_reported_and_can_be_deleted(store: Store, column: str) -
     assert (len(runs.list_runs(store)), maintenance.check(store.path).problems) == (2, ())
 
 
-@pytest.mark.parametrize("damage", ["accuracy = 'x'", "dead_units = '[1'", "goodness_positive = 5", "hour = 'x'"])
-def test_epoch_that_cannot_be_read_is_reported(store: Store, damage: str) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        "accuracy = 'x'", "accuracy = -1", "dead_units = '[1'", "dead_units = '[[1]]'", "goodness_positive = 5",
+        "goodness_positive = NULL", "hour = 'x'", "phase = 'x'",
+    ],
+)  # fmt: skip
+def test_epoch_that_cannot_be_read_is_reported(store: Store, change: str) -> None:
     kept, damaged = add(store, epochs=0), add(store, seed=1, epochs=0)
     for id in (kept, damaged):
         with writing(store) as connection:
             write_epoch(connection, id, make_epoch(0))
-    with writing(store) as connection:
-        connection.execute(text(f"UPDATE epoch SET {damage} WHERE run_id = '{damaged}'"))
+    damage(store, f"UPDATE epoch SET {change} WHERE run_id = '{damaged}'")
     problem = f"run {damaged[:7]} is damaged: its epoch 0 cannot be read; `ff delete {damaged[:7]}` deletes the run"
     with pytest.raises(DamagedRun, match=f"^{problem}$"):
         runs.epochs(store, damaged)

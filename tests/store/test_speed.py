@@ -32,7 +32,7 @@ def add_runs(store: Store, numbers: Iterable[int]) -> None:
         row = connection.execute(select(RUN).where(RUN.c.id == claim.run_id)).one()._asdict()
         copies = [
             row
-            | {"id": f"{number:032x}", "key": f"key {number}", "started": row["started"] + timedelta(minutes=number)}
+            | {"id": f"{number:032x}", "key": f"{number:064x}", "started": row["started"] + timedelta(minutes=number)}
             for number in numbers
         ]
         connection.execute(insert(RUN), copies)

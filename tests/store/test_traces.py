@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from store_helpers import make_config, make_epoch
 
-from ffcli.errors import ClaimLost
+from ffcli.errors import ClaimLost, DamagedRun
 from ffcli.records import HourTrace
-from ffcli.store import claims, export, runs, traces
+from ffcli.store import claims, export, maintenance, runs, traces
 from ffcli.store.claims import Claim
-from ffcli.store.database import Store, open_store
+from ffcli.store.database import Store, open_store, writing
 from ffcli.store.liveness import this_process
 from ffcli.store.merge import merge
 from ffcli.store.runs import Filters
@@ -61,6 +62,24 @@ def test_merge_copies_traces_and_combines_those_of_one_run(store: Store, tmp_pat
     assert (mine.run_id, merged.extended, merged.epochs) == (claim.run_id, 1, 0)
     assert traces.trace_of(store, claim.run_id) == hour(1, drift=0.75) + hour(2) + hour(3, phase=2)
     assert merge(store, tmp_path / "theirs.db").already_here == 1
+
+
+@pytest.mark.parametrize("change", ["dead_units = x'ff00'", "drift = 9e999", "layer = 'x'", "phase = 0"])
+def test_trace_that_cannot_be_read_is_reported(store: Store, tmp_path: Path, change: str) -> None:
+    claim = claimed(store)
+    claims.record_epoch(store, claim, make_epoch(0), hour(1)[:1])
+    with writing(store) as connection:
+        connection.execute(text(f"UPDATE trace SET {change}"))
+    problem = f"run {claim.run_id[:7]} is damaged: its trace of hour 1 cannot be read"
+    with pytest.raises(DamagedRun, match=problem):
+        "".join(export.as_json(store, Filters()))
+    with pytest.raises(DamagedRun, match=problem):
+        traces.traced(store, claim.run_id)
+    (found,) = maintenance.check(store.path).problems
+    assert found.startswith(problem)
+    with open_store(tmp_path / "here.db") as here:
+        assert merge(here, store.path).left_out == 1
+        assert runs.list_runs(here) == []
 
 
 def test_json_export_has_traces(store: Store) -> None:
