@@ -395,6 +395,7 @@ def _request(settings: Settings, device: str, *, trace: tuple[int, ...] = (), fo
         note=settings.note,
         trace=trace,
         keep_state=settings.keep_state,
+        state_budget=settings.state_budget,
         force=force,
     )
 

@@ -43,7 +43,7 @@ def delete(
             ids = list(dict.fromkeys(runs.whole_id(store, ref) for ref in run))
         else:
             ids = [found.id for found in runs.list_runs(store, runs.Filters(tag=tag, status=status))]
-        shown = [_description(store, id) for id in ids[:MAX_LISTED]]
+        shown = [described(store, id) for id in ids[:MAX_LISTED]]
         if not ids:
             message("no runs match: nothing was deleted")
         elif yes or _confirmed(shown, len(ids)):
@@ -79,7 +79,8 @@ def _confirmed(shown: list[str], number: int) -> bool:
         raise BadOption("cannot ask for confirmation: stdin is at its end; --yes deletes without asking") from None
 
 
-def _description(store: Store, id: str) -> str:
+def described(store: Store, id: str) -> str:
+    """Return a run's id, name and settings in words, also if it cannot be read."""
     from ffcli.cli.words import describe
     from ffcli.errors import DamagedRun
     from ffcli.records import ID_DIGITS
