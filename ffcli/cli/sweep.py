@@ -13,7 +13,12 @@ from ffcli.cli.options import DatabaseOption, DataFolderOption, JsonOption, Quie
 def sweep(
     given: dict[str, Any],
     table: Annotated[
-        list[int] | None, typer.Option(metavar="1|2", help="Cells of the paper's table; may be repeated.")
+        list[int] | None,
+        typer.Option(
+            metavar="1|2",
+            help="Cells of the paper's table; may be repeated.",
+            autocompletion=lambda incomplete: [number for number in ("1", "2") if number.startswith(incomplete)],
+        ),
     ] = None,
     grid: Annotated[
         Path | None, typer.Option(metavar="path", help="TOML file of lists of options; flags override it.")
