@@ -30,6 +30,9 @@ MAX_WORKERS = 256
 """Each worker is a process with its own torch and data: more is a typing error."""
 
 
+STOPPED = "stopped: everything that was trained is saved, and the same command continues"
+
+
 def show_result(store: Store, result: RunResult, config: RunConfig, *, json: bool) -> None:
     """Print the result of a run, the published value of its cell, and the run's id."""
     if json:
@@ -204,7 +207,7 @@ def raise_unless_complete(cells: Sequence[Cell]) -> None:
         typer.Exit: with code 1 if a cell failed.
     """
     if any(cell.status in ("stopped", "queued", "running", "elsewhere") for cell in cells):
-        raise Interrupted("stopped: everything that was trained is saved, and the same command continues")
+        raise Interrupted(STOPPED)
     if count_status(cells, "failed"):
         raise typer.Exit(1)
 
@@ -227,7 +230,11 @@ def worker_devices(device: str, workers: int | None) -> list[str]:
 
 @contextmanager
 def stopping_on_ctrl_c(notice: Callable[[str], None]) -> Iterator[Callable[[Sweep], None]]:
-    """Stop a sweep at the end of its epochs on the first Ctrl-C, and at once on the second."""
+    """Stop a sweep at the end of its epochs on the first Ctrl-C, and at once on the second or on SIGTERM.
+
+    Raises:
+        Interrupted: if it was stopped at once.
+    """
     under_way: list[Sweep] = []
 
     def stop(*_: object) -> None:
@@ -240,6 +247,8 @@ def stopping_on_ctrl_c(notice: Callable[[str], None]) -> Iterator[Callable[[Swee
     before = signal.signal(signal.SIGINT, stop)
     try:
         yield under_way.append
+    except KeyboardInterrupt as error:
+        raise Interrupted(STOPPED) from error
     finally:
         signal.signal(signal.SIGINT, before)
 
