@@ -24,6 +24,8 @@ class Machine:
     python: str
     ffcli: str
     revision: str | None
+    quick: bool = False
+    """Whether a tiny network was measured, to try the command: its times say nothing about a run."""
 
 
 @dataclass(frozen=True, slots=True)

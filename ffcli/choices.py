@@ -12,6 +12,9 @@ FailureKind = Literal["diverged", "out of memory", "worker lost", "disk full", "
 DataChoice = Literal["auto", "full", "sample"]
 """Which form of a dataset to use; `auto` prefers the full one."""
 
+KeepState = Literal["auto", "always", "never"]
+"""Whether the state of a completed run is kept: `auto` keeps those of the latest runs within a limit of disk space."""
+
 NEWEST = "last"
 """Names the run that started last wherever a run is expected. No run can have this name."""
 

@@ -118,11 +118,12 @@ def set_numerics(threads: int | None = None, *, tf32: bool = False) -> None:
         torch.set_num_threads(threads)
 
 
-def this_machine(*, threads: int | None = None) -> Machine:
+def this_machine(*, threads: int | None = None, quick: bool = False) -> Machine:
     """Return the description of this machine that a benchmark stores.
 
     Args:
         threads: the number of threads that the benchmark uses; None for torch's default.
+        quick: whether it measures a tiny network.
     """
     import torch
 
@@ -137,6 +138,7 @@ def this_machine(*, threads: int | None = None) -> Machine:
         python=here.python,
         ffcli=here.ffcli,
         revision=here.revision,
+        quick=quick,
     )
 
 

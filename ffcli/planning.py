@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,11 @@ PHASES = ("pos_phase", "neg_phase", "balanced", "unseparated")
 """The settings that make the schedule: one of them on the command line overrides all of them in a file."""
 
 
-MAX_SEEDS = 100_000
+MAX_CELLS = 1_000_000
 """A sweep of more runs would take years; it is a typing error."""
+
+MANY_CELLS = 1_000
+"""A sweep of more runs than this asks first; both tables of the paper with ten seeds are 520."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,7 @@ def plan_sweep(
     grid_file: Path | None,
     data_folder: Path | None,
     notify: Notify,
+    confirm: Callable[[int], None] = lambda number: None,
 ) -> SweepPlan:
     """Resolve every cell that the options of `ff sweep` ask for.
 
@@ -100,6 +105,8 @@ def plan_sweep(
         grid_file: a TOML file of lists of settings; the command line overrides it.
         data_folder: where datasets are kept; None for the user's data folder.
         notify: called with messages for the user.
+        confirm: called with the largest possible number of runs if that is more than MANY_CELLS; raises an error to
+            stop.
 
     Raises:
         BadOption: if a value is wrong, values contradict each other or the data, or nothing was asked for.
@@ -113,7 +120,9 @@ def plan_sweep(
         raise BadOption(f"--table {wrong[0]}: the paper has tables {' and '.join(map(str, paper_tables()))}")
     varied = [name for name in lists if definitions.setting(name).in_sweep == "list"]
     if not tables and not varied:
+        parse({name: value for name, [value] in lists.items()})
         raise BadOption("nothing to sweep: give --table 1, --table 2, or lists such as --pos-phase 1,2,4")
+    _check_number(lists, tables, confirm)
     cells = restricted(table_cells(tables), lists) if tables else combinations(lists)
     settings = [parse({"threads": 1} | cell) for cell in _blurred_with_masks(cells)]
     if not settings:
@@ -121,6 +130,17 @@ def plan_sweep(
     device, folder = choose_device(settings[0].device), datasets.data_folder(data_folder, create=True)
     require_device(device)
     return SweepPlan(_resolve_all(settings, device, folder, notify), _request(settings[0], device), folder)
+
+
+def _check_number(lists: Mapping[str, Sequence[Any]], tables: Sequence[int], confirm: Callable[[int], None]) -> None:
+    """Ask before many cells are made. Raises BadOption for more than MAX_CELLS."""
+    of_tables = ("dataset", "neg") if tables else ()
+    number = prod(len(values) for name, values in lists.items() if name not in of_tables)
+    number *= len(table_cells(tables)) if tables else 1
+    if number > MAX_CELLS:
+        raise BadOption(f"these are {number:,} runs: give shorter lists, for at most {MAX_CELLS:,}")
+    if number > MANY_CELLS:
+        confirm(number)
 
 
 def resolve(settings: Settings, data: DataRef, *, device: str = "cpu") -> RunConfig:
@@ -294,8 +314,12 @@ def split_list(name: str, value: Any) -> list[Any]:
     return parts
 
 
-def seed_list(text: str) -> list[int]:
+def seed_list(text: str, where: str = "--seeds") -> list[int]:
     """Parse the value of `--seeds`: `0-4` or `0,2,5-7`.
+
+    Args:
+        text: the value.
+        where: the option or the place in a file that it comes from, for messages.
 
     Raises:
         BadOption: if it has another form.
@@ -303,9 +327,9 @@ def seed_list(text: str) -> list[int]:
     try:
         ranges = parse_ranges(text)
     except ValueError as error:
-        raise BadOption(f"--seeds '{text}': give seeds such as 0-4 or 0,2,5") from error
-    if (number := sum(some.stop - some.start for some in ranges)) > MAX_SEEDS:
-        raise BadOption(f"--seeds '{text}': these are {number:,} seeds, give at most {MAX_SEEDS:,}")
+        raise BadOption(f"{where} '{text}': give seeds such as 0-4 or 0,2,5") from error
+    if (number := sum(some.stop - some.start for some in ranges)) > MAX_CELLS:
+        raise BadOption(f"{where} '{text}': these are {number:,} seeds, give at most {MAX_CELLS:,}")
     return [seed for some in ranges for seed in some]
 
 
@@ -324,7 +348,7 @@ def read_grid(path: Path) -> tuple[dict[str, list[Any]], list[int]]:
         raise BadOption(f"{where}: table should be {' or '.join(map(str, paper_tables()))}, not {wrong[0]!r}")
     if "seeds" in content:
         seeds = content.pop("seeds")
-        content["seed"] = seed_list(seeds) if isinstance(seeds, str) else seeds
+        content["seed"] = seed_list(seeds, f"{where}: seeds") if isinstance(seeds, str) else seeds
     known = [*(name for name in definitions.names() if definitions.setting(name).in_sweep != "no"), "table", "seeds"]
     if extra := content.keys() - known:
         raise BadOption(f"{where}: {unknown('option', min(extra), known)}")
@@ -370,10 +394,12 @@ def _override(file: Values, given: Values) -> Values:
     replaced: set[str] = set()
     if any(name in given for name in PHASES):
         replaced |= set(PHASES)
-    if "neg" in given and given["neg"] in STRATEGIES and not STRATEGIES[given["neg"]].masks:
+    if "neg" in given and not any(name in STRATEGIES and STRATEGIES[name].masks for name in _as_list(given["neg"])):
         replaced.add("mask_blur")
     if "preset" in given:
         replaced |= {"epochs", *PresetSettings.model_fields}
+    if "cure" in given and _as_list(given["cure"]) != _as_list(file.get("cure", "none")):
+        replaced |= {"lr", "lr_scaling", "warmup"}
     return {name: value for name, value in file.items() if name not in replaced} | given
 
 
@@ -395,6 +421,7 @@ def _request(settings: Settings, device: str, *, trace: tuple[int, ...] = (), fo
         note=settings.note,
         trace=trace,
         keep_state=settings.keep_state,
+        state_budget=settings.state_budget,
         force=force,
     )
 
@@ -418,6 +445,8 @@ def _warmup(settings: Settings) -> int:
 
 def _grid_values(name: str, value: Any) -> list[Any]:
     """The values of a setting in a grid file. A list of layer sizes is one value, a list of such lists is several."""
+    if definitions.setting(name).kind == "sizes" and isinstance(value, str):
+        return split_list(name, value)
     if definitions.setting(name).kind == "sizes" and isinstance(value, list):
         return value if any(isinstance(size, list) for size in value) else [value]
     return [tuple(value)] if name == "tag" and isinstance(value, list) else _as_list(value)

@@ -32,7 +32,7 @@ from pydantic import (
     model_validator,
 )
 
-from ffcli.choices import NEWEST, DataChoice
+from ffcli.choices import NEWEST, DataChoice, KeepState
 from ffcli.errors import BadOption
 from ffcli.schedule import UNSEPARATED, LrScaling, Schedule
 from ffcli.text import CONTROL, shown, unknown
@@ -342,9 +342,20 @@ class Settings(ProtocolSettings):
         Setting("Phases to record hour by hour, such as 1-4,37.", RUNNING, key=Key.NEVER, in_sweep="no", kind="ranges"),
     ] = None
     keep_state: Annotated[
-        Flag,
-        Setting("Keep the full state, so that more epochs continue.", RUNNING, key=Key.NEVER, in_sweep="one"),
-    ] = False
+        KeepState,
+        Setting(
+            "Keep the full state, so that more epochs continue; auto: those of the latest runs.", RUNNING,
+            key=Key.NEVER, in_sweep="one",
+        ),
+    ] = "auto"  # fmt: skip
+    state_budget: Annotated[
+        float,
+        Field(ge=0, allow_inf_nan=False),
+        Setting(
+            "Gigabytes of states that auto keeps beside the database.", RUNNING, key=Key.NEVER, in_sweep="one",
+            env="FFCLI_STATE_BUDGET",
+        ),
+    ] = 2.0  # fmt: skip
 
     @model_validator(mode="after")
     def _consistent_phases(self) -> Settings:

@@ -64,6 +64,8 @@ def test_every_row_is_measured_printed_and_saved(inside: Inside) -> None:
     assert inside.json("bench", "--history") == [measured]
     shown, _ = inside("bench", "--history")
     assert all(name in shown for name in NAMES)
+    assert measured["machine"]["quick"]
+    assert "(quick)" in shown
 
 
 def test_results_are_saved_only_on_request(inside: Inside) -> None:

@@ -36,4 +36,4 @@ def benchmark(
         notify(f"measuring {name} ({number} of {len(ROWS)})")
         rows.append(measure(setting))
     notify("measuring the breakdown of an hour")
-    return BenchmarkRecord(started, this_machine(threads=setting.threads), tuple(rows), breakdown(setting))
+    return BenchmarkRecord(started, this_machine(threads=setting.threads, quick=quick), tuple(rows), breakdown(setting))

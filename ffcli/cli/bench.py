@@ -29,7 +29,7 @@ def bench(
         int | None,
         typer.Option(
             envvar="FFCLI_THREADS",
-            help="Threads of the rows that do not set their own.",
+            help="Threads of the rows that do not set their own, and of --check.",
             min=1,
             max=1024,
             show_default="torch's",
@@ -48,7 +48,7 @@ def bench(
     if history:
         _show_history(db, json=json)
     elif check:
-        _check(json=json)
+        _check(threads=threads, json=json)
     elif scaling:
         _measure_scaling(quick=quick, threads=threads, seconds=seconds, plot=plot, json=json)
     else:
@@ -125,7 +125,7 @@ def _show_history(db: str | None, *, json: bool) -> None:
     print_document(document, "json" if json else "rich")
 
 
-def _check(*, json: bool) -> None:
+def _check(*, threads: int | None, json: bool) -> None:
     """Replay every trajectory; exit code 1 if one is not reproduced."""
     from dataclasses import asdict
 
@@ -136,12 +136,15 @@ def _check(*, json: bool) -> None:
 
     with _progress() as notify:
         from ffcli.bench.check import recorded, replay
+        from ffcli.machine import set_numerics
 
+        set_numerics(threads)
         replays = []
         for path in recorded():
             notify(f"replaying {path.stem}")
             replays.append(replay(path))
-    exact, machine = all(one.exact for one in replays), this_machine()
+        machine = this_machine(threads=threads)
+    exact = all(one.exact for one in replays)
     trajectories = [asdict(one) | {"tolerance": one.tolerance, "exact": one.exact} for one in replays]
     document = Document(
         (check_sheet(replays),),

@@ -6,15 +6,28 @@ from typing import Annotated
 
 import typer
 
-from ffcli.cli.options import DatabaseOption, JsonOption
+from ffcli.cli.options import DatabaseOption, JsonOption, complete_conditions
 from ffcli.cli.report import MetricOption
 
 
 def compare(
-    a: Annotated[str, typer.Argument(help="Side a: NAME=VALUE, or several separated by commas.", metavar="A")],
-    b: Annotated[str, typer.Argument(help="Side b, in the same form.", metavar="B")],
+    a: Annotated[
+        str,
+        typer.Argument(
+            help="Side a: NAME=VALUE, or several separated by commas.",
+            metavar="A",
+            autocompletion=complete_conditions,
+        ),
+    ],
+    b: Annotated[
+        str, typer.Argument(help="Side b, in the same form.", metavar="B", autocompletion=complete_conditions)
+    ],
     only: Annotated[
-        list[str] | None, typer.Option(help="Only such runs on both sides, as NAME=VALUE; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Only such runs on both sides, as NAME=VALUE; may be repeated.",
+            autocompletion=complete_conditions,
+        ),
     ] = None,
     metric: MetricOption = "final",
     epochs: Annotated[

@@ -119,6 +119,29 @@ def message(text: str) -> None:
         discard(sys.stderr)
 
 
+def confirmed(question: str, without_answer: str) -> bool:
+    """Ask on stderr, and return the answer from stdin.
+
+    Args:
+        question: the question.
+        without_answer: the error if stdin ends without an answer, as in a script.
+
+    Raises:
+        BadOption: if there is no answer.
+    """
+    import typer
+
+    from ffcli.errors import BadOption
+
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        if sys.stdin.isatty():
+            raise
+        typer.echo(err=True)
+        raise BadOption(without_answer) from None
+
+
 def line(text: object) -> None:
     """Print one line of a result on stdout, without wrapping."""
     sys.stdout.write(f"{printable(str(text))}\n")

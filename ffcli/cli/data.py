@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ffcli.cli.commands import Group
 from ffcli.data.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from ffcli.data.datasets import Entry
     from ffcli.report.sheet import Item
 
-data_app = typer.Typer(no_args_is_help=True, help="List, download and import datasets.")
+data_app = typer.Typer(cls=Group, no_args_is_help=True, help="List, download and import datasets.")
 
 
 def _complete_names(incomplete: str) -> list[str]:

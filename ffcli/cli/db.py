@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-db_app = typer.Typer(no_args_is_help=True, help="Manage the database: path, upgrade, check, backup, merge.")
+from ffcli.cli.commands import Group
+
+db_app = typer.Typer(cls=Group, no_args_is_help=True, help="Manage the database: path, upgrade, check, backup, merge.")
 
 Db = Annotated[
     str | None, typer.Option("--db", envvar="FFCLI_DB", help="Database: a path or sqlite:///PATH.", show_default=False)

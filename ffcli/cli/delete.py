@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,7 +42,7 @@ def delete(
             ids = list(dict.fromkeys(runs.whole_id(store, ref) for ref in run))
         else:
             ids = [found.id for found in runs.list_runs(store, runs.Filters(tag=tag, status=status))]
-        shown = [_description(store, id) for id in ids[:MAX_LISTED]]
+        shown = [described(store, id) for id in ids[:MAX_LISTED]]
         if not ids:
             message("no runs match: nothing was deleted")
         elif yes or _confirmed(shown, len(ids)):
@@ -59,8 +58,7 @@ def delete(
 
 def _confirmed(shown: list[str], number: int) -> bool:
     """Show the first of the runs and ask. Raises BadOption if stdin ends without an answer, as in a script."""
-    from ffcli.cli.console import message
-    from ffcli.errors import BadOption
+    from ffcli.cli.console import confirmed, message
     from ffcli.text import counted
 
     question = f"Delete {shown[0]}?"
@@ -70,16 +68,11 @@ def _confirmed(shown: list[str], number: int) -> bool:
         if number > len(shown):
             message(f"and {number - len(shown)} more")
         question = f"Delete these {counted(number, 'run')}?"
-    try:
-        return typer.confirm(question, err=True)
-    except typer.Abort:
-        if sys.stdin.isatty():
-            raise
-        typer.echo(err=True)
-        raise BadOption("cannot ask for confirmation: stdin is at its end; --yes deletes without asking") from None
+    return confirmed(question, "cannot ask for confirmation: stdin is at its end; --yes deletes without asking")
 
 
-def _description(store: Store, id: str) -> str:
+def described(store: Store, id: str) -> str:
+    """Return a run's id, name and settings in words, also if it cannot be read."""
     from ffcli.cli.words import describe
     from ffcli.errors import DamagedRun
     from ffcli.records import ID_DIGITS

@@ -137,7 +137,7 @@ def _exit_code(error: Exception, arguments: Sequence[str]) -> int:
     if isinstance(error, FFError):
         return _print_error(str(error), error.exit_code)
     if hasattr(error, "format_message"):  # a usage error of Click, which some versions of Typer contain
-        return _print_error(_with_variables(_usage(error), arguments), 2)
+        return _print_error(_with_variables(_usage(error, arguments), arguments), 2)
     if isinstance(error, OSError):
         discard(sys.stdout)
         return _print_error(_os_error(error), 1)
@@ -157,15 +157,17 @@ def _with_variables(text: str, arguments: Sequence[str]) -> str:
     return text
 
 
-def _usage(error: Any) -> str:
-    """The message of a usage error, in our words if Typer let pydantic check the value."""
+def _usage(error: Any, arguments: Sequence[str]) -> str:
+    """The message of a usage error, in our words where we have some."""
     from pydantic import ValidationError
+
+    from ffcli.cli.mistakes import usage_error
 
     if isinstance(error.__cause__, ValidationError):
         from ffcli.settings import correction
 
         return f"{error.param.opts[0]} {correction(error.__cause__.errors()[0])}"
-    return str(error.format_message())
+    return usage_error(error, arguments) or str(error.format_message())
 
 
 def _os_error(error: OSError) -> str:

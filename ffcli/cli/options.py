@@ -32,7 +32,7 @@ def complete_runs(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     return named + [(ids[run.id], describe(run.config)) for run in found if run.id.startswith(incomplete)]
 
 
-def _complete_tags(ctx: typer.Context, incomplete: str) -> list[str]:
+def complete_tags(ctx: typer.Context, incomplete: str) -> list[str]:
     """The tags of stored runs."""
     from ffcli.errors import FFError
     from ffcli.store.database import open_to_read
@@ -57,6 +57,18 @@ def complete_setting(name: str) -> Callable[[str], list[str]]:
         return [before + comma + value for value in settings.choices(name) if value.startswith(last)]
 
     return complete
+
+
+def complete_conditions(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete the last of several conditions NAME=VALUE: all values of settings with choices, and the stored tags."""
+    from ffcli import settings
+
+    before, comma, last = incomplete.rpartition(",")
+    names = settings.selectable()
+    known = [f"{name}={value}" for name in names for value in settings.choices(name)]
+    free = [f"{name}=" for name in names if not settings.choices(name)]
+    tags = [f"tag={tag}" for tag in complete_tags(ctx, last[len("tag=") :])] if last.startswith("tag=") else ["tag="]
+    return [before + comma + each for each in (*known, *free, *tags) if each.startswith(last)]
 
 
 DatabaseOption = Annotated[
@@ -89,4 +101,4 @@ PresetFilter = Annotated[
 CureFilter = Annotated[
     str | None, typer.Option("--cure", help="Only this cure, or none.", autocompletion=complete_setting("cure"))
 ]
-TagFilter = Annotated[str | None, typer.Option("--tag", help="Only runs with this tag.", autocompletion=_complete_tags)]
+TagFilter = Annotated[str | None, typer.Option("--tag", help="Only runs with this tag.", autocompletion=complete_tags)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ffcli.cli.commands import Group
 from ffcli.cli.options import (
     DatabaseOption,
     DataFolderOption,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ffcli.plots import Drawn, OneRun
     from ffcli.store.database import Store
 
-plot_app = typer.Typer(no_args_is_help=True, help="Draw figures of stored runs and of negatives.")
+plot_app = typer.Typer(cls=Group, no_args_is_help=True, help="Draw figures of stored runs and of negatives.")
 
 OUTPUT_HELP = "The file to draw into (.svg, .png, .pdf)."
 

@@ -17,10 +17,10 @@ from ffcli.errors import BadOption, Interrupted
 from ffcli.estimate import seconds_left
 from ffcli.machine import cores, cuda_devices, require_device
 from ffcli.planning import SweepPlan, TrainPlan
-from ffcli.records import config_json, epoch_json, run_json
+from ffcli.records import RunRecord, config_json, epoch_json, run_json
 from ffcli.running.run import RunResult, is_stored, stored_result
 from ffcli.running.sweep import Cell, Sweep, count_status, longest_first, make_cells
-from ffcli.store import runs
+from ffcli.store import runs, states
 from ffcli.store.database import Store
 from ffcli.store.timings import timings
 from ffcli.store.traces import traced
@@ -28,6 +28,9 @@ from ffcli.text import counted, local_time, named, printable
 
 MAX_WORKERS = 256
 """Each worker is a process with its own torch and data: more is a typing error."""
+
+
+STOPPED = "stopped: everything that was trained is saved, and the same command continues"
 
 
 def show_result(store: Store, result: RunResult, config: RunConfig, *, json: bool) -> None:
@@ -79,7 +82,7 @@ def show_training_plan(store: Store, plan: TrainPlan, *, json: bool) -> None:
     config = plan.config
     found = runs.find(store, config.key)
     cached = not plan.request.force and found is not None and is_stored(store, config)
-    done = found.epochs_done if found and found.status in ("interrupted", "stale") else 0
+    done = epochs_saved(store, found)
     seconds, measured = seconds_left(
         config, done, timings(store, host=socket.gethostname()), eval_every=plan.request.eval_every
     )
@@ -90,6 +93,7 @@ def show_training_plan(store: Store, plan: TrainPlan, *, json: bool) -> None:
                 "cached": cached,
                 "status": found.status if found else None,
                 "epochs_done": found.epochs_done if found else 0,
+                "continues_after": done,
                 "estimated_seconds": 0.0 if cached else round(seconds, 1),
                 "estimate_measured": measured,
                 "config": config_json(config),
@@ -108,7 +112,13 @@ def show_training_plan(store: Store, plan: TrainPlan, *, json: bool) -> None:
         console.print("stored: `ff train` shows the result at once")
     else:
         how = "measured on this machine" if measured else "a rough guess: nothing was measured here yet"
-        console.print(f"not stored: about {duration(seconds)} ({how})")
+        what = f"continues after epoch {done}" if done else "not stored"
+        console.print(f"{what}: about {duration(seconds)} ({how})")
+
+
+def epochs_saved(store: Store, found: RunRecord | None) -> int:
+    """Return the epochs from which a run continues: 0 if there is no run, or its state was not kept."""
+    return found.epochs_done if found and states.state_path(store, found.id).exists() else 0
 
 
 def show_sweep_plan(store: Store, plan: SweepPlan, *, workers: int, json: bool) -> None:
@@ -118,7 +128,7 @@ def show_sweep_plan(store: Store, plan: SweepPlan, *, workers: int, json: bool) 
     for cell in longest_first(make_cells(plan.configs)):
         found = runs.find(store, cell.config.key)
         cached = is_stored(store, cell.config)
-        done = found.epochs_done if found else 0
+        done = epochs_saved(store, found)
         seconds, known = seconds_left(cell.config, done, measured, eval_every=plan.request.eval_every)
         rows.append((cell.config, cached, done, 0.0 if cached else seconds, known))
     missing = [seconds for _, cached, _, seconds, _ in rows if not cached]
@@ -197,7 +207,7 @@ def raise_unless_complete(cells: Sequence[Cell]) -> None:
         typer.Exit: with code 1 if a cell failed.
     """
     if any(cell.status in ("stopped", "queued", "running", "elsewhere") for cell in cells):
-        raise Interrupted("stopped: everything that was trained is saved, and the same command continues")
+        raise Interrupted(STOPPED)
     if count_status(cells, "failed"):
         raise typer.Exit(1)
 
@@ -220,7 +230,11 @@ def worker_devices(device: str, workers: int | None) -> list[str]:
 
 @contextmanager
 def stopping_on_ctrl_c(notice: Callable[[str], None]) -> Iterator[Callable[[Sweep], None]]:
-    """Stop a sweep at the end of its epochs on the first Ctrl-C, and at once on the second."""
+    """Stop a sweep at the end of its epochs on the first Ctrl-C, and at once on the second or on SIGTERM.
+
+    Raises:
+        Interrupted: if it was stopped at once.
+    """
     under_way: list[Sweep] = []
 
     def stop(*_: object) -> None:
@@ -233,6 +247,8 @@ def stopping_on_ctrl_c(notice: Callable[[str], None]) -> Iterator[Callable[[Swee
     before = signal.signal(signal.SIGINT, stop)
     try:
         yield under_way.append
+    except KeyboardInterrupt as error:
+        raise Interrupted(STOPPED) from error
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ffcli import settings
-from ffcli.cli.options import complete_setting
+from ffcli.cli.options import complete_setting, complete_tags
 
 
 def settings_from(command: Callable[..., None], *, sweep: bool = False) -> Callable[..., None]:
@@ -55,7 +55,7 @@ def _parameter(name: str, *, sweep: bool) -> inspect.Parameter:
         envvar=None if takes_list else found.env,
         show_default=False,
         rich_help_panel=found.panel,
-        autocompletion=complete_setting(name) if settings.choices(name) else None,
+        autocompletion=complete_tags if name == "tag" else complete_setting(name) if settings.choices(name) else None,
     )
     kind: Any = bool if flag else (list[str] | None if name == "tag" else str | None)
     default = False if flag else None

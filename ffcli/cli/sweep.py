@@ -13,7 +13,12 @@ from ffcli.cli.options import DatabaseOption, DataFolderOption, JsonOption, Quie
 def sweep(
     given: dict[str, Any],
     table: Annotated[
-        list[int] | None, typer.Option(metavar="1|2", help="Cells of the paper's table; may be repeated.")
+        list[int] | None,
+        typer.Option(
+            metavar="1|2",
+            help="Cells of the paper's table; may be repeated.",
+            autocompletion=lambda incomplete: [number for number in ("1", "2") if number.startswith(incomplete)],
+        ),
     ] = None,
     grid: Annotated[
         Path | None, typer.Option(metavar="path", help="TOML file of lists of options; flags override it.")
@@ -29,6 +34,7 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the cells, which are stored, and how long the rest takes.")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before more than 1,000 runs.")] = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -46,7 +52,14 @@ def sweep(
     from ffcli.running.workers import ProcessWorkers
     from ffcli.store.database import open_store
 
-    plan = plan_sweep(given, tables=table or [], grid_file=grid, data_folder=data_dir, notify=message)
+    plan = plan_sweep(
+        given,
+        tables=table or [],
+        grid_file=grid,
+        data_folder=data_dir,
+        notify=message,
+        confirm=lambda number: None if yes or dry_run else _confirm(number),
+    )
     devices = results.worker_devices(plan.request.device, workers)
     if dry_run:
         with open_store(db, create=False) as store:
@@ -64,3 +77,13 @@ def sweep(
             )
         results.show_sweep_result(store, cells, json=json)
     results.raise_unless_complete(cells)
+
+
+def _confirm(number: int) -> None:
+    """Ask whether to train so many runs."""
+    from ffcli.cli.console import confirmed, message
+
+    what = f"these are up to {number:,} runs"
+    if not confirmed(f"{what[0].upper()}{what[1:]}. Train them?", f"{what}: --yes trains them, --dry-run lists them"):
+        message("nothing was trained")
+        raise typer.Exit(1)

@@ -27,7 +27,8 @@ def machine_line(machine: Machine) -> str:
     bf16 = machine.bf16 or "no instructions for bfloat16"
     versions = f"torch {machine.torch}, ffcli {machine.ffcli}" + (f" ({machine.revision})" if machine.revision else "")
     cores, threads = counted(machine.cores, "core"), counted(machine.threads, "thread")
-    return f"{machine.processor}, {cores}, {threads}, {bf16}; {versions}"
+    network = "; a tiny network, to try the command (--quick)" if machine.quick else ""
+    return f"{machine.processor}, {cores}, {threads}, {bf16}; {versions}{network}"
 
 
 def row_sheet(rows: Sequence[Row]) -> Sheet:
@@ -95,7 +96,7 @@ def breakdown_sheet(steps: Sequence[Step]) -> Sheet:
 def history_sheet(records: Sequence[BenchmarkRecord]) -> Sheet:
     """Return time and ratio of each row by date, newest first. A narrow terminal leaves out old dates."""
     newest = sorted(records, key=lambda record: record.measured, reverse=True)
-    dates = [local_time(record.measured) for record in newest]
+    dates = [local_time(record.measured) + (" (quick)" if record.machine.quick else "") for record in newest]
     names = list(dict.fromkeys(row.name for record in records for row in record.rows))
     lines: list[dict[str, str | Item]] = [{"row": name} for name in (*names, "threads", "torch", "ffcli")]
     for date, record in zip(dates, newest, strict=True):

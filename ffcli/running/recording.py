@@ -14,15 +14,16 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ffcli.choices import KeepState
 from ffcli.config import RunConfig
 from ffcli.errors import BadOption, ClaimLost, DamagedState, Diverged, FFError, Interrupted, OutOfMemory, kind_of
 from ffcli.records import ID_DIGITS, EpochMetrics, HourTrace, RunRecord
 from ffcli.schedule import phase_hours
-from ffcli.store import claims, runs, states
+from ffcli.store import claims, maintenance, runs, states
 from ffcli.store.claims import Claim
 from ffcli.store.database import Store
 from ffcli.store.traces import traced
-from ffcli.text import named
+from ffcli.text import counted, named
 
 HEARTBEAT_SECONDS = 15.0
 
@@ -52,11 +53,16 @@ def saved_arrays(recording: Recording, notice: Notice) -> Arrays | None:
 
     With a notice, a damaged state is set aside, and a state is not used if the database lacks one of the epochs up to
     it (an older copy of the database was restored, or its last commits were lost): continuing would leave a gap. The
-    run then begins again and gets the same bits.
+    run then begins again and gets the same bits. A notice also says so if the state was not kept.
     """
     store, run_id = recording.store, recording.claim.run_id
     path = states.state_path(store, run_id)
     if not path.exists():
+        if done := recording.claim.epochs_done:
+            notice(
+                f"run {recording.short_id}: the state of its {counted(done, 'epoch')} was not kept: starting again"
+                " from the beginning"
+            )
         return None
     try:
         arrays, epoch = states.load(path, key=recording.config.key)
@@ -112,7 +118,14 @@ def _without_weights(run: RunRecord) -> str:
     )
 
 
-def record_epoch(recording: Recording, metrics: EpochMetrics, arrays: Arrays, trace: Sequence[HourTrace] = ()) -> None:
+def record_epoch(
+    recording: Recording,
+    metrics: EpochMetrics,
+    arrays: Arrays,
+    trace: Sequence[HourTrace] = (),
+    *,
+    keep_state: KeepState = "auto",
+) -> None:
     """Commit an epoch, then save its state.
 
     Args:
@@ -120,6 +133,7 @@ def record_epoch(recording: Recording, metrics: EpochMetrics, arrays: Arrays, tr
         metrics: the epoch.
         arrays: the state after the epoch.
         trace: the hours that were traced in this epoch.
+        keep_state: whether the state is to be kept when the run is completed.
 
     Raises:
         ClaimLost: if another process took the run over; neither is written then.
@@ -127,14 +141,15 @@ def record_epoch(recording: Recording, metrics: EpochMetrics, arrays: Arrays, tr
     """
     store, claim = recording.store, recording.claim
     claims.record_epoch(store, claim, metrics, trace)
-    states.save(states.state_path(store, claim.run_id), dict(arrays), key=recording.config.key, epoch=metrics.epoch)
+    path, key = states.state_path(store, claim.run_id), recording.config.key
+    states.save(path, dict(arrays), key=key, epoch=metrics.epoch, disposable=keep_state != "always")
 
 
-def finish(recording: Recording, arrays: Arrays, *, keep_state: bool, notice: Notice) -> None:
-    """Save the weights of a run, mark it as completed, then delete its saved state.
+def finish(recording: Recording, arrays: Arrays, *, keep_state: KeepState, state_budget: float, notice: Notice) -> None:
+    """Save the weights of a run, mark it as completed, then delete the states that are not to be kept.
 
-    The state is deleted last: if the process is killed before the end is committed, the run ends from its state; if
-    it is killed after that, `ff prune` deletes the state.
+    States are deleted last: if the process is killed before the end is committed, the run ends from its state; if it
+    is killed after that, the next run that ends, or `ff prune`, deletes them.
 
     The trace of a phase is deleted, with a notice, if a later stretch continued the phase without tracing it.
 
@@ -142,6 +157,7 @@ def finish(recording: Recording, arrays: Arrays, *, keep_state: bool, notice: No
         recording: the run.
         arrays: its final state.
         keep_state: whether to keep the saved state beside the weights.
+        state_budget: gigabytes of states of completed runs that `auto` keeps.
         notice: shows a line to the user.
 
     Raises:
@@ -153,8 +169,11 @@ def finish(recording: Recording, arrays: Arrays, *, keep_state: bool, notice: No
     states.save(path, weights(arrays, config.hidden), key=config.key, epoch=config.epochs)
     incomplete = _incompletely_traced_phases(recording)
     claims.finish(store, claim, untraced=incomplete)
-    if not keep_state:
-        states.state_path(store, claim.run_id).unlink(missing_ok=True)
+    # The run is complete: a database that cannot be locked now does not make it fail, and a later run deletes more.
+    with suppress(FFError):
+        if keep_state == "never":
+            maintenance.drop_state(store, claim.run_id)
+        maintenance.limit_states(store, int(state_budget * 1e9))
     if incomplete:
         notice(
             f"run {recording.short_id}: the trace of {named('phase', incomplete)} is incomplete and was deleted;"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from ffcli.choices import KeepState
 from ffcli.config import RunConfig
 from ffcli.errors import Diverged, RunStored
 from ffcli.records import ID_DIGITS, EpochMetrics, RunRecord, best_accuracy
@@ -49,8 +50,10 @@ class Request:
     note: str | None = None
     trace: tuple[int, ...] = ()
     """Phases (counted from 1) to trace hour by hour."""
-    keep_state: bool = False
-    """Keep the full training state of the finished run."""
+    keep_state: KeepState = "auto"
+    """Whether to keep the full training state of the completed run."""
+    state_budget: float = 2.0
+    """Gigabytes of states of completed runs that `auto` keeps."""
     force: bool = False
     """Train again even if the run is stored."""
 
@@ -122,9 +125,15 @@ def run(config: RunConfig, request: Request, store: Store, data_folder: Path, wa
         claims.add_provenance(store, recording.claim, stretch.provenance)
         watcher.begins(config, run_id, stretch.state)
         for metrics in stretch.epochs(eval_every=request.eval_every):
-            record_epoch(recording, metrics, stretch.arrays(), stretch.trace())
+            record_epoch(recording, metrics, stretch.arrays(), stretch.trace(), keep_state=request.keep_state)
             watcher.epoch_ended(metrics)
-        finish(recording, stretch.arrays(), keep_state=request.keep_state, notice=watcher.notice)
+        finish(
+            recording,
+            stretch.arrays(),
+            keep_state=request.keep_state,
+            state_budget=request.state_budget,
+            notice=watcher.notice,
+        )
     return _result(store, runs.get(store, run_id), config, cached=False)
 
 

@@ -207,7 +207,7 @@ def _handle(sweep: Sweep, workers: Workers, name: str, message: Message | Silent
                     sweep.watcher.notice(f"run {cell.recording.short_id}: {notice}")
                 claims.add_provenance(sweep.store, cell.recording.claim, provenance)
             case EpochDone(metrics, arrays):
-                record_epoch(cell.recording, metrics, arrays)
+                record_epoch(cell.recording, metrics, arrays, keep_state=sweep.request.keep_state)
                 if cell.metrics is None or metrics.epoch > cell.metrics.epoch:
                     cell.metrics, cell.failures = metrics, 0
                 _set(sweep, cell, "running")
@@ -215,8 +215,13 @@ def _handle(sweep: Sweep, workers: Workers, name: str, message: Message | Silent
                     workers.stop(name)
                     _stop(cell)
             case Finished(arrays):
-                keep = sweep.request.keep_state
-                finish(cell.recording, arrays, keep_state=keep, notice=sweep.watcher.notice)
+                finish(
+                    cell.recording,
+                    arrays,
+                    keep_state=sweep.request.keep_state,
+                    state_budget=sweep.request.state_budget,
+                    notice=sweep.watcher.notice,
+                )
                 workers.finished(name)
                 _set(sweep, cell, "done")
             case Failed(reason, kind):

@@ -1,14 +1,26 @@
-"""Check, back up and prune a database."""
+"""Check, back up and prune a database, and keep its states within a limit of disk space."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Select, and_, delete, func, not_, or_, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Select,
+    and_,
+    delete,
+    func,
+    not_,
+    or_,
+    select,
+)
 
 from ffcli.choices import Status
 from ffcli.errors import BadDatabase, DamagedDatabase, DamagedRun
@@ -42,11 +54,17 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Freed:
-    """What `prune` deleted."""
+    """What `prune` deleted, or would delete."""
 
     runs: int
     files: int
     bytes: int
+    by_run: Mapping[str, int]
+    """Bytes of the files of each run."""
+
+
+DISK_SHARE = 10
+"""States that may be deleted take at most this part (one tenth) of the disk space that is free or theirs."""
 
 
 def check(db: str | Path | None = None, *, timeout: float = BUSY_TIMEOUT) -> Health:
@@ -162,7 +180,7 @@ def _remove_unfinished_copies(path: Path) -> None:
     remove_stale(path.parent, f"{escape(path.name)}.*{'[0-9a-f]' * 32}{TEMPORARY}*")
 
 
-def prune(store: Store, *, superseded: bool = True) -> Freed:
+def prune(store: Store, *, superseded: bool = True, dry_run: bool = False) -> Freed:
     """Free space, and return what was deleted.
 
     Deletes the full states of completed runs, unfinished files and backups of processes that were killed, and the files
@@ -171,29 +189,97 @@ def prune(store: Store, *, superseded: bool = True) -> Freed:
     Args:
         store: the database.
         superseded: whether superseded runs are deleted too, with their files.
+        dry_run: whether to delete nothing, and only return what would be deleted.
 
     Raises:
         BadDatabase: if the database is read-only.
     """
-    _remove_unfinished_copies(store.path)
-    remove_stale(store.path.parent, f"{escape(states.states_folder(store).name)}.????????{TEMPORARY}")
-    gone = 0
+    if not dry_run:
+        _remove_unfinished_copies(store.path)
+        remove_stale(store.path.parent, f"{escape(states.states_folder(store).name)}.????????{TEMPORARY}")
+    gone: set[str] = set()
     if superseded:
-        with writing(store) as connection:
-            gone = connection.execute(delete(RUN).where(RUN.c.status == "superseded")).rowcount
+        with reading(store) if dry_run else writing(store) as connection:
+            gone = set(connection.scalars(select(RUN.c.id).where(RUN.c.status == "superseded")))
+            if not dry_run:
+                connection.execute(delete(RUN).where(RUN.c.status == "superseded"))
     # After the commit, so that no run is without its files if the process is killed; but with the lock, so that no
     # process claims a run meanwhile.
+    with reading(store) if dry_run else writing(store) as connection:
+        sizes = _useless_files(store, connection, gone)
+        by_run: dict[str, int] = {}
+        for path, size in sizes.items():
+            by_run[states.run_of(path)] = by_run.get(states.run_of(path), 0) + size
+        freed = sum(sizes.values()) if dry_run else states.remove(sizes)
+    return Freed(len(gone), len(sizes), freed, by_run)
+
+
+def drop_state(store: Store, run_id: str) -> None:
+    """Delete the state of a completed run; nothing happens if another process trains it further meanwhile.
+
+    Raises:
+        BadDatabase: if the database is read-only.
+        StoreBusy: if another process holds its lock for too long.
+    """
     with writing(store) as connection:
-        status: dict[str, Status] = {row.id: row.status for row in connection.execute(select(RUN.c.id, RUN.c.status))}
-        running = connection.execute(select(*RUN_COLUMNS).where(RUN.c.status == "running"))
-        status |= {run.id: run.status for run in run_records(running, utc_now(), skipped=lambda _: None)}
-        files = [
+        if connection.scalar(select(RUN.c.status).where(RUN.c.id == run_id)) == "completed":
+            states.remove([states.state_path(store, run_id)])
+
+
+def limit_states(store: Store, budget: int) -> None:
+    """Delete states that were saved as disposable, the oldest first, until those of completed runs fit the budget.
+
+    On a small disk they get less: at most one tenth of the space that is free or theirs (`DISK_SHARE`).
+
+    Args:
+        store: the database.
+        budget: bytes.
+
+    Raises:
+        BadDatabase: if the database is read-only.
+        StoreBusy: if another process holds its lock for too long.
+    """
+    held = _sizes([path for path in states.all_files(store) if states.is_full_state(path)])
+    total = sum(held.values())
+    limit = min(budget, (total + shutil.disk_usage(store.path.parent).free) // DISK_SHARE)
+    if total <= limit:
+        return
+    # With the lock, so that no process claims a run whose state is being deleted.
+    with writing(store) as connection:
+        ended = select(RUN.c.id).where(RUN.c.status.in_(("completed", "superseded")))
+        ids = set(connection.scalars(ended))
+        held = {path: held[path] for path in held if states.run_of(path) in ids and states.is_disposable(path)}
+        total = sum(held.values())
+        for path in sorted(held, key=states.saved_at):
+            if total <= limit:
+                return
+            states.remove([path])
+            total -= held[path]
+
+
+def _useless_files(store: Store, connection: Connection, gone: Collection[str]) -> dict[Path, int]:
+    """The files that `prune` deletes with their sizes; `gone`: the runs that it deletes."""
+    status: dict[str, Status] = {row.id: row.status for row in connection.execute(select(RUN.c.id, RUN.c.status))}
+    running = connection.execute(select(*RUN_COLUMNS).where(RUN.c.status == "running"))
+    status |= {run.id: run.status for run in run_records(running, utc_now(), skipped=lambda _: None)}
+    status = {id: status[id] for id in status.keys() - gone}
+    return _sizes(
+        [
             path
             for path in states.all_files(store)
             if _is_useless(path, status.get(states.run_of(path)))
             and (states.run_of(path) in status or not shares_folder(store.path))
         ]
-        return Freed(gone, len(files), states.remove(files))
+    )
+
+
+def _sizes(paths: Collection[Path]) -> dict[Path, int]:
+    """The sizes of files in bytes, without those that another process deleted."""
+    sizes = {}
+    for path in paths:
+        with suppress(FileNotFoundError):
+            sizes[path] = path.stat().st_size
+    return sizes
 
 
 def _is_useless(path: Path, status: Status | None) -> bool:

@@ -258,7 +258,7 @@ def _copy_files(store: Store, theirs: Store, run: RunRecord, counts: Counter[str
         if not dry_run:
             if target.exists() and states.saved_epoch(target) is None:
                 states.set_aside(target)
-            states.save(target, tensors, key=run.key, epoch=epoch)
+            states.save(target, tensors, key=run.key, epoch=epoch, disposable=states.is_disposable(source))
         counts["files"] += 1
     return notices
 

@@ -41,7 +41,7 @@ def weights_path(store: Store, run_id: str) -> Path:
     return states_folder(store) / f"{run_id}.weights.safetensors"
 
 
-def save(path: Path, tensors: Tensors, *, key: str, epoch: int) -> None:
+def save(path: Path, tensors: Tensors, *, key: str, epoch: int, disposable: bool = False) -> None:
     """Write a state with a digest of its content, atomically.
 
     Args:
@@ -49,6 +49,7 @@ def save(path: Path, tensors: Tensors, *, key: str, epoch: int) -> None:
         tensors: arrays by name.
         key: the key of the run.
         epoch: the epoch after which the state was taken.
+        disposable: whether the file may be deleted to save space once its run is completed.
 
     Raises:
         StorageFull: if no space is left; the file keeps its content.
@@ -58,7 +59,7 @@ def save(path: Path, tensors: Tensors, *, key: str, epoch: int) -> None:
     from safetensors.numpy import save as serialise
 
     tensors = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
-    metadata = {"key": key, "epoch": str(epoch)}
+    metadata = {"key": key, "epoch": str(epoch)} | ({_DISPOSABLE: "yes"} if disposable else {})
     content = serialise(tensors, {**metadata, "digest": _digest(tensors, metadata)})
     try:
         path.parent.mkdir(exist_ok=True)
@@ -99,13 +100,36 @@ def load(path: Path, *, key: str) -> tuple[Tensors, int]:
 
 def saved_epoch(path: Path) -> int | None:
     """Return the epoch in the header of a file, without a check of its digest; None if there is none."""
+    try:
+        return int(_metadata(path)["epoch"])
+    except (ValueError, KeyError):
+        return None
+
+
+def is_disposable(path: Path) -> bool:
+    """Return whether a file was saved as disposable."""
+    return _DISPOSABLE in _metadata(path)
+
+
+_DISPOSABLE = "disposable"
+
+
+def saved_at(path: Path) -> float:
+    """Return when a file was written, in seconds since 1970; 0 if another process deleted it."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_mtime
+    return 0.0
+
+
+def _metadata(path: Path) -> Mapping[str, str]:
+    """The header of a file; empty if it cannot be read."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
-            return int((file.metadata() or {})["epoch"])
-    except (SafetensorError, OSError, ValueError, KeyError):
-        return None
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError):
+        return {}
 
 
 def set_aside(path: Path) -> Path:

@@ -227,7 +227,7 @@ def test_numbers_are_never_cut_at_any_width(study: Inside, columns: int) -> None
 
 
 def test_delete_asks_first_and_deletes_the_files(inside: Inside) -> None:
-    run = inside.json("train", *SMALL, "--epochs", "1", "--keep-state")
+    run = inside.json("train", *SMALL, "--epochs", "1", "--keep-state", "always")
     files = inside.ff.folder / "ff.db.states"
     for answer, code in (("n\n", 1), ("", 2)):
         _, asked = inside("delete", run["id"], answer=answer, code=code)
@@ -301,8 +301,8 @@ def test_names_are_changed_and_used_wherever_a_run_is_expected(inside: Inside) -
 
 
 def test_prune_deletes_states_and_superseded_runs(inside: Inside) -> None:
-    first = inside.json("train", *SMALL, "--epochs", "1", "--keep-state")
-    second = inside.json("train", *SMALL, "--epochs", "1", "--keep-state", "--force")
+    first = inside.json("train", *SMALL, "--epochs", "1", "--keep-state", "always")
+    second = inside.json("train", *SMALL, "--epochs", "1", "--keep-state", "always", "--force")
     states = inside.ff.folder / "ff.db.states"
     freed = inside.json("prune", "--keep-superseded")
     assert (freed["runs"], freed["files"]) == (0, 1)

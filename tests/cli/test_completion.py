@@ -21,6 +21,12 @@ from ff import FF
         ("ff sweep --cure none,re", {"none,replay"}),
         ("ff list-runs --status c", {"completed"}),
         ("ff list-runs --tag ", {"pilot"}),
+        ("ff train --tag p", {"pilot"}),
+        ("ff sweep --table ", {"1", "2"}),
+        ("ff compare ne", {"neg=label", "neg=masks", "neg_phase="}),
+        ("ff compare neg=m", {"neg=masks"}),
+        ("ff compare cure=none tag=", {"tag=pilot"}),
+        ("ff compare neg=label neg=masks,pos", {"neg=masks,pos_phase="}),
     ],
 )
 def test_choices_are_completed(labelled_run: FF, words: str, expected: set[str]) -> None:

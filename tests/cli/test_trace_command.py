@@ -30,7 +30,7 @@ def test_trace_is_stored_shown_and_plotted(inside: Inside) -> None:
     assert "trace of" not in out
     assert "has no trace" in inside.refused("plot", "trace", plain["id"])
 
-    out, err = inside(*ASKED, "--trace", "1-2,4", "--force", "--keep-state")
+    out, err = inside(*ASKED, "--trace", "1-2,4", "--force", "--keep-state", "always")
     (run,) = inside.json("list-runs")
     assert run["key"] == plain["key"]
     assert run["final_accuracy"] == plain["final_accuracy"]
@@ -73,7 +73,7 @@ def test_killed_run_continues_to_the_same_trace(inside: Inside, tmp_path: Path) 
 
 
 def test_an_incomplete_trace_of_a_phase_is_deleted(inside: Inside) -> None:
-    asked = (*ASKED[:-1], "1", "--trace", "1-3", "--keep-state")
+    asked = (*ASKED[:-1], "1", "--trace", "1-3", "--keep-state", "always")
     run = inside.json(*asked)["id"]
     assert hours(inside.json("show", run)["trace"]) == list(range(1, 21)), "phase 3 goes on when the run ends"
     _, err = inside(*ASKED[:-1], "2", "--quiet")

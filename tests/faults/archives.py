@@ -104,7 +104,8 @@ def _replace(world: World, folder: Path, file: Path, place: str, suffix: str) ->
     for target in (folder / place).glob("*.safetensors") if not suffix else states(folder, suffix):
         shutil.copy(file, target)
     return [
-        world.train("--keep-state", epochs=5), world.train(seed=4), ("data", "list"), ("prune",), ("db", "check"),
+        world.train("--keep-state", "always", epochs=5), world.train(seed=4), ("data", "list"), ("prune",),
+        ("db", "check"),
     ]  # fmt: skip
 
 

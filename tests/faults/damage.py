@@ -35,7 +35,7 @@ def cases(world: World, folder: Path, seed: int, scale: float) -> Iterator[Case]
     expected = {}
     for name, start, arguments in (
         ("new", world.stored, world.train(seed=5)),
-        ("longer", world.stored, world.train("--keep-state", epochs=5)),
+        ("longer", world.stored, world.train("--keep-state", "always", epochs=5)),
     ):
         done = ff(*arguments, folder=copy(start, folder / name))
         assert done.code == 0, done
@@ -111,11 +111,11 @@ def _restored(world: World, expected: Bits, rng: random.Random, folder: Path) ->
     """Restore an older database beside newer states, and train on."""
     copy(world.stored, folder)
     older = database(folder).read_bytes()
-    yield from verdict(ff(*world.train("--keep-state", epochs=4), folder=folder), (0,))
+    yield from verdict(ff(*world.train("--keep-state", "always", epochs=4), folder=folder), (0,))
     database(folder).write_bytes(older)
     if rng.random() < 0.5:
         yield from _reads(world, rng, folder, count=1, change=False)
-    yield from _trains_alike(world.train("--keep-state", epochs=5), expected, folder)
+    yield from _trains_alike(world.train("--keep-state", "always", epochs=5), expected, folder)
 
 
 def _state(world: World, expected: Bits, rng: random.Random, folder: Path) -> Problems:
@@ -126,7 +126,7 @@ def _state(world: World, expected: Bits, rng: random.Random, folder: Path) -> Pr
         shutil.copy(others[0], chosen)
     else:
         _damage(rng, chosen)
-    yield from _trains_alike(world.train("--keep-state", epochs=5), expected, folder, but=world.train())
+    yield from _trains_alike(world.train("--keep-state", "always", epochs=5), expected, folder, but=world.train())
 
 
 def _weights(world: World, rng: random.Random, folder: Path) -> Problems:

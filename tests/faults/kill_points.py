@@ -63,8 +63,8 @@ def _subjects(world: World, folder: Path) -> Iterator[Subject]:
     commands: dict[str, tuple[Path, tuple[Argument, ...], tuple[int, ...]]] = {
         "train-first": (nothing, world.train(), (0,)),
         "train": (world.stored, world.train("--trace", "1-3", seed=3), (0,)),
-        "train-longer": (world.stored, world.train("--keep-state", epochs=5), (0,)),
-        "train-force": (world.stored, world.train("--keep-state", "--force"), (0,)),
+        "train-longer": (world.stored, world.train("--keep-state", "always", epochs=5), (0,)),
+        "train-force": (world.stored, world.train("--keep-state", "always", "--force"), (0,)),
         "prune": (world.stored, ("prune",), (0,)),
         "delete": (world.stored, ("delete", with_state, "--yes"), (0, 2)),
         "merge": (world.stored, ("db", "merge", database(world.other)), (0,)),

@@ -22,10 +22,10 @@ KILLS = 5
 
 VARIANTS: dict[str, tuple[Argument, ...]] = {
     "plain": (),
-    "kept": ("--keep-state", "--neg", "masks"),
+    "kept": ("--keep-state", "always", "--neg", "masks"),
     "traced": ("--trace", "1-4,9"),
     "cured": ("--cure", "replay:16"),
-    "forced": ("--force", "--keep-state", "--holdout", "20"),
+    "forced": ("--force", "--keep-state", "always", "--holdout", "20"),
 }
 EPOCHS = 25
 

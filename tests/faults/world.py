@@ -69,13 +69,13 @@ def build(folder: Path) -> World:
     _ok(empty, world.train("--dry-run"))
     shutil.rmtree(empty / "db")
     shutil.copytree(empty, stored)
-    _ok(stored, world.train("--keep-state", "--name", "first", "--tag", "kept"))
+    _ok(stored, world.train("--keep-state", "always", "--name", "first", "--tag", "kept"))
     _ok(stored, world.train("--trace", "1-2", "--neg", "masks", seed=1))
-    _ok(stored, world.train("--keep-state", seed=2))
-    _ok(stored, world.train("--keep-state", "--force", seed=2))
+    _ok(stored, world.train("--keep-state", "always", seed=2))
+    _ok(stored, world.train("--keep-state", "always", "--force", seed=2))
     shutil.copytree(empty, other)
-    _ok(other, world.train("--keep-state", epochs=5))
-    _ok(other, world.train("--keep-state", seed=9))
+    _ok(other, world.train("--keep-state", "always", epochs=5))
+    _ok(other, world.train("--keep-state", "always", seed=9))
     if world.killed:
         copy(stored, killed)
         calls = ff(*world.train(seed=5), folder=copy(stored, folder / "counted"), fault=Fault("count")).calls

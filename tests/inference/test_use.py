@@ -209,7 +209,7 @@ def test_safetensors_hold_all_that_a_program_needs(trained: Inside, tmp_path: Pa
 
 
 def test_a_run_without_weights_says_so(inside: Inside) -> None:
-    run = inside.json("train", *SMALL, "--epochs", "1")
+    run = inside.json("train", *SMALL, "--epochs", "1", "--keep-state", "never")
     states = inside.ff.folder / "ff.db.states"
     (file,) = states.iterdir()
     file.write_bytes(file.read_bytes()[:-1])

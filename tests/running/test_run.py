@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,8 +75,12 @@ def test_same_run_is_never_trained_twice(inside: Inside) -> None:
 
 @pytest.mark.parametrize("kept", [True, False], ids=["state kept", "state gone"])
 def test_more_epochs_continue_to_the_same_bits(inside: Inside, uninterrupted: Inside, kept: bool) -> None:
-    inside("train", *SMALL, "--epochs", "1", "--neg", "masks", *(["--keep-state"] if kept else []))
-    longer = inside.json("train", *SMALL, "--epochs", "3", "--neg", "masks")
+    inside("train", *SMALL, "--epochs", "1", "--neg", "masks", *([] if kept else ["--keep-state", "never"]))
+    planned = inside("train", *SMALL, "--epochs", "3", "--neg", "masks", "--dry-run")[0]
+    assert ("continues after epoch 1" in planned) == kept
+    output, messages = inside("train", *SMALL, "--epochs", "3", "--neg", "masks", "--json")
+    longer = json.loads(output)
+    assert ("the state of its 1 epoch was not kept: starting again from the beginning" in messages) != kept
     whole = uninterrupted.json("train", *SMALL, "--epochs", "3", "--neg", "masks")
     assert longer["provenance"][-1]["from_epoch"] == (1 if kept else 0)
     assert measured(longer) == measured(whole)
@@ -128,7 +134,7 @@ def test_suspended_process_stops_if_its_run_was_taken_over(inside: Inside) -> No
 
 
 def test_damaged_state_is_kept_aside_and_the_run_starts_again(inside: Inside, uninterrupted: Inside) -> None:
-    first = inside.json("train", *SMALL, "--epochs", "2", "--keep-state")
+    first = inside.json("train", *SMALL, "--epochs", "2", "--keep-state", "always")
     (state,) = inside.ff.folder.glob("*.states/*.state.*")
     content = bytearray(state.read_bytes())
     content[len(content) // 2] ^= 1
@@ -145,9 +151,9 @@ def test_damaged_state_is_kept_aside_and_the_run_starts_again(inside: Inside, un
 def test_state_ahead_of_the_database_is_not_continued(inside: Inside, uninterrupted: Inside) -> None:
     """A backup of the database is restored; the state beside it is of a later epoch."""
     backup = inside.ff.folder / "backup"
-    inside("train", *SMALL, "--epochs", "2", "--keep-state")
+    inside("train", *SMALL, "--epochs", "2", "--keep-state", "always")
     inside("db", "backup", str(backup))
-    inside("train", *SMALL, "--epochs", "4", "--keep-state")
+    inside("train", *SMALL, "--epochs", "4", "--keep-state", "always")
     for log in inside.ff.folder.glob("ff.db-*"):
         log.unlink()
     backup.replace(inside.ff.db)
@@ -160,6 +166,29 @@ def test_state_ahead_of_the_database_is_not_continued(inside: Inside, uninterrup
     inside("db", "check")
 
 
+def test_states_of_the_latest_runs_are_kept_within_the_budget(inside: Inside) -> None:
+    def train(seed: int, keep: str = "auto", budget: float = 2.0) -> Path:
+        options = ("--epochs", "1", "--seed", str(seed), "--keep-state", keep, "--state-budget", f"{budget:.9f}")
+        run = inside.json("train", *SMALL, *options)
+        return inside.ff.folder / "ff.db.states" / f"{run['id']}.state.safetensors"
+
+    first, always, last = train(1), train(2, "always"), train(3)
+    size = last.stat().st_size
+    assert [path.exists() for path in (first, always, last)] == [True] * 3
+    fourth = train(4, budget=2.5 * size / 1e9)
+    assert [path.exists() for path in (first, always, last, fourth)] == [False, True, True, True]
+    assert not train(5, "never").exists()
+    assert train(6, budget=0).parent.exists()
+    assert [path.exists() for path in (always, last, fourth)] == [True, False, False]
+
+    planned, before = inside("prune", "--dry-run").stdout, sorted(always.parent.iterdir())
+    config = "mnist (sample), label, 1:1, fast@1 with hidden 30,20, seed 2"
+    assert planned == f"{size / 1e6:8.1f} MB  run {always.name[:7]} ({config})\n"
+    assert sorted(always.parent.iterdir()) == before
+    inside("prune")
+    assert not always.exists()
+
+
 def only_id(inside: Inside) -> str:
     (run,) = inside.json("list-runs")
     return str(run["id"])
@@ -167,7 +196,7 @@ def only_id(inside: Inside) -> str:
 
 def test_run_that_lacks_epochs_is_trained_again(inside: Inside) -> None:
     """Versions that continued from a state ahead of the database left such runs."""
-    whole = inside.json("train", *SMALL, "--epochs", "4", "--keep-state")
+    whole = inside.json("train", *SMALL, "--epochs", "4", "--keep-state", "always")
     with open_store(inside.ff.db) as store, writing(store) as connection:
         connection.execute(delete(EPOCH).where(EPOCH.c.epoch == 2))
     assert "lacks epochs" in inside("db", "check", code=1).stderr
@@ -182,10 +211,10 @@ def test_state_is_deleted_after_the_end_is_committed(inside: Inside) -> None:
     with open_store(inside.ff.db) as store, writing(store) as connection:
         trigger = "BEFORE UPDATE ON run WHEN new.status = 'completed' BEGIN SELECT RAISE(ABORT, 'full'); END"
         connection.execute(text(f"CREATE TRIGGER full {trigger}"))
-    inside("train", *SMALL, "--epochs", "2", code=2)
+    inside("train", *SMALL, "--epochs", "2", "--keep-state", "never", code=2)
     with open_store(inside.ff.db) as store, writing(store) as connection:
         connection.execute(text("DROP TRIGGER full"))
-    run = inside.json("train", *SMALL, "--epochs", "2")
+    run = inside.json("train", *SMALL, "--epochs", "2", "--keep-state", "never")
     assert (run["status"], run["provenance"][-1]["from_epoch"]) == ("completed", 2)
     assert not list(inside.ff.folder.glob("*.states/*.state.*"))
 
@@ -217,7 +246,7 @@ def test_stored_run_gets_new_tags_and_keeps_its_note(inside: Inside, command: st
 def test_state_of_another_version_is_not_continued(
     inside: Inside, uninterrupted: Inside, command: tuple[str, ...]
 ) -> None:
-    first = inside.json("train", *SMALL, "--epochs", "2", "--keep-state")
+    first = inside.json("train", *SMALL, "--epochs", "2", "--keep-state", "always")
     (path,) = inside.ff.folder.glob("*.states/*.state.safetensors")
     tensors, _ = states.load(path, key=first["key"])
     tensors["layers.0.parameters"] = tensors["layers.0.parameters"][:-1]

@@ -190,7 +190,7 @@ def test_prune_deletes_unneeded_runs_and_files(store: Store) -> None:
         states.state_path(store, running).with_suffix(".safetensors.0123.tmp"),
         unrelated,
     }
-    assert maintenance.prune(store) == maintenance.Freed(0, 0, 0)
+    assert maintenance.prune(store) == maintenance.Freed(0, 0, 0, {})
     with pytest.raises(NoSuchRun):
         runs.get(store, superseded)
 
