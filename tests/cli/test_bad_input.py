@@ -120,7 +120,7 @@ OPTIONS: list[tuple[str, tuple[str, ...]]] = [
     ("data fetch minst", ("'minst'", "did you mean 'mnist'?")),
     ("data list --data-dir nowhere", ("--data-dir nowhere", "no such folder")),
     ("train --data-dir nowhere/data", ("--data-dir nowhere/data", "nowhere is not a folder")),
-    ("train --dataset own.npz --data sample", ("own.npz is a file, which has no sample", "--data full")),
+    ("train --dataset own.npz --data sample", ("own.npz is a path, which has no sample", "--data full")),
     ("train --mask-blur 3", ("--neg label has no masks", "leave out --mask-blur")),
     ("sweep --pos-phase 1,2 --mask-blur 3", ("--neg label has no masks", "leave out --mask-blur")),
     ("sweep --pos-phase 1,2 --workers 100000", ("--workers should be at most 256",)),
