@@ -95,7 +95,7 @@ class DataRef(Frozen):
     """The data of a run: name, origin and content."""
 
     name: str
-    """Name of a known dataset, or the stem of an `.npz` file."""
+    """Name of a known dataset, or of the user's file or folder."""
     source: DataSource
     fingerprint: str
     """SHA-256 of pixels, labels and shapes."""
@@ -108,7 +108,7 @@ class DataRef(Frozen):
     largest_class: float
     """Share of the test set's largest class in percent."""
     path: str | None = None
-    """Path of the `.npz` file; None for known datasets. Not part of the key."""
+    """Path of the user's file or folder; None for known datasets. Not part of the key."""
 
     @property
     def label(self) -> str:

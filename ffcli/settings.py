@@ -255,7 +255,7 @@ class Settings(ProtocolSettings):
     dataset: Annotated[
         str,
         Setting(
-            "Dataset, or the path of an .npz file.", DATA, key=Key.NEVER, env="FFCLI_DATASET",
+            "Dataset, or the path of an .npz file or a folder of pictures.", DATA, key=Key.NEVER, env="FFCLI_DATASET",
             choices="ffcli.data.catalogue:CATALOGUE", open_ended=True,
         ),
     ] = "mnist"  # fmt: skip

@@ -84,7 +84,7 @@ ONLY_IN: dict[str, set[str]] = {
     "typer": {"cli"},
     "rich": {"cli", "report"},
     "pandas": {"api"},
-    "PIL": {"inference.images", "bench"},
+    "PIL": {"data.pictures", "inference.images", "bench"},
     "safetensors": {"store", "data", "running.messages", "inference.weights"},
     "matplotlib": {"plots"},
     "pickle": {"data.formats"},

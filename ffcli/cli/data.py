@@ -81,7 +81,10 @@ def fetch(name: Name, data_dir: DataDir = None, json: Json = False) -> None:
 def import_data(
     name: Name,
     path: Annotated[
-        Path, typer.Argument(help="Folder with idx or idx.gz files, or CIFAR-10's archive.", show_default=False)
+        Path,
+        typer.Argument(
+            help="Folder with the published files, or the archive of CIFAR-10 or EMNIST.", show_default=False
+        ),
     ],
     data_dir: DataDir = None,
     json: Json = False,

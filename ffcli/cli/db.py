@@ -1,15 +1,20 @@
-"""`ff db`: path, upgrade, check, backup and merge of databases."""
+"""`ff db`: path, upgrade, check, backup and merge of databases, and queries."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from ffcli.cli.commands import Group
 
-db_app = typer.Typer(cls=Group, no_args_is_help=True, help="Manage the database: path, upgrade, check, backup, merge.")
+if TYPE_CHECKING:
+    from ffcli.store.query import Answer
+
+db_app = typer.Typer(
+    cls=Group, no_args_is_help=True, help="Manage the database: path, upgrade, check, backup, merge, query."
+)
 
 Db = Annotated[
     str | None, typer.Option("--db", envvar="FFCLI_DB", help="Database: a path or sqlite:///PATH.", show_default=False)
@@ -120,3 +125,66 @@ def merge(
         f" {counted(merged.epochs, 'epoch')}, {counted(merged.files, 'file')};"
         f" {counted(merged.superseded, 'run')} superseded" + (f"; {merged.left_out} omitted" if merged.left_out else "")
     )
+
+
+@db_app.command()
+def query(
+    sql: Annotated[str, typer.Argument(metavar="SELECT", help="One SELECT on the views runs, epochs and cells.")],
+    format: Annotated[
+        Literal["table", "csv", "json"] | None, typer.Option(help="Format of the output.", show_default="table")
+    ] = None,
+    db: Db = None,
+    json: Json = False,
+) -> None:
+    """Print the result of a SELECT. The database is opened without the right to write."""
+    from ffcli.cli.console import print_document, print_json
+    from ffcli.errors import BadOption
+    from ffcli.report.sheet import Document
+    from ffcli.store.database import open_to_read
+    from ffcli.store.query import query as answer_of
+
+    if json and format not in (None, "json"):
+        raise BadOption(f"--json and --format {format} contradict each other: leave out one of them")
+    with open_to_read(db, read_only=True) as store:
+        answer = answer_of(store, sql)
+    if json or format == "json":
+        print_json([dict(zip(answer.columns, map(_plain, row), strict=True)) for row in answer.rows])
+    elif format == "csv":
+        _print_csv(answer)
+    else:
+        print_document(Document((_sheet(answer),)))
+
+
+def _sheet(answer: Answer) -> Any:
+    from ffcli.report.sheet import make_list
+
+    lines = [{name: _text(value) for name, value in zip(answer.columns, row, strict=True)} for row in answer.rows]
+    numbers = [
+        name
+        for place, name in enumerate(answer.columns)
+        if all(isinstance(row[place], int | float | None) for row in answer.rows)
+    ]
+    return make_list([answer.columns], {"": lines}, right=numbers)
+
+
+def _print_csv(answer: Answer) -> None:
+    import csv
+    import sys
+
+    from ffcli.text import csv_value
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(map(csv_value, answer.columns))
+    writer.writerows([csv_value(_plain(value)) for value in row] for row in answer.rows)
+
+
+def _text(value: Any) -> str:
+    """Return a value as it appears in a table."""
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value for text formats: bytes as hexadecimal digits."""
+    return value.hex() if isinstance(value, bytes) else value

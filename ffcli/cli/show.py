@@ -71,6 +71,7 @@ def summary(run: RunRecord) -> list[str]:
         f"[bold]{safe(describe(config))}[/]   {status_text(run.status)}",
         f"run {run.id}" + (f", {safe(run.name)}" if run.name else "") + "".join(f" #{safe(t)}" for t in run.tags),
         f"key {config.key}",
+        *([f"data {safe(config.data.path)}, fingerprint {config.data.fingerprint[:12]}"] if config.data.path else []),
         f"hidden {','.join(map(str, config.hidden))}; {counted(config.updates_per_batch, 'update')} per batch"
         f" of {config.batch_size};"
         f" learning rate {config.lr_positive:g} (positive phase), {config.lr_negative:g} (negative);"

@@ -25,10 +25,11 @@ class Spec:
     """The class in `torchvision.datasets` that knows the download addresses."""
     host: str
     """The first download server: scheme and host."""
-    format: Literal["idx", "cifar"]
+    format: Literal["idx", "idx.gz", "cifar", "emnist", "svhn"]
     """The file format; see `ffcli.data.formats.READERS`."""
     files: tuple[tuple[str, str], ...]
-    """File names with digests: MD5 of the decompressed idx file, or SHA-256 of the archive."""
+    """File names with digests. `idx`: MD5 of the decompressed file. The other formats: MD5 or SHA-256 of the file as it
+    is published."""
     folders: tuple[str, ...]
     """Subfolders of the data folder that may contain the files; downloads go to the first."""
     image_shape: tuple[int, int, int]
@@ -37,10 +38,8 @@ class Spec:
     """Number of training images."""
     test: int
     """Number of test images."""
-    mean: tuple[float, ...]
-    """Mean of each channel of pixels / 255."""
-    std: tuple[float, ...]
-    """Standard deviation of each channel of pixels / 255."""
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """Mean and standard deviation of each channel of pixels / 255; None to compute them from the training images."""
     system: Path | None = None
     """Folder in which a package of the operating system installs the files."""
     has_sample: bool = False
@@ -80,8 +79,7 @@ CATALOGUE: dict[str, Spec] = {
             image_shape=(1, 28, 28),
             train=60_000,
             test=10_000,
-            mean=(0.1307,),
-            std=(0.3081,),
+            normalisation=((0.1307,), (0.3081,)),
             has_sample=True,
         ),
         Spec(
@@ -100,8 +98,7 @@ CATALOGUE: dict[str, Spec] = {
             image_shape=(1, 28, 28),
             train=60_000,
             test=10_000,
-            mean=(0.28582752,),
-            std=(0.35303804,),
+            normalisation=((0.28582752,), (0.35303804,)),
             system=Path("/usr/share/datasets/fashion-mnist"),
             has_sample=True,
         ),
@@ -116,8 +113,51 @@ CATALOGUE: dict[str, Spec] = {
             image_shape=(3, 32, 32),
             train=50_000,
             test=10_000,
-            mean=(0.4914, 0.4822, 0.4465),
-            std=(0.2470, 0.2435, 0.2616),
+            normalisation=((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+        ),
+        Spec(
+            name="kmnist",
+            title="Kuzushiji-MNIST",
+            torchvision="KMNIST",
+            host="http://codh.rois.ac.jp",
+            format="idx.gz",
+            files=(
+                ("train-images-idx3-ubyte.gz", "bdb82020997e1d708af4cf47b453dcf7"),
+                ("train-labels-idx1-ubyte.gz", "e144d726b3acfaa3e44228e80efcd344"),
+                ("t10k-images-idx3-ubyte.gz", "5c965bf0a639b31b8f53240b1b52f4d7"),
+                ("t10k-labels-idx1-ubyte.gz", "7320c461ea6c1c855c0b718fb2a4b134"),
+            ),
+            folders=("kmnist", "KMNIST/raw"),
+            image_shape=(1, 28, 28),
+            train=60_000,
+            test=10_000,
+        ),
+        Spec(
+            name="emnist-letters",
+            title="EMNIST letters",
+            torchvision="EMNIST",
+            host="https://biometrics.nist.gov",
+            format="emnist",
+            files=(("gzip.zip", "58c8d27c78d21e728a6bc7b3cc06412e"),),
+            folders=("emnist", "EMNIST/raw"),
+            image_shape=(1, 28, 28),
+            train=124_800,
+            test=20_800,
+        ),
+        Spec(
+            name="svhn",
+            title="SVHN",
+            torchvision="SVHN",
+            host="http://ufldl.stanford.edu",
+            format="svhn",
+            files=(
+                ("train_32x32.mat", "e26dedcc434d2e4c54c9b2d4a06d8373"),
+                ("test_32x32.mat", "eb5a983be6a315427106f1b164d9cef3"),
+            ),
+            folders=("svhn", "."),
+            image_shape=(3, 32, 32),
+            train=73_257,
+            test=26_032,
         ),
     )
 }

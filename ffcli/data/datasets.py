@@ -15,7 +15,9 @@ from ffcli.choices import DataChoice
 from ffcli.config import DataRef, DataSource
 from ffcli.data import prepared
 from ffcli.data.catalogue import CATALOGUE, SAMPLE_TEST, SAMPLE_TRAIN, Spec
-from ffcli.data.formats import Images, channel_statistics, read_npz
+from ffcli.data.formats import Images, channel_statistics
+from ffcli.data.npz import read_npz
+from ffcli.data.pictures import read_picture_folder, stamp_of_folder
 from ffcli.data.prepared import Arrays, Copy
 from ffcli.data.sources import (
     SHIPPED,
@@ -29,7 +31,7 @@ from ffcli.data.sources import (
     sample_file,
 )
 from ffcli.errors import BadData, DownloadFailed
-from ffcli.text import unknown
+from ffcli.text import named, unknown
 
 __all__ = [
     "Arrays",
@@ -78,7 +80,7 @@ def locate(dataset: str, *, wanted: DataChoice = "auto", folder: Path, notify: N
     and finally downloaded.
 
     Args:
-        dataset: a name of the catalogue, or the path of an `.npz` file.
+        dataset: a name of the catalogue, or the path of an `.npz` file or of a folder of pictures.
         wanted: `full`; `sample`; or `auto`, which falls back to the sample with a notice.
         folder: the data folder.
         notify: called with messages for the user.
@@ -90,11 +92,11 @@ def locate(dataset: str, *, wanted: DataChoice = "auto", folder: Path, notify: N
     """
     if dataset in CATALOGUE:
         return _locate_named(CATALOGUE[dataset], wanted, folder, notify)
-    if dataset.endswith(".npz") or os.sep in dataset:
+    if dataset.endswith(".npz") or os.sep in dataset or os.path.isdir(dataset):
         if wanted == "sample":
-            raise BadData(f"{dataset} is a file, which has no sample: give --data full")
+            raise BadData(f"{dataset} is a path, which has no sample: give --data full")
         return _locate_file(_absolute(dataset), folder, notify)
-    raise BadData(f"{unknown('dataset', dataset, CATALOGUE)}, or give the path of an .npz file")
+    raise BadData(f"{unknown('dataset', dataset, CATALOGUE)}, or give the path of an .npz file or a folder of pictures")
 
 
 def load(ref: DataRef, folder: Path, notify: Notify = lambda line: None) -> Arrays:
@@ -131,7 +133,7 @@ def fetch(name: str, folder: Path, notify: Notify) -> DataRef:
 
 
 def import_files(name: str, path: Path, folder: Path, notify: Notify) -> DataRef:
-    """Prepare the full dataset from the user's files: a folder of idx files, or CIFAR-10's archive. Raises BadData."""
+    """Prepare the full dataset from the user's files: a folder of them, or the one archive. Raises BadData."""
     spec, path = _spec(name), _absolute(path)
     is_archive = path.is_file() and len(spec.files) == 1
     files = (path,) if is_archive else files_under(spec, path)
@@ -162,7 +164,7 @@ class Entry:
 
 
 def inventory(folder: Path) -> list[Entry]:
-    """Return all available datasets: named ones, prepared or not, and prepared `.npz` files."""
+    """Return all available datasets: named ones, prepared or not, and the user's prepared data."""
     entries = [_prepared_entry(copy) for copy in prepared.copies(folder) if isinstance(copy, Copy)]
     known = {(entry.name, entry.source) for entry in entries}
     for spec in CATALOGUE.values():
@@ -204,7 +206,7 @@ def _locate_named(spec: Spec, wanted: DataChoice, folder: Path, notify: Notify) 
 
 def _locate_file(path: Path, folder: Path, notify: Notify) -> DataRef:
     stamp = _stamp(path)
-    for copy in prepared.copies(folder, path.stem, "file"):
+    for copy in prepared.copies(folder, _own_name(path), "file"):
         if isinstance(copy, Copy) and (copy.origin, copy.stamp) == (str(path), stamp):
             return copy.ref
     return _make_file(path, folder, notify)
@@ -253,14 +255,26 @@ def _make_sample(spec: Spec, folder: Path, notify: Notify) -> DataRef:
 
 def _make_file(path: Path, folder: Path, notify: Notify) -> DataRef:
     stamp = _stamp(path)
-    images = read_npz(path)
     notify(f"preparing {path}")
+    images = read_picture_folder(path) if path.is_dir() else read_npz(path)
+    if missing := set(range(int(images.train_labels.max()))) - set(images.train_labels.tolist()):
+        notify(f"NOTE: {path} has no training images of {named('label', missing)}")
+    arrays = _arrays(images, _statistics(str(path), images))
+    return prepared.write(folder, _own_name(path), "file", arrays, origin=str(path), path=str(path), stamp=stamp)
+
+
+def _own_name(path: Path) -> str:
+    """Return the name of the user's data: that of the file without suffix, unless it is the name of a known dataset."""
+    if path.is_dir():
+        return f"{path.name}/" if path.name.lower() in CATALOGUE else path.name
+    return path.name if path.stem.lower() in CATALOGUE else path.stem
+
+
+def _statistics(where: str, images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     try:
-        mean, std = channel_statistics(images.train_images)
+        return channel_statistics(images.train_images)
     except ValueError as error:
-        raise BadData(f"{path}: {error}") from error
-    arrays = _arrays(images, mean, std)
-    return prepared.write(folder, path.stem, "file", arrays, origin=str(path), path=str(path), stamp=stamp)
+        raise BadData(f"{where}: {error}") from error
 
 
 def _prepare_files(spec: Spec, files: Sequence[Path], folder: Path, notify: Notify) -> DataRef:
@@ -269,18 +283,18 @@ def _prepare_files(spec: Spec, files: Sequence[Path], folder: Path, notify: Noti
 
 
 def _prepare(spec: Spec, source: DataSource, images: Images, folder: Path, *, origin: str) -> DataRef:
-    return prepared.write(folder, spec.name, source, _arrays(images, spec.mean, spec.std), origin=origin)
+    arrays = _arrays(images, spec.normalisation or _statistics(spec.name, images))
+    return prepared.write(folder, spec.name, source, arrays, origin=origin)
 
 
-def _arrays(images: Images, mean: tuple[float, ...], std: tuple[float, ...]) -> Arrays:
+def _arrays(images: Images, normalisation: tuple[tuple[float, ...], tuple[float, ...]]) -> Arrays:
     channels, height, width = images.train_images.shape[1:]
     return Arrays(
         images.train_images.reshape(len(images.train_images), -1),
         images.train_labels,
         images.test_images.reshape(len(images.test_images), -1),
         images.test_labels,
-        mean,
-        std,
+        *normalisation,
         (channels, height, width),
     )
 
@@ -303,13 +317,15 @@ def _absolute(path: str | Path) -> Path:
 
 
 def _stamp(path: Path) -> str:
-    """Return what changes whenever the content of a file does; empty if there is no file.
+    """Return what changes whenever the content of a file or folder does; empty if there is none.
 
     Size and modification time can be equal for other content: tools such as `cp -p` and `rsync -t` set the time. The
     inode and the time of the last change of the file's status, which no program can set, differ then. Moving a file to
     another file system changes the stamp too; it is only prepared again.
     """
     try:
+        if path.is_dir():
+            return stamp_of_folder(path)
         status = path.stat()
     except OSError:
         return ""

@@ -1,8 +1,7 @@
-"""Readers of the file formats of datasets: idx, CIFAR-10's python archive and `.npz`.
+"""Readers of the file formats of published datasets: idx, CIFAR-10's python archive, EMNIST's archive, SVHN's .mat.
 
 Every reader checks digests, shapes and types, and raises BadData that names the file and the problem. Compressed files
-may hold a thousand times their size: a reader stops at the size that the dataset can have, and the sizes that an `.npz`
-declares are summed before its content is read.
+may hold a thousand times their size: a reader stops at the size that the dataset can have.
 """
 
 from __future__ import annotations
@@ -10,20 +9,17 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import lzma
 import math
 import pickle
 import struct
 import tarfile
-import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib.format import MAGIC_PREFIX, read_array, read_array_header_1_0, read_array_header_2_0
 from numpy.typing import NDArray
 
 from ffcli.errors import BadData
@@ -51,16 +47,17 @@ def read_idx_set(files: Sequence[tuple[Path, str]], limit: int) -> Images:
     Raises:
         BadData: if a file is larger, damaged, or not the published one.
     """
-    train_images, train_labels, test_images, test_labels = (read_idx(path, digest, limit) for path, digest in files)
-    return _checked(
-        f"{files[0][0].parent}",
-        Images(
-            train_images[:, np.newaxis],
-            train_labels.astype(np.int64),
-            test_images[:, np.newaxis],
-            test_labels.astype(np.int64),
-        ),
-    )
+    return _idx_images(f"{files[0][0].parent}", [read_idx(path, digest, limit) for path, digest in files])
+
+
+def read_gzipped_idx_set(files: Sequence[tuple[Path, str]], limit: int) -> Images:
+    """Read four idx.gz files like `read_idx_set`, each with the MD5 of the compressed file."""
+    arrays = []
+    for path, digest in files:
+        raw = _read(path, limit)
+        _check_digest(path, raw, digest)
+        arrays.append(_idx_array(path, _decompressed(path, raw, limit)))
+    return _idx_images(f"{files[0][0].parent}", arrays)
 
 
 def read_idx(path: Path, digest: str | None = None, limit: int = MAX_BYTES) -> NDArray[np.uint8]:
@@ -71,18 +68,27 @@ def read_idx(path: Path, digest: str | None = None, limit: int = MAX_BYTES) -> N
         digest: MD5 that the decompressed content must have; None for any content.
         limit: the largest size of the decompressed file in bytes.
     """
+    return _idx_array(path, _decompressed(path, _read(path, limit), limit, digest), digest)
+
+
+def _decompressed(path: Path | str, raw: bytes, limit: int, digest: str | None = None) -> bytes:
+    """Return `raw`, decompressed if it is gzipped."""
+    if raw[:2] != b"\x1f\x8b":
+        return raw
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
+            return _at_most(limit, path, stream.read(limit + 1))
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        advice = f"; get a fresh copy (MD5 {digest})" if digest else ""
+        raise BadData(f"{path} is truncated or damaged: {error}{advice}") from error
+
+
+def _idx_array(path: Path | str, raw: bytes, digest: str | None = None) -> NDArray[np.uint8]:
+    """Return the array of an idx file; `digest` is the MD5 that `raw` must have, if it is known."""
 
     def published(raw: bytes) -> str:
         return f": MD5 {_digest(raw, digest)}, expected {digest}" if digest else ""
 
-    raw = _read(path, limit)
-    if raw[:2] == b"\x1f\x8b":
-        try:
-            with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
-                raw = _at_most(limit, path, stream.read(limit + 1))
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            advice = f"; get a fresh copy (MD5 {digest})" if digest else ""
-            raise BadData(f"{path} is truncated or damaged: {error}{advice}") from error
     dimensions = {b"\0\0\x08\x01": 1, b"\0\0\x08\x03": 3}.get(raw[:4], 0)
     if dimensions == 0 or len(raw) < 4 + 4 * dimensions:
         raise BadData(f"{path} is not an idx file of images or labels{published(raw)}")
@@ -96,6 +102,87 @@ def read_idx(path: Path, digest: str | None = None, limit: int = MAX_BYTES) -> N
     if digest:
         _check_digest(path, raw, digest)
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
+def _idx_images(where: str, arrays: Sequence[NDArray[np.uint8]]) -> Images:
+    train_images, train_labels, test_images, test_labels = arrays
+    for images, labels in ((train_images, train_labels), (test_images, test_labels)):
+        if (images.ndim, labels.ndim) != (3, 1):
+            raise BadData(f"{where}: the idx files are not those of images and labels")
+    return checked(
+        where,
+        Images(
+            train_images[:, np.newaxis],
+            train_labels.astype(np.int64),
+            test_images[:, np.newaxis],
+            test_labels.astype(np.int64),
+        ),
+    )
+
+
+def read_emnist_letters(files: Sequence[tuple[Path, str]], limit: int) -> Images:
+    """Read the letters of EMNIST's archive `gzip.zip`, given with its MD5, without extracting it to the disk.
+
+    The archive has the images transposed and the labels from 1; here they are upright, and 0 is the letter a.
+
+    Args:
+        files: the path with its digest.
+        limit: the largest size of each member in bytes, decompressed.
+
+    Raises:
+        BadData: if it is damaged, or not the published archive.
+    """
+    [(path, digest)] = files
+    try:
+        with path.open("rb") as stream:
+            _compare(path, hashlib.file_digest(stream, _algorithm(digest)).hexdigest(), digest)
+            with zipfile.ZipFile(stream) as archive:
+                arrays = [_emnist_array(path, archive, part, limit) for part in EMNIST_PARTS]
+    except (OSError, KeyError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise BadData(f"{path} is not EMNIST's archive, or is damaged: {error}") from error
+    train_images, train_labels, test_images, test_labels = arrays
+    upright = (train_images.swapaxes(1, 2), train_labels - 1, test_images.swapaxes(1, 2), test_labels - 1)
+    return _idx_images(str(path), upright)
+
+
+EMNIST_PARTS = ("train-images-idx3", "train-labels-idx1", "test-images-idx3", "test-labels-idx1")
+"""The files of a split in EMNIST's archive, in the order of the fields of `Images`."""
+
+
+def _emnist_array(path: Path, archive: zipfile.ZipFile, part: str, limit: int) -> NDArray[np.uint8]:
+    member = f"gzip/emnist-letters-{part}-ubyte.gz"
+    with archive.open(member) as stream:
+        raw = _at_most(limit, f"{path}: {member}", stream.read(limit + 1))
+    return _idx_array(f"{path}: {member}", _decompressed(f"{path}: {member}", raw, limit))
+
+
+def read_svhn(files: Sequence[tuple[Path, str]], limit: int) -> Images:
+    """Read SVHN's `train_32x32.mat` and `test_32x32.mat`, each given with its MD5. Label 10 is the digit 0.
+
+    Args:
+        files: paths with digests.
+        limit: the largest size of a file in bytes.
+
+    Raises:
+        BadData: if a file is larger, damaged, or not the published one.
+    """
+    (train_images, train_labels), (test_images, test_labels) = (_svhn_split(*file, limit) for file in files)
+    return checked(f"{files[0][0].parent}", Images(train_images, train_labels, test_images, test_labels))
+
+
+def _svhn_split(path: Path, digest: str, limit: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    from scipy.io import loadmat  # type: ignore[import-untyped]
+
+    raw = _read(path, limit)
+    _check_digest(path, raw, digest)
+    try:
+        content = loadmat(io.BytesIO(raw), variable_names=("X", "y"))
+        pixels, labels = content["X"], content["y"].ravel().astype(np.int64)
+    except Exception as error:  # scipy raises many kinds for a damaged file
+        raise BadData(f"{path} is not a .mat file of SVHN: {error}") from error
+    if pixels.dtype != np.uint8 or pixels.shape[:3] != (32, 32, 3):
+        raise BadData(f"{path}: X has type {pixels.dtype} and shape {pixels.shape}, expected uint8 (32, 32, 3, N)")
+    return np.ascontiguousarray(pixels.transpose(3, 2, 0, 1)), labels % 10
 
 
 def read_cifar_archive(files: Sequence[tuple[Path, str]], limit: int) -> Images:
@@ -126,7 +213,7 @@ def read_cifar_archive(files: Sequence[tuple[Path, str]], limit: int) -> Images:
     ) as error:
         raise BadData(f"{path} is not CIFAR-10's python archive: {error}") from error
     train_images, train_labels = zip(*batches, strict=True)
-    return _checked(
+    return checked(
         str(path), Images(np.concatenate(train_images), np.concatenate(train_labels), test_images, test_labels)
     )
 
@@ -169,89 +256,12 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 READERS: dict[str, Callable[[Sequence[tuple[Path, str]], int], Images]] = {
     "idx": read_idx_set,
+    "idx.gz": read_gzipped_idx_set,
     "cifar": read_cifar_archive,
+    "emnist": read_emnist_letters,
+    "svhn": read_svhn,
 }
 """The reader of each format of the catalogue; it takes the files with their digests, and the largest size of a file."""
-
-
-UNREADABLE = (
-    OSError, ValueError, EOFError, KeyError, TypeError, OverflowError, RecursionError, MemoryError, NotImplementedError,
-    RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, SyntaxError, tokenize.TokenError,
-)  # fmt: skip
-"""Exceptions that reading a damaged `.npz` can raise."""
-
-
-def read_npz(path: Path) -> Images:
-    """Read train_images, test_images (N, H, W[, C]) uint8 and train_labels, test_labels (N,), integers 0..K-1.
-
-    Types, shapes and sizes are checked in the headers of the arrays, before their content is read.
-
-    Raises:
-        BadData: if the file is damaged, is not such an `.npz`, or declares more than MAX_BYTES.
-    """
-    names = Images._fields
-    if not path.is_file():
-        raise BadData(f"{path} is not a file: expected an .npz with {', '.join(names)}")
-    if path.stat().st_size == 0:
-        raise BadData(f"{path} is empty")
-    try:
-        with path.open("rb") as stream:
-            if stream.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX:
-                raise BadData(f"{path} contains a single array, expected an .npz with {', '.join(names)}")
-            with zipfile.ZipFile(stream) as archive:
-                here = {name.removesuffix(".npy"): name for name in archive.namelist()}
-                if missing := [name for name in names if name not in here]:
-                    raise BadData(f"{path} has no {', '.join(missing)}: it contains {_listed(here)}")
-                total = sum(_check_member(path, name, archive, here[name]) for name in names)
-                if total > MAX_BYTES:
-                    raise BadData(
-                        f"{path} declares {total / 1e9:,.1f} GB of images and labels, expected at most"
-                        f" {MAX_BYTES / 1e9:.1f} GB"
-                    )
-                arrays = {name: _member(archive, here[name]) for name in names}
-    except UNREADABLE as error:
-        raise BadData(f"{path} is not an .npz file, or is truncated or damaged: {_one_line(error)}") from error
-    return _checked(
-        str(path),
-        Images(
-            _channels_first(arrays["train_images"]),
-            arrays["train_labels"].astype(np.int64),
-            _channels_first(arrays["test_images"]),
-            arrays["test_labels"].astype(np.int64),
-        ),
-    )
-
-
-def _check_member(path: Path, name: str, archive: zipfile.ZipFile, member: str) -> int:
-    """Return the size in bytes that a member of an `.npz` declares, after checking type and shape in its header."""
-    with archive.open(member) as stream:
-        if stream.read(len(MAGIC_PREFIX)) != MAGIC_PREFIX:
-            raise BadData(f"{path}: {name} is not an array")
-        version = stream.read(2)
-        read_header = {b"\1\0": read_array_header_1_0, b"\2\0": read_array_header_2_0}.get(version)
-        if read_header is None:
-            raise BadData(f"{path}: {name} has an unknown format: write the file with numpy.savez")
-        shape, _, dtype = read_header(stream)
-        header = stream.tell()
-    check = _check_images if name.endswith("images") else _check_labels
-    check(path, name, shape, dtype)
-    size = math.prod(shape) * dtype.itemsize
-    if archive.getinfo(member).file_size != header + size:
-        raise BadData(f"{path} is truncated or damaged: the size of {name} differs from its header")
-    return size
-
-
-def _member(archive: zipfile.ZipFile, member: str) -> NDArray[Any]:
-    with archive.open(member) as stream:
-        array: NDArray[Any] = read_array(stream, allow_pickle=False)
-        stream.read()  # to the end, where the checksum is verified
-    return array
-
-
-def _listed(names: Iterable[str]) -> str:
-    """The first names of what an `.npz` contains."""
-    first = list(names)[:10]
-    return ", ".join(name[:50] for name in first) or "no arrays"
 
 
 def channel_statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -279,31 +289,7 @@ def channel_statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tu
     return tuple(mean), tuple(std)
 
 
-def _check_images(path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    if dtype != np.uint8:
-        raise BadData(f"{path}: {name} has type {_type(dtype)}, expected uint8 (pixels 0 to 255)")
-    if len(shape) not in (3, 4) or 0 in shape:
-        raise BadData(f"{path}: {name} has shape {shape}, expected (N, H, W) or (N, H, W, C) without zeros")
-    if len(shape) == 4 and shape[1] <= 4 < shape[3]:
-        raise BadData(f"{path}: {name} has shape {shape}, expected channels last: (N, H, W, C)")
-
-
-def _check_labels(path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    if dtype.kind not in "iu" or len(shape) != 1:
-        raise BadData(
-            f"{path}: {name} has type {_type(dtype)} and shape {shape}, expected integers (N,), one per image"
-        )
-
-
-def _type(dtype: np.dtype[Any]) -> str:
-    return {"O": "object", "U": "text", "S": "text", "V": "record"}.get(dtype.kind, dtype.name)
-
-
-def _channels_first(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return images[:, np.newaxis] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-
-
-def _checked(where: str, images: Images) -> Images:
+def checked(where: str, images: Images) -> Images:
     """Return `images` after checking counts, image shapes, and that labels are 0..K-1 with K >= 2."""
     for split in ("train", "test"):
         pixels, labels = getattr(images, f"{split}_images"), getattr(images, f"{split}_labels")
@@ -325,10 +311,6 @@ def _checked(where: str, images: Images) -> Images:
     return images
 
 
-def _one_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 def _read(path: Path, limit: int) -> bytes:
     try:
         with path.open("rb") as stream:
@@ -340,14 +322,17 @@ def _read(path: Path, limit: int) -> bytes:
     return _at_most(limit, path, raw)
 
 
-def _at_most(limit: int, path: Path, raw: bytes) -> bytes:
+def _at_most(limit: int, path: Path | str, raw: bytes) -> bytes:
     if len(raw) > limit:
         raise BadData(f"{path} is not the published file: it holds more than {limit:,} bytes")
     return raw
 
 
-def _check_digest(path: Path, raw: bytes, expected: str) -> None:
-    found = _digest(raw, expected)
+def _check_digest(path: Path | str, raw: bytes, expected: str) -> None:
+    _compare(path, _digest(raw, expected), expected)
+
+
+def _compare(path: Path | str, found: str, expected: str) -> None:
     if found != expected:
         kind = "MD5" if len(expected) == 32 else "SHA-256"
         raise BadData(f"{path} is not the published file: its {kind} is {found}, expected {expected}")
@@ -355,4 +340,8 @@ def _check_digest(path: Path, raw: bytes, expected: str) -> None:
 
 def _digest(raw: bytes, expected: str) -> str:
     """Return the MD5 or SHA-256 of `raw`, whichever `expected` is."""
-    return hashlib.new("md5" if len(expected) == 32 else "sha256", raw, usedforsecurity=False).hexdigest()
+    return hashlib.new(_algorithm(expected), raw, usedforsecurity=False).hexdigest()
+
+
+def _algorithm(expected: str) -> str:
+    return "md5" if len(expected) == 32 else "sha256"

@@ -18,7 +18,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ffcli.data.catalogue import CATALOGUE, Spec
-from ffcli.data.formats import READERS, Images, read_npz
+from ffcli.data.formats import READERS, Images
+from ffcli.data.npz import read_npz
 from ffcli.data.prepared import writing
 from ffcli.errors import BadData, DownloadFailed
 from ffcli.files import disk_full, is_disk_full, remove_stale
@@ -129,10 +130,14 @@ def _download_files(spec: Spec, place: Path) -> None:
 
 
 def _remote_files(dataset: Any) -> list[tuple[str, list[str], str]]:
-    """Return (file name, URLs, MD5 of the compressed file) for each file of a torchvision dataset.
+    """Return (file name, URLs, MD5 of the file as it is sent) for each file of a torchvision dataset.
 
     The class is never instantiated, because its constructor would unpickle the downloaded files.
     """
+    if hasattr(dataset, "split_list"):  # SVHN
+        return [(name, [url], md5) for url, name, md5 in (dataset.split_list[split] for split in ("train", "test"))]
+    if hasattr(dataset, "md5"):  # EMNIST, which inherits the resources of MNIST
+        return [(dataset.url.rpartition("/")[2], [dataset.url], dataset.md5)]
     if hasattr(dataset, "resources"):
         return [(name, [mirror + name for mirror in dataset.mirrors], md5) for name, md5 in dataset.resources]
     return [(dataset.filename, [dataset.url], dataset.tgz_md5)]

@@ -5,7 +5,6 @@ The format of a file is recognised by its first bytes. Nothing is unpickled.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffcli.data.formats import read_idx
+from ffcli.data.pictures import read_picture
 from ffcli.errors import BadData
 from ffcli.inference.trained import Trained, border_of
 
-FORMATS = ("PNG", "JPEG")
-"""What Pillow may read."""
+PICTURES = (b"\x89PNG", b"\xff\xd8\xff")
+"""First bytes of png and jpg files."""
 
 NPZ_NAMES = ("images", "test_images", "x_test")
 """Names of the array of images in an .npz file with several arrays, in this order."""
@@ -130,7 +130,9 @@ def _read(path: Path) -> Pixels:
         return _array(path, _numpy_array(path))
     if start[:2] in (b"\0\0", b"\x1f\x8b"):
         return _array(path, read_idx(path))
-    return _picture(path)
+    if start.startswith(PICTURES):
+        return read_picture(path)[np.newaxis]
+    raise BadData(f"{path} is not a png, jpg, idx, npz or npy file")
 
 
 def _numpy_array(path: Path) -> NDArray[Any]:
@@ -161,32 +163,6 @@ def _array(path: Path, array: NDArray[Any]) -> Pixels:
     if array.ndim not in (3, 4) or 0 in array.shape:
         raise BadData(f"{path}: the images have shape {array.shape}, expected (N, H, W) or (N, H, W, C) without zeros")
     return array if array.ndim == 4 else array[..., np.newaxis]
-
-
-def _picture(path: Path) -> Pixels:
-    """Read a png or jpg file as (1, H, W, 1 or 3); transparent pixels are white."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as opened:
-                picture = ImageOps.exif_transpose(opened)
-                picture.load()
-    except UnidentifiedImageError as error:
-        raise BadData(f"{path} is not a png, jpg, idx, npz or npy file") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BadData(f"{path} is too large for a picture: it has more than 89 million pixels") from error
-    except Exception as error:  # Pillow raises many kinds for a damaged file
-        raise BadData(f"{path} is damaged: {' '.join(str(error).split())}") from error
-    if picture.mode.startswith(("I", "F")):
-        raise BadData(f"{path} has more than 8 bits per pixel and channel, expected 8")
-    if picture.has_transparency_data:
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture.convert("RGBA"))
-    found = _array(path, np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))[np.newaxis])
-    is_grey = bool((found == found[..., :1]).all())
-    return found[..., :1] if is_grey else found
 
 
 def _converted(images: Pixels, mode: str) -> Pixels:

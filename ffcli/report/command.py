@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Collection
 
@@ -19,12 +20,12 @@ def train_command(
 
     Args:
         protocol: the table's protocol.
-        dataset: a name, or the path of an `.npz` file.
+        dataset: a name, or the absolute path of the user's data.
         negatives: the negative data.
         schedule: the phase lengths.
         epochs: epochs to train; None for as many as the preset has.
     """
-    data = [] if dataset.endswith(".npz") else ["--data", protocol.data]
+    data = [] if os.sep in dataset else ["--data", protocol.data]
     unused = () if STRATEGIES[negatives].masks else ("mask_blur",)
     flags = [*_schedule_flags(schedule), *_protocol_flags(protocol, epochs, unused)]
     return shlex.join(["ff", "train", "--dataset", dataset, *data, "--neg", negatives, *flags])

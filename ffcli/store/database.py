@@ -47,7 +47,9 @@ class Store:
         self.close()
 
 
-def open_store(db: str | Path | None = None, *, create: bool = True, timeout: float = BUSY_TIMEOUT) -> Store:
+def open_store(
+    db: str | Path | None = None, *, create: bool = True, read_only: bool = False, timeout: float = BUSY_TIMEOUT
+) -> Store:
     """Open a database, and upgrade its schema if it is older than this program.
 
     A database that this process cannot write to is opened read-only. One that is only read is never changed: if its
@@ -57,6 +59,7 @@ def open_store(db: str | Path | None = None, *, create: bool = True, timeout: fl
         db: a path, a SQLite URL, or None for the default (see `locate`).
         create: whether to create or upgrade the file. False is for plans and for reading: the store is empty if there
             is no file.
+        read_only: whether to open the file without the right to write, also if this process has it.
         timeout: seconds to wait for another process's lock.
 
     Raises:
@@ -71,7 +74,7 @@ def open_store(db: str | Path | None = None, *, create: bool = True, timeout: fl
     with translated(path):
         if create or path.exists() or not location.default:
             _check_place(location)
-        read_only = path.exists() and (location.mode_ro or not is_writable(path))
+        read_only = path.exists() and (read_only or location.mode_ro or not is_writable(path))
         revision = stored_revision(path, read_only=read_only, timeout=timeout) if path.exists() else None
         upgraded = None
         if revision != HEAD and not create:
@@ -87,8 +90,11 @@ def open_store(db: str | Path | None = None, *, create: bool = True, timeout: fl
         return Store(engine, path, read_only, upgraded)
 
 
-def open_to_read(db: str | Path | None = None) -> Store:
+def open_to_read(db: str | Path | None = None, *, read_only: bool = False) -> Store:
     """Open the database for a command that only reads. The default database is empty if it does not exist yet.
+
+    Args:
+        db, read_only: as of `open_store`.
 
     Raises:
         BadDatabase: if a named database does not exist (a mistyped path must not look like an empty database), and
@@ -100,7 +106,7 @@ def open_to_read(db: str | Path | None = None) -> Store:
         if not location.default:
             _check_place(location)
             existing(db)
-        return open_store(db, create=False)
+        return open_store(db, create=False, read_only=read_only)
 
 
 @contextmanager

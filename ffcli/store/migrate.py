@@ -19,7 +19,7 @@ from ffcli.store.sqlite import BEGIN, BUSY_TIMEOUT, IMMEDIATE, connect, copy_dat
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0007"
+HEAD = "0008"
 """The revision of the schema that this program reads and writes."""
 
 

@@ -10,16 +10,23 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from ff import SMALL
+from test_bad_input import save_npz
 from typer.testing import CliRunner, Result
 
 from ffcli.cli.data import data_app
 from ffcli.data.catalogue import CATALOGUE
 from ffcli.data.datasets import locate
 from ffcli.errors import BadData, DownloadFailed
+
+if TYPE_CHECKING:
+    from inside import Inside
+
+pytest_plugins = ["inside"]
 
 FIELDS = {"name", "source", "origin", "image_shape", "train", "test", "fingerprint", "bytes", "prepared"}
 
@@ -47,7 +54,7 @@ def test_list_shows_the_available_datasets(folder: Path) -> None:
 
     result = ff_data("list", FFCLI_DATA_DIR=str(folder))
     assert result.exit_code == 0
-    assert re.match(r"not available in full: .*cifar10; `ff data fetch` downloads", result.stderr)
+    assert re.match(r"not available in full: .*cifar10.*; `ff data fetch` downloads", result.stderr)
     rows = [line.split() for line in result.stdout.splitlines()]
     tiny = next(row for row in rows if row[0] == "tiny")
     fingerprint = next(e["fingerprint"] for e in entries if e["name"] == "tiny")
@@ -92,6 +99,17 @@ def test_importing_wrong_files_explains_what_is_expected(folder: Path) -> None:
         result = ff_data("import", name, folder, "--data-dir", folder)
         assert isinstance(result.exception, BadData)
         assert message in str(result.exception)
+
+
+def test_show_names_path_and_fingerprint_of_own_data(inside: Inside) -> None:
+    path = save_npz(inside.ff.folder / "mnist.npz", side=28)
+    inside("train", "--dataset", str(path), "--data", "full", *SMALL[2:], "--epochs", "1", "--quiet")
+    (run,) = inside.json("list-runs")
+    data = run["config"]["data"]
+    assert data["name"] == "mnist.npz"
+    shown = inside("show", run["id"], env={"COLUMNS": "300"}).stdout
+    assert f"data {path}, fingerprint {data['fingerprint'][:12]}" in shown
+    assert shown.startswith("mnist.npz")
 
 
 def test_help_loads_no_heavy_library() -> None:

@@ -45,7 +45,12 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
         train(
             store, [EPOCH, replace(EPOCH, epoch=2, goodness_positive=(math.inf, 0.5))], tags=("a", "b,c"), hidden=(3, 2)
         )
-        train(store, [replace(EPOCH, accuracy=None, dead_units=None)], dataset="fashion", neg="masks")
+        train(
+            store,
+            [replace(EPOCH, accuracy=None, goodness_positive=None, goodness_negative=None, dead_units=None)],
+            dataset="fashion",
+            neg="masks",
+        )
         train(store, [], preset="paper", unseparated=True)
         train(store, [EPOCH], hidden=(3, 2), force=True)
     return path

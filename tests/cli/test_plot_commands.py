@@ -136,7 +136,7 @@ def test_weights_are_drawn_from_the_largest_to_the_smallest(trained: Inside, tmp
 
 
 def test_missing_weights_are_explained_by_a_command_that_works(inside: Inside, tmp_path: Path) -> None:
-    run = inside.json("train", *SMALL, "--epochs", "1")["id"]
+    run = inside.json("train", *SMALL, "--epochs", "1", "--keep-state", "never")["id"]
     with open_store(inside.ff.db) as store:
         weights_path(store, run).unlink()
     for figure in ("weights", "goodness"):

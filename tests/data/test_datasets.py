@@ -13,11 +13,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
+from published_formats import published
 
 from ffcli.config import DataRef
 from ffcli.data import datasets
@@ -209,6 +212,101 @@ def test_npz_is_identified_by_its_content(folder: Path, tmp_path: Path, lines: l
     assert np.array_equal(
         load(ref, folder).train_images, arrays.train_images
     )  # the prepared copy of the old content is kept
+
+
+@pytest.mark.parametrize(("file", "name"), [("mnist.npz", "mnist.npz"), ("MNIST.npz", "MNIST.npz"), ("a.npz", "a")])
+def test_a_file_is_never_called_like_a_known_dataset(
+    folder: Path, tmp_path: Path, lines: list[str], file: str, name: str
+) -> None:
+    path = write_npz(tmp_path / file)
+    ref = locate(str(path), folder=folder, notify=lines.append)
+    assert (ref.name, ref.label) == (name, name)
+    assert locate(str(path), folder=folder, notify=lines.append) == ref
+    assert lines == [f"preparing {path}"]
+
+
+def test_labels_without_training_images_are_reported(folder: Path, tmp_path: Path, lines: list[str]) -> None:
+    pixels = np.arange(6 * 16, dtype=np.uint8).reshape(6, 4, 4)
+    labels = np.array([0, 2, 6, 0, 2, 6])
+    path = tmp_path / "gaps.npz"
+    np.savez(path, train_images=pixels, train_labels=labels, test_images=pixels, test_labels=labels)
+    assert locate(str(path), folder=folder, notify=lines.append).classes == 7
+    assert lines[1:] == [f"NOTE: {path} has no training images of labels 1,3-5"]
+
+
+def write_pictures(root: Path, *, colour: bool = True, size: tuple[int, int] = (5, 4)) -> np.ndarray[Any, Any]:
+    """Write 3 training and 1 test pictures of two classes in the layout of ImageFolder; return (8, H, W, C)."""
+    pixels = np.random.default_rng(0).integers(0, 256, (8, *size, 3 if colour else 1), dtype=np.uint8)
+    places = [
+        f"{split}/{name}/{n}.png" for split, count in (("train", 3), ("test", 1)) for name in "ab" for n in range(count)
+    ]
+    for place, picture in zip(places, pixels, strict=True):
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture if colour else picture[..., 0]).save(root / place)
+    return pixels
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_folder_of_pictures_is_read(folder: Path, tmp_path: Path, lines: list[str], colour: bool) -> None:
+    root = tmp_path / "animals"
+    pixels = write_pictures(root, colour=colour)
+    (root / "train/a/notes.txt").write_text("not a picture")
+    ref = locate(str(root), folder=folder, notify=lines.append)
+    assert (ref.name, ref.source, ref.path, ref.classes) == ("animals", "file", str(root), 2)
+    arrays = load(ref, folder)
+    assert arrays.image_shape == (3 if colour else 1, 5, 4)
+    assert np.array_equal(arrays.train_images, pixels[:6].transpose(0, 3, 1, 2).reshape(6, -1))
+    assert np.array_equal(arrays.test_images, pixels[6:].transpose(0, 3, 1, 2).reshape(2, -1))
+    assert (arrays.train_labels.tolist(), arrays.test_labels.tolist()) == ([0, 0, 0, 1, 1, 1], [0, 1])
+
+    assert locate(str(root), folder=folder, notify=lines.append) == ref
+    assert lines == [f"preparing {root}"]
+    Image.fromarray(pixels[0, :, :, 0]).save(root / "train/b/new.png")
+    assert locate(str(root), folder=folder, notify=lines.append).train == 7
+
+
+def test_folder_with_the_name_of_a_known_dataset(folder: Path, tmp_path: Path, lines: list[str]) -> None:
+    write_pictures(tmp_path / "mnist")
+    assert locate(str(tmp_path / "mnist"), folder=folder, notify=lines.append).label == "mnist/"
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda root: shutil.rmtree(root / "test"), "has no folder test: it contains train; expected train/CLASS"),
+        (lambda root: shutil.rmtree(root / "train/b"), "has pictures of only one class, expected at least 2"),
+        (lambda root: [file.unlink() for file in root.glob("test/*/*")], "test has no pictures in 2 folders"),
+        (lambda root: shutil.move(root / "test/a", root / "test/c"), "test/c has pictures, but .*train/c has none"),
+        (lambda root: (root / "train/b/1.png").write_bytes(b"text"), "train/b/1.png is not a png or jpg file"),
+        (
+            lambda root: Image.new("RGB", (9, 5)).save(root / "test/b/0.png"),
+            "test/b/0.png has 5 x 9 pixels .* has 5 x 4: expected one size",
+        ),
+    ],
+    ids=["no test", "one class", "no pictures", "unseen class", "no picture", "sizes"],
+)
+def test_other_folders_are_refused_with_the_reason(
+    folder: Path, tmp_path: Path, lines: list[str], break_it: Any, message: str
+) -> None:
+    root = tmp_path / "pictures"
+    write_pictures(root)
+    break_it(root)
+    with pytest.raises(BadData, match=message):
+        locate(str(root), folder=folder, notify=lines.append)
+
+
+@pytest.mark.parametrize("name", ["kmnist", "emnist-letters", "svhn"])
+def test_constants_that_are_not_known_are_computed(
+    folder: Path, tmp_path: Path, lines: list[str], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, (train_images, *_) = published(tmp_path / "files", name)
+    monkeypatch.setitem(CATALOGUE, name, dataclasses.replace(spec, host="http://127.0.0.1:9"))
+    ref = import_files(name, tmp_path / "files", folder, lines.append)
+    arrays = load(ref, folder)
+    assert (ref.name, ref.source, arrays.image_shape) == (name, "full", spec.image_shape)
+    assert np.allclose(arrays.mean, (train_images / 255).mean(axis=(0, 2, 3)), rtol=1e-12)
+    assert np.allclose(arrays.std, (train_images / 255).std(axis=(0, 2, 3)), rtol=1e-12)
+    assert locate(name, folder=folder, notify=lines.append) == ref
 
 
 def test_changed_npz_is_refused(folder: Path, tmp_path: Path, lines: list[str]) -> None:

@@ -25,21 +25,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from published_formats import idx, md5, published
 
 from ffcli.data import sources
 from ffcli.data.catalogue import CATALOGUE, Spec
-from ffcli.data.formats import channel_statistics, read_cifar_archive, read_idx, read_npz
+from ffcli.data.formats import channel_statistics, read_cifar_archive, read_idx
+from ffcli.data.npz import read_npz
 from ffcli.data.sources import download, files_in, read_files, read_sample, sample_file
 from ffcli.errors import BadData, DownloadFailed
-
-
-def idx(array: np.ndarray[Any, Any]) -> bytes:
-    return b"\0\0\x08" + struct.pack(f">B{array.ndim}I", array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
-
-
-def md5(raw: bytes) -> str:
-    return hashlib.md5(raw).hexdigest()
-
 
 IMAGES = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
 
@@ -197,7 +190,19 @@ GRAY = np.zeros((6, 4, 5), np.uint8)
     ("changes", "message"),
     [
         ({"test_labels": None}, "has no test_labels"),
-        ({"train_images": np.zeros((6, 4, 5, 3))}, "train_images has type float64, expected uint8"),
+        (
+            {"train_images": np.full((6, 4, 5, 3), 0.3)},
+            r"a pixel 0\.3, which is not a multiple of 1/255",
+        ),
+        ({"train_images": np.full((6, 4, 5, 3), 7.5)}, r"train_images has a pixel 7\.5, which is not a whole number"),
+        ({"train_images": np.full((6, 4, 5, 3), np.nan)}, "train_images has a pixel nan, expected 0 to"),
+        ({"train_images": np.full((6, 4, 5, 3), -1.0)}, "train_images has a pixel -1, expected 0 to 1"),
+        ({"train_images": np.full((6, 4, 5, 3), 256)}, "train_images has a pixel 256, expected 0 to 255"),
+        (
+            {"train_images": np.ones((6, 4, 5, 3)), "test_images": np.full((3, 4, 5, 3), 9.0)},
+            "a pixel 9, expected 0 to 1",
+        ),
+        ({"train_images": np.zeros((6, 4, 5, 3), complex)}, "train_images has type complex128, expected uint8"),
         ({"train_images": np.zeros((6, 20), np.uint8)}, r"shape \(6, 20\), expected \(N, H, W\)"),
         ({"train_images": np.zeros((0, 4, 5), np.uint8)}, r"shape \(0, 4, 5\)"),
         ({"train_images": np.zeros((6, 3, 32, 32), np.uint8)}, "channels last"),
@@ -223,6 +228,82 @@ def test_npz_that_is_not_a_dataset_is_refused_with_the_reason(
         read_npz(path)
     assert str(path) in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        lambda pixels: pixels.astype(np.float32) / 255,
+        lambda pixels: pixels.astype(np.float16) / np.float16(255),
+        lambda pixels: pixels / 255,
+        lambda pixels: pixels.astype(np.float32) * np.float32(1 / 255),
+        lambda pixels: pixels.astype(np.float64),
+        lambda pixels: pixels.astype(">i4"),
+    ],
+)
+def test_other_numbers_become_the_bytes_that_they_were(tmp_path: Path, stored: Any) -> None:
+    levels = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)
+    labels = np.array([0, 1, 0, 1])
+    path = tmp_path / "keras.npz"
+    np.savez(path, x_train=stored(levels), y_train=labels[:, None], x_test=stored(levels // 2), y_test=labels[:, None])
+    images = read_npz(path)
+    assert np.array_equal(images.train_images, levels[:, None])
+    assert np.array_equal(images.test_images, levels[:, None] // 2)
+    assert images.train_labels.tolist() == images.test_labels.tolist() == [0, 1, 0, 1]
+
+
+NEWER = ["kmnist", "emnist-letters", "svhn"]
+
+
+@pytest.mark.parametrize("name", NEWER)
+def test_published_format_is_read_and_damage_refused(tmp_path: Path, name: str) -> None:
+    spec, expected = published(tmp_path, name)
+    images = read_files(spec, files_in(spec, tmp_path) or ())
+    assert [part.tolist() for part in images] == [part.tolist() for part in expected]
+    first = tmp_path / spec.files[0][0]
+    whole = first.read_bytes()
+    first.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(BadData, match=f"{first.name} is not the published file: its MD5 is"):
+        read_files(spec, files_in(spec, tmp_path) or ())
+    # A file with the right digest and other content is refused as well.
+    first.write_bytes(b"no such format")
+    other = dataclasses.replace(spec, files=((first.name, md5(b"no such format")), *spec.files[1:]))
+    with pytest.raises(BadData, match=str(first)) as refusal:
+        read_files(other, files_in(other, tmp_path) or ())
+    assert "\n" not in str(refusal.value)
+
+
+def test_digests_are_those_of_torchvision() -> None:
+    datasets = pytest.importorskip("torchvision.datasets")
+    assert list(CATALOGUE["kmnist"].files) == datasets.KMNIST.resources
+    assert [digest for _, digest in CATALOGUE["emnist-letters"].files] == [datasets.EMNIST.md5]
+    of_svhn = [tuple(datasets.SVHN.split_list[split][1:]) for split in ("train", "test")]
+    assert list(CATALOGUE["svhn"].files) == of_svhn
+
+
+@pytest.mark.parametrize("name", NEWER)
+def test_download_of_each_format(
+    server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    datasets = pytest.importorskip("torchvision.datasets")
+    url, folder = server
+    monkeypatch.setenv("no_proxy", "*")
+    spec, expected = published(folder, name)
+    match name:
+        case "kmnist":
+            monkeypatch.setattr(datasets.KMNIST, "mirrors", [url])
+            monkeypatch.setattr(datasets.KMNIST, "resources", list(spec.files))
+        case "svhn":
+            splits = {split: [url + f, f, md5] for split, (f, md5) in zip(("train", "test"), spec.files, strict=True)}
+            monkeypatch.setattr(datasets.SVHN, "split_list", splits)
+        case _:
+            monkeypatch.setattr(datasets.EMNIST, "url", url + "gzip.zip")
+            monkeypatch.setattr(datasets.EMNIST, "md5", spec.files[0][1])
+    images = download(dataclasses.replace(spec, host=url), tmp_path / "data", lambda line: None)
+    assert np.array_equal(images.train_images, expected[0])
+    assert sorted(path.name for path in (tmp_path / "data" / spec.folders[0]).iterdir()) == sorted(
+        file for file, _ in spec.files
+    )
 
 
 def test_compressed_files_that_grow_beyond_the_dataset_are_not_read(tmp_path: Path) -> None:
@@ -271,7 +352,7 @@ def test_npz_members_that_are_no_arrays_of_pixels_are_refused(tmp_path: Path, me
 
 
 def test_npz_that_declares_too_much_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ffcli.data.formats.MAX_BYTES", 1_000_000)
+    monkeypatch.setattr("ffcli.data.npz.MAX_BYTES", 1_000_000)
     path = tmp_path / "set.npz"
     np.savez_compressed(
         path,
@@ -336,7 +417,9 @@ def test_bundled_sample_is_balanced_and_complete(name: str) -> None:
     assert images.test_images.shape == (2_000, 1, 28, 28)
     # Mean and deviation of the sample are close to those of the full dataset.
     (mean,), (std,) = channel_statistics(images.train_images)
-    assert [mean, std] == pytest.approx([CATALOGUE[name].mean[0], CATALOGUE[name].std[0]], abs=3e-3)
+    known = CATALOGUE[name].normalisation
+    assert known is not None
+    assert [mean, std] == pytest.approx([known[0][0], known[1][0]], abs=3e-3)
     assert sample_file(CATALOGUE[name]).with_name(f"LICENSE-{name}.txt").read_text(encoding="utf-8")
 
 

@@ -204,5 +204,5 @@ def _add_to_catalogue(folder: Path, arrays: dict[str, Any]) -> None:
         files.append((name, hashlib.md5(content).hexdigest()))
     CATALOGUE["tiny"] = Spec(
         name="tiny", title="Tiny", torchvision="MNIST", host="https://localhost", format="idx", files=tuple(files),
-        folders=("tiny",), image_shape=(1, 6, 6), train=100, test=40, mean=(0.5,), std=(0.3,),
+        folders=("tiny",), image_shape=(1, 6, 6), train=100, test=40, normalisation=((0.5,), (0.3,)),
     )  # fmt: skip

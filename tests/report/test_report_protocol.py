@@ -180,7 +180,7 @@ def test_selection() -> None:
         ({"device": "cuda"}, ("mnist", "label", "1:1"), "--data full --neg label --pos-phase 1 --device cuda"),
         (
             {"lr": 0.01, "hidden": (9, 9)},
-            ("a b.npz", "label", "4:2"),
+            ("/data/a b.npz", "label", "4:2"),
             "--neg label --pos-phase 4 --neg-phase 2 --lr 0.01 --hidden 9,9",
         ),
     ],
