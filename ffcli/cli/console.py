@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ffcli.text import CONTROL, printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
     from ffcli.errors import DamagedRun
     from ffcli.report.sheet import Document
@@ -57,16 +58,22 @@ def err() -> Console:
 def _console(*, stderr: bool) -> Console:
     from rich.console import Console
     from rich.segment import Segment
+    from rich.text import Text
+
+    def safe(segments: Iterable[Segment]) -> Iterator[Segment]:
+        for segment in segments:
+            if segment.control or not CONTROL.search(segment.text.replace("\n", "")):
+                yield segment
+            else:
+                yield Segment("\n".join(map(printable, segment.text.split("\n"))), segment.style)
 
     class SafeConsole(Console):
         """A console that writes control characters in the text of others as escapes."""
 
-        def render(self, *arguments: Any, **options: Any) -> Iterable[Segment]:
-            for segment in super().render(*arguments, **options):
-                if segment.control or not CONTROL.search(segment.text.replace("\n", "")):
-                    yield segment
-                else:
-                    yield Segment("\n".join(map(printable, segment.text.split("\n"))), segment.style)
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            # Everything else consists of these: checking it again at every level takes as long as drawing it.
+            segments = super().render(renderable, options)
+            return safe(segments) if isinstance(renderable, str | Text) else segments
 
     # NO_COLOR alone would leave rich its bold and dim.
     return SafeConsole(stderr=stderr, highlight=False, color_system=None if os.environ.get("NO_COLOR") else "auto")

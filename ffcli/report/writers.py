@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
-from ffcli.text import csv_value, printable
+from ffcli.text import CONTROL, csv_value, printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,10 +29,15 @@ def as_rich(document: Document) -> RenderableType:
 
 def _printable(document: Document) -> Document:
     """Return a document in which every text has no control characters, and only captions and legends several lines."""
+    from ffcli.report.sheet import Item
 
     def clean(part: Any) -> Any:
         if isinstance(part, str):
             return printable(part)
+        if isinstance(part, Item) and not CONTROL.search(
+            f"{part.text}{part.spread}{part.published}{part.difference.text}"
+        ):
+            return part  # Almost all are like this, and there may be 100,000.
         if isinstance(part, tuple):
             parts = map(clean, part)
             return type(part)(*parts) if hasattr(part, "_fields") else tuple(parts)

@@ -31,6 +31,13 @@ PARTS = {
 MINUTES = 10.0
 """Limit at scale 1."""
 
+REQUIRED = {
+    "kills": (200, ("kill", "random kills")),
+    "kill points": (100, ("kill",)),
+    "damaged inputs": (600, ("damaged",)),
+}
+"""The smallest numbers of faults of a whole campaign at scale 1, and how the rows that count begin."""
+
 SHIM = "FAULT_SHIM"
 """Environment variable that names the folder of the shim after the restart that loads it; empty without a compiler."""
 
@@ -47,13 +54,26 @@ def main() -> None:
         print("no C compiler: the kill points are left out", file=sys.stderr)
     os.environ.pop("LD_PRELOAD", None)
     warm.import_everything()
-    with tempfile.TemporaryDirectory(prefix="ff-faults-") as name:
+    # In memory, where it can be: that a process is killed does not depend on the disk, but its time does.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="ff-faults-", dir=memory) as name:
         folder = Path(name).resolve()
         cases = selected(list(_cases(folder, options)), options.only)
         seconds = MINUTES * 60 * options.scale - (time.monotonic() - started)
-        outcome = run_cases(cases, folder, seed=options.seed, seconds=seconds, processes=os.cpu_count() or 1)
+        outcome = run_cases(cases, folder, seed=options.seed, seconds=seconds, processes=2 * (os.cpu_count() or 1))
     _print(outcome, options.seed, options.scale, time.monotonic() - started)
-    sys.exit(1 if outcome.failures or not cases else 0)
+    too_few = list(_too_few(outcome, with_points=bool(shim))) if options.scale >= 1 and not options.only else []
+    for line in too_few:
+        print(line)
+    sys.exit(1 if outcome.failures or too_few or not cases else 0)
+
+
+def _too_few(outcome: Outcome, *, with_points: bool) -> Iterator[str]:
+    for what, (required, beginnings) in REQUIRED.items():
+        found = sum(row.faults for title, row in outcome.rows.items() if title.startswith(beginnings))
+        print(f"{what}: {found:,}")
+        if found < required and (with_points or "kill" not in what):
+            yield f"FAILED: fewer than {required} {what}: give more time, or a less busy machine"
 
 
 def _cases(folder: Path, options: argparse.Namespace) -> Iterator[Case]:

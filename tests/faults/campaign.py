@@ -10,6 +10,7 @@ import struct
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -56,7 +57,7 @@ class Outcome:
 
 
 def run_cases(cases: Sequence[Case], folder: Path, *, seed: int, seconds: float, processes: int) -> Outcome:
-    """Run cases in random order until the time is over.
+    """Run cases until the time is over: the same share of every part at any time, in random order within a part.
 
     Args:
         cases: what to try.
@@ -65,11 +66,18 @@ def run_cases(cases: Sequence[Case], folder: Path, *, seed: int, seconds: float,
         seconds: time after which no case is started.
         processes: number of cases at a time.
     """
-    order = list(range(len(cases)))
-    random.Random(seed).shuffle(order)
     outcome = Outcome({case.part: Row() for case in cases})
     for case in cases:
         outcome.rows[case.part].left += 1
+    numbers = list(range(len(cases)))
+    random.Random(seed).shuffle(numbers)
+    rank: Counter[str] = Counter()
+    share = {}
+    for number in numbers:
+        part = cases[number].part
+        rank[part] += 1
+        share[number] = rank[part] / outcome.rows[part].left
+    order = sorted(numbers, key=share.__getitem__)
     deadline = time.monotonic() + seconds
     for number, taken, faults, problems in _results(cases, order, folder, seed, deadline, processes):
         case, row = cases[number], outcome.rows[cases[number].part]

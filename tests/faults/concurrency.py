@@ -28,7 +28,7 @@ def cases(world: World, folder: Path, seed: int, scale: float) -> Iterator[Case]
     for writer in range(WRITERS):
         done = ff(*world.train(seed=100 + writer), folder=apart)
         assert done.code == 0, done
-    for number in range(max(1, round(2 * scale))):
+    for number in range(max(1, round(scale))):
         equal = partial(_equal_starts, world)
         yield Case("equal starts of one run", f"crowd/equal-{number}", equal, faults=STARTS)
         crowd = partial(_crowd, world, bits(apart))

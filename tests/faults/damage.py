@@ -44,16 +44,16 @@ def cases(world: World, folder: Path, seed: int, scale: float) -> Iterator[Case]
     toml = ff(*_with_run(("show", "RUN", "--toml"), world.stored), folder=world.stored).out
     assert toml
     kinds: list[tuple[str, int, Check]] = [
-        ("database", 160, partial(_database, world)),
+        ("database", 130, partial(_database, world)),
         ("edited-row", 80, partial(_edited_row, world)),
-        ("state", 60, partial(_state, world, expected["longer"])),
-        ("weights", 40, partial(_weights, world)),
-        ("prepared", 50, partial(_prepared, world, expected["new"])),
-        ("npz", 70, partial(_npz, world)),
-        ("idx", 50, partial(_idx, world)),
-        ("toml", 70, partial(_toml, world, toml)),
+        ("state", 55, partial(_state, world, expected["longer"])),
+        ("weights", 35, partial(_weights, world)),
+        ("prepared", 40, partial(_prepared, world, expected["new"])),
+        ("npz", 60, partial(_npz, world)),
+        ("idx", 40, partial(_idx, world)),
+        ("toml", 60, partial(_toml, world, toml)),
         ("merge", 60, partial(_merge, world, stored)),
-        ("label", 24, partial(_label, world)),
+        ("label", 20, partial(_label, world)),
         ("restored", 8, partial(_restored, world, expected["longer"])),
     ]
     if world.killed:

@@ -39,7 +39,7 @@ def cases(world: World, folder: Path, seed: int, scale: float) -> Iterator[Case]
         done = ff(*arguments, folder=reference)
         assert done.code == 0, done
         check = partial(_killed_run, world, arguments, bits(reference), time.monotonic() - began)
-        for number in range(max(1, round(10 * scale))):
+        for number in range(max(1, round(8 * scale))):
             yield Case("random kills of train", f"kill/train/{name}-{number}", check)
     grid = _sweep(world)
     reference = copy(world.empty, folder / "sweep")
@@ -48,7 +48,7 @@ def cases(world: World, folder: Path, seed: int, scale: float) -> Iterator[Case]
     assert done.code == 0, done
     for victim in ("driver", "worker"):
         check = partial(_killed_sweep, world, grid, bits(reference), time.monotonic() - began, victim)
-        for number in range(max(1, round(4 * scale))):
+        for number in range(max(1, round(3 * scale))):
             yield Case(f"random kills of a sweep's {victim}", f"kill/sweep/{victim}-{number}", check)
 
 
@@ -112,7 +112,7 @@ def _ends_alike(arguments: tuple[Argument, ...], expected: Bits, folder: Path) -
 def _sweep(world: World) -> tuple[Argument, ...]:
     _, *settings = world.train()
     settings = settings[: settings.index("--seed")]
-    return ("sweep", *settings, "--seeds", "0-2", "--epochs", str(6 * EPOCHS), "--workers", "1")
+    return ("sweep", *settings, "--seeds", "0-2", "--epochs", str(4 * EPOCHS), "--workers", "1")
 
 
 def _have_ended(processes: list[psutil.Process]) -> bool:
