@@ -123,6 +123,8 @@ class Interrupted(FFError):
 
 def kind_of(error: BaseException) -> FailureKind:
     """Return the kind of failure to store for an error."""
+    if isinstance(error, MemoryError):
+        return OutOfMemory.kind
     return error.kind if isinstance(error, FFError) else "error"
 
 

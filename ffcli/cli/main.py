@@ -84,6 +84,8 @@ def main() -> NoReturn:
     try:
         _check_texts(arguments)
         code = app(arguments, prog_name="ff", standalone_mode=False)
+        if code == Interrupted.exit_code:  # Typer catches KeyboardInterrupt and says nothing
+            _print_error("interrupted", code)
         sys.stdout.flush()
     except BrokenPipeError:
         discard(sys.stdout)

@@ -196,7 +196,10 @@ def _locate_named(spec: Spec, wanted: DataChoice, folder: Path, notify: Notify) 
         return _make_full(spec, folder, notify, remember=wanted == "auto")
     except DownloadFailed as error:
         if wanted == "full" or not spec.has_sample:
-            raise DownloadFailed(f"no full {spec.name}: {error}; {how_to_get(spec)}") from error
+            raise DownloadFailed(
+                f"no full {spec.name}: {error}; try again with a connection, or `ff data import {spec.name} PATH` reads"
+                " your files"
+            ) from error
         notify(
             f"NOTE: this is the sample of {spec.name} that ships with ffcli ({SAMPLE_TRAIN:,} training and"
             f" {SAMPLE_TEST:,} test images), not the full dataset: {error}; {how_to_get(spec)}"

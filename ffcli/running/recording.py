@@ -211,7 +211,7 @@ def record_error(recording: Recording, error: BaseException) -> None:
     """Mark the run as failed if another attempt would fail again, otherwise as interrupted. Never raises."""
     reason = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
     with suppress(FFError):
-        if isinstance(error, PERMANENT):
+        if isinstance(error, (*PERMANENT, MemoryError)):
             claims.fail(recording.store, recording.claim, reason, kind_of(error))
         else:
             claims.interrupt(recording.store, recording.claim, reason)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -137,5 +139,14 @@ def memory_errors(config: RunConfig) -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, torch.cuda.OutOfMemoryError) as error:
+    except (MemoryError, RuntimeError) as error:
+        if not _is_memory_error(error):
+            raise
         raise OutOfMemory(f"out of memory on {config.device}; {ADVICE}") from error
+
+
+def _is_memory_error(error: Exception) -> bool:
+    """Whether memory could not be allocated; on the CPU, torch reports that as a RuntimeError without a type."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return any(sign in str(error) for sign in ("DefaultCPUAllocator", "bad_alloc", os.strerror(errno.ENOMEM)))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 from ff import FF, SMALL
 from safetensors.numpy import load_file
 from sqlalchemy import delete, text, update
@@ -293,8 +294,11 @@ def test_ordinary_runs_are_not_refused_and_memory_errors_are_translated(inside: 
     inside("train", *SMALL, "--epochs", "1")
     (run,) = inside.ff.runs()
     check_memory(run.config.model_copy(update={"hidden": (2000, 2000, 2000, 2000)}))
-    with pytest.raises(OutOfMemory, match="--batch-size"), memory_errors(run.config):
-        np.empty(2**60, dtype=np.uint8)
+    for allocate in (lambda: np.empty(2**60, dtype=np.uint8), lambda: torch.empty(2**60, dtype=torch.uint8)):
+        with pytest.raises(OutOfMemory, match="--batch-size"), memory_errors(run.config):
+            allocate()
+    with pytest.raises(RuntimeError, match="mat1"), memory_errors(run.config):
+        torch.ones(2, 3) @ torch.ones(2, 3)
 
 
 def test_evaluation_interval_does_not_change_the_weights(inside: Inside, uninterrupted: Inside) -> None:

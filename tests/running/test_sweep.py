@@ -135,6 +135,16 @@ def test_ctrl_c_stops_after_the_current_epochs(ff: FF) -> None:
     assert [run.status for run in ff.runs()] == ["interrupted", "interrupted"]
 
 
+def test_sigterm_stops_at_once_with_one_line(ff: FF) -> None:
+    with ff.started("sweep", *SMALL, "--pos-phase", "1", "--epochs", "4000", "--workers", "1", "--quiet") as driver:
+        wait_for_epochs(ff, 1)
+        driver.send_signal(signal.SIGTERM)
+        output, messages = driver.communicate()
+    assert (driver.returncode, output) == (130, "")
+    assert messages == "ff: stopped: everything that was trained is saved, and the same command continues\n"
+    assert [run.status for run in ff.runs()] == ["interrupted"]
+
+
 def test_failing_cell_is_stored_and_the_others_continue(inside: Inside) -> None:
     grid = ("sweep", *SMALL, "--epochs", "1", "--workers", "1")
     output, messages = inside(*grid, "--lr", "0.05,1e30", "--json", code=1)
