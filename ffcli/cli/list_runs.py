@@ -67,6 +67,7 @@ def list_runs(
     from ffcli.config import DEFAULT_PRESET
     from ffcli.filters import check_dataset, known_negatives, known_preset, moment, named_cure
     from ffcli.records import run_json
+    from ffcli.report.selectors import parse_selector, select
     from ffcli.report.sheet import Document, make_list
     from ffcli.store.database import open_to_read
     from ffcli.store.runs import Filters, short_ids
@@ -80,6 +81,8 @@ def list_runs(
     with naming_unreadable_runs() as skipped, open_to_read(db) as store:
         check_dataset(store, dataset)
         found = stored(store, filters, skipped)
+        if tag is not None and not found:
+            select(stored(store, Filters(include_superseded=True), skipped), parse_selector(f"tag={tag}"))
         shown = found[:limit] if limit else found
         ids = short_ids(store, [r.id for r in shown])
     if json:

@@ -57,9 +57,29 @@ def store_run(
 def test_each_protocol_has_tables_at_its_own_horizon(stored: Inside) -> None:
     shown = [(t["table"], t["protocol"]["label"], t["data"], t["epochs"]) for t in stored.json("report")]
     assert shown == [
-        (1, "fast@1", "full", 3), (2, "fast@1", "full", 3), (1, "paper@1", "full", 1), (2, "paper@1", "full", 1),
-        (1, "fast@1", "sample", 1), (2, "fast@1", "sample", 1),
+        (2, "fast@1", "full", 3), (1, "paper@1", "full", 1), (1, "fast@1", "sample", 1),
     ]  # fmt: skip
+    assert [len(table["rows"]) for table in stored.json("report")] == [1, 1, 1]
+    assert [len(table["rows"]) for table in stored.json("report", "--all")] == [4] * 6
+
+
+def test_filters(stored: Inside) -> None:
+    def found(*options: str) -> list[tuple[str, str, str]]:
+        tables = stored.json("report", *options)
+        return [(t["protocol"]["label"], r["dataset"], r["negatives"]) for t in tables for r in t["rows"]]
+
+    assert found("--dataset", "fashion") == found("--neg", "masks") == [("fast@1", "fashion", "masks")]
+    assert found("--protocol", "paper") == found("--protocol", "paper@1") == [("paper@1", "mnist", "label")]
+    assert len(found("--cure", "none")) == 3
+    assert "there are fast@1; paper@1" in stored.refused("report", "--protocol", "nosuch")
+    assert stored.refused("report", "--tag", "nosuch") == "ff: no run has tag=nosuch: stored are 'night'"
+    assert "no run has tag=nosuch: stored are 'night'" in stored.refused("list-runs", "--tag", "nosuch")
+    for options in (["--neg", "masks", "--data", "sample"], ["--cure", "replay"], ["--preset", "scaled"]):
+        out, err = stored("report", *options)
+        assert not out.strip()
+        assert len(err.splitlines()) == 1
+        assert err.startswith("no run ")
+        assert stored.json("report", *options) == []
 
 
 @pytest.mark.parametrize(
@@ -70,7 +90,7 @@ def test_each_protocol_has_tables_at_its_own_horizon(stored: Inside) -> None:
         (["--epochs", "2"], 75.0, 2),
         (["--epochs", "2", "--metric", "last5"], 57.5, 2),
         (["--tag", "night"], 80.0, 1),
-        (["--preset", "paper"], None, 0),
+        (["--preset", "paper", "--all"], None, 0),
     ],
 )
 def test_content_of_a_cell(stored: Inside, options: list[str], mean: float | None, runs: int) -> None:
