@@ -27,16 +27,18 @@ Sort = Literal["started", "oldest", "best", "final", "epochs", "seconds", "datas
 MIDDLE = ("run", "data", "neg", "phases", "final", "best", "epochs", "status")
 WIDE = (*MIDDLE, "preset", "seed", "time", "started", "name, tags")
 NARROW = ("run", "what", "final", "status")
-LAYOUTS = (
+LAYOUTS: tuple[tuple[str, ...], ...] = (
     WIDE,
+    (*MIDDLE, "preset", "seed", "name, tags"),
+    ("run", "data", "neg", "phases", "final", "epochs", "status", "preset", "seed", "name, tags"),
     ("run", "what", "final", "best", "epochs", "status", "seed", "name, tags"),
     ("run", "what", "final", "best", "epochs", "status"),
     NARROW,
 )
 """Columns, from the widest terminal to the narrowest. No number is cut; `ff show` has what is left out."""
-DEFAULT_LAYOUTS = (
+DEFAULT_LAYOUTS: tuple[tuple[str, ...], ...] = (
     WIDE,
-    (*MIDDLE, "preset", "seed", "name, tags"),
+    (*MIDDLE, "seed", "name, tags"),
     MIDDLE,
     ("run", "data", "neg", "phases", "final", "status"),
     NARROW,
@@ -93,6 +95,8 @@ def list_runs(
         return
     lines = list(_lines(shown, ids))
     layouts = DEFAULT_LAYOUTS if {line["preset"] for line in lines} == {DEFAULT_PRESET.label} else LAYOUTS
+    if not any(line["name, tags"] for line in lines):
+        layouts = tuple(tuple(title for title in layout if title != "name, tags") for layout in layouts)
     runs = make_list(
         layouts, {"": lines}, right=("final", "best", "epochs"), wrap=("data", "what", "preset", "name, tags")
     )

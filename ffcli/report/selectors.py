@@ -50,7 +50,7 @@ def parse_selector(text: str) -> Selector:
         given, _, value = (word.strip() for word in part.partition("="))
         name = given.lstrip("-").replace("-", "_")
         if not (name and value):
-            raise BadOption(f"'{part}' selects nothing: give NAME=VALUE, such as neg=masks or tag=baseline")
+            raise BadOption(f"'{part}' selects nothing: give NAME=VALUE, such as neg=masks or tag=night, or two runs")
         if name == "epochs":
             raise BadOption("epochs select nothing: --epochs N reads every run after N epochs")
         if name not in NAMES:
