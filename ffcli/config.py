@@ -139,8 +139,10 @@ class RunConfig(ProtocolSettings, PresetSettings):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def preset(self) -> str:
-        """Label of the preset that has these settings, or `custom`."""
-        return preset_label(self)
+        """Label of the preset that has these settings, or `custom`. An automatic learning rate counts as the preset's
+        rate that it was computed from."""
+        lr = automatic_lr_origin(self)
+        return preset_label(self if lr is None else self.model_copy(update={"lr": lr}))
 
     def identity(self) -> dict[str, Any]:
         """Return everything that decides the trajectory, as JSON values by name.
@@ -206,9 +208,9 @@ def automatic_lr_origin(config: RunConfig) -> float | None:
     return next((lr for lr in rates if config.lr == automatic_lr(lr, *made)), None)
 
 
-def nearest_presets(config: RunConfig) -> list[Preset]:
-    """Return all presets, those with as many updates per batch as `config` first."""
-    return sorted(all_presets(), key=lambda preset: preset.updates_per_batch != config.updates_per_batch)
+def nearest_presets(settings: PresetSettings) -> list[Preset]:
+    """Return all presets, those with as many updates per batch as `settings` first."""
+    return sorted(all_presets(), key=lambda preset: preset.updates_per_batch != settings.updates_per_batch)
 
 
 def _key_fields(key: Key) -> set[str]:

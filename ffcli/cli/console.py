@@ -1,6 +1,7 @@
 """The two consoles: results go to stdout, messages and progress to stderr.
 
-No colour or animation off a terminal, under NO_COLOR or TERM=dumb.
+No colour or animation off a terminal, under NO_COLOR or TERM=dumb. Off a terminal nothing is wrapped or cut, unless
+COLUMNS is set.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO
 
+from ffcli.report.sheet import UNBOUNDED
 from ffcli.text import CONTROL, printable
 
 if TYPE_CHECKING:
@@ -76,7 +78,10 @@ def _console(*, stderr: bool) -> Console:
             return safe(segments) if isinstance(renderable, str | Text) else segments
 
     # NO_COLOR alone would leave rich its bold and dim.
-    return SafeConsole(stderr=stderr, highlight=False, color_system=None if os.environ.get("NO_COLOR") else "auto")
+    console = SafeConsole(stderr=stderr, highlight=False, color_system=None if os.environ.get("NO_COLOR") else "auto")
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = UNBOUNDED  # a file or another program: one line per row, uncut
+    return console
 
 
 def is_animated() -> bool:

@@ -27,16 +27,18 @@ Sort = Literal["started", "oldest", "best", "final", "epochs", "seconds", "datas
 MIDDLE = ("run", "data", "neg", "phases", "final", "best", "epochs", "status")
 WIDE = (*MIDDLE, "preset", "seed", "time", "started", "name, tags")
 NARROW = ("run", "what", "final", "status")
-LAYOUTS = (
+LAYOUTS: tuple[tuple[str, ...], ...] = (
     WIDE,
+    (*MIDDLE, "preset", "seed", "name, tags"),
+    ("run", "data", "neg", "phases", "final", "epochs", "status", "preset", "seed", "name, tags"),
     ("run", "what", "final", "best", "epochs", "status", "seed", "name, tags"),
     ("run", "what", "final", "best", "epochs", "status"),
     NARROW,
 )
 """Columns, from the widest terminal to the narrowest. No number is cut; `ff show` has what is left out."""
-DEFAULT_LAYOUTS = (
+DEFAULT_LAYOUTS: tuple[tuple[str, ...], ...] = (
     WIDE,
-    (*MIDDLE, "preset", "seed", "name, tags"),
+    (*MIDDLE, "seed", "name, tags"),
     MIDDLE,
     ("run", "data", "neg", "phases", "final", "status"),
     NARROW,
@@ -67,6 +69,7 @@ def list_runs(
     from ffcli.config import DEFAULT_PRESET
     from ffcli.filters import check_dataset, known_negatives, known_preset, moment, named_cure
     from ffcli.records import run_json
+    from ffcli.report.selectors import parse_selector, select
     from ffcli.report.sheet import Document, make_list
     from ffcli.store.database import open_to_read
     from ffcli.store.runs import Filters, short_ids
@@ -80,6 +83,8 @@ def list_runs(
     with naming_unreadable_runs() as skipped, open_to_read(db) as store:
         check_dataset(store, dataset)
         found = stored(store, filters, skipped)
+        if tag is not None and not found:
+            select(stored(store, Filters(include_superseded=True), skipped), parse_selector(f"tag={tag}"))
         shown = found[:limit] if limit else found
         ids = short_ids(store, [r.id for r in shown])
     if json:
@@ -90,6 +95,8 @@ def list_runs(
         return
     lines = list(_lines(shown, ids))
     layouts = DEFAULT_LAYOUTS if {line["preset"] for line in lines} == {DEFAULT_PRESET.label} else LAYOUTS
+    if not any(line["name, tags"] for line in lines):
+        layouts = tuple(tuple(title for title in layout if title != "name, tags") for layout in layouts)
     runs = make_list(
         layouts, {"": lines}, right=("final", "best", "epochs"), wrap=("data", "what", "preset", "name, tags")
     )

@@ -56,15 +56,22 @@ def _watching(
     silent: Callable[[], Watcher], lines: Callable[[], Watcher], display: Callable[[], Any], *, quiet: bool,
     refreshes: int,
 ) -> Iterator[Watcher]:  # fmt: skip
-    """Yield the watcher that suits stderr; a display is drawn `refreshes` times per second."""
+    """Yield the watcher that suits stderr; a display is drawn `refreshes` times per second.
+
+    When a display ends, also by Ctrl-C, its last line stays.
+    """
     if quiet:
         yield silent()
     elif not is_animated():
         yield lines()
     else:
         watcher = display()
-        with Live(watcher, console=err(), refresh_per_second=refreshes, transient=True):
-            yield watcher
+        try:
+            with Live(watcher, console=err(), refresh_per_second=refreshes, transient=True):
+                yield watcher
+        finally:
+            if last := watcher.last_line():
+                err().print(last, soft_wrap=True)
 
 
 class QuietTraining:
@@ -102,7 +109,7 @@ class TrainingDisplay(QuietTraining):
     def begins(self, config: RunConfig, run_id: str, state: TrainingState) -> None:
         self.run_id, self.state, self.epochs_done = run_id, state, state.epoch
         self.first_hour, self.started = state.hour, time.perf_counter()
-        self.config = config
+        self.config, self.epochs = config, config.epochs
 
     def epoch_ended(self, metrics: EpochMetrics) -> None:
         self.history.append(metrics)
@@ -115,6 +122,10 @@ class TrainingDisplay(QuietTraining):
         yield Text.assemble((describe(self.config), "bold"), (f"   run {self.run_id[:ID_DIGITS]}", "dim"))
         yield self._progress(self.config, narrow=options.max_width < BAR_COLUMNS)
         yield from self._measures()
+
+    def last_line(self) -> Text | None:
+        """The last epoch, which stays when the display ends; None if there is none."""
+        return Text(epoch_line(self.history[-1], self.epochs)) if self.history else None
 
     def _progress(self, config: RunConfig, *, narrow: bool) -> Table | Text:
         hour = self.state.hour
@@ -219,17 +230,23 @@ class SweepDisplay(QuietSweep):
             return Text("looking for stored runs ...", style="dim")
         return Group(self._counts(), self._workers(), *result_tables(self.sweep.cells))
 
+    def last_line(self) -> Text | None:
+        """The counts, which stay when the display ends; None before the sweep begins."""
+        return self._counts() if hasattr(self, "sweep") else None
+
     def _counts(self) -> Text:
         number = Counter(cell.status for cell in self.sweep.cells)
         parts = [
             (f"{number['done'] + number['cached']}/{counted(len(self.sweep.cells), 'cell')}", "bold"),
-            (f"  {number['running']} running", "cyan"),
         ]
+        if number["running"]:
+            parts.append((f"  {number['running']} running", "cyan"))
         if number["elsewhere"]:
             parts.append((f"  {number['elsewhere']} trained by another sweep", ""))
         if number["failed"]:
             parts.append((f"  {number['failed']} failed", "red"))
-        parts.append((f"  {number['queued']} queued", ""))
+        if number["queued"]:
+            parts.append((f"  {number['queued']} queued", ""))
         if self.sweep.stopping:
             parts.append(("  stopping", "yellow"))
         elif left := self._time_left():

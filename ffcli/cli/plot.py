@@ -106,14 +106,16 @@ def _of_runs(figure: Figure) -> Callable[..., None]:
         from ffcli.plots import ManyRuns
         from ffcli.report.protocol import select
         from ffcli.store.database import open_to_read
-        from ffcli.store.outcomes import outcomes, summaries
+        from ffcli.store.outcomes import evaluated_epochs, outcomes, summaries
 
         assert figure.of_runs is not None
         _check(output)
         known_preset(preset)
         with naming_unreadable_runs() as skipped, open_to_read(db) as store:
             runs = select(summaries(store, skipped), data=data, tag=tag)
-            reading = partial(outcomes, store, runs=runs), partial(timed_run, store)
+            reading = (
+                partial(outcomes, store, runs=runs), partial(evaluated_epochs, store), partial(timed_run, store)
+            )  # fmt: skip
             given = ManyRuns(runs, *reading, preset, metric, epochs, with_published=not no_published)
             _draw(partial(figure.of_runs, given), output or Path(f"{figure.name}.png"), json=json)
 

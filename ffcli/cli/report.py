@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ffcli.choices import DataKind, Metric
-from ffcli.cli.options import DatabaseOption, PresetFilter, TagFilter
+from ffcli.cli.options import (
+    DatabaseOption,
+    DatasetFilter,
+    NegativesFilter,
+    PresetFilter,
+    TagFilter,
+    complete_setting,
+)
 from ffcli.report.writers import Format
 
 if TYPE_CHECKING:
@@ -34,53 +41,84 @@ def report(
     no_published: NoPublishedOption = False,
     format: Annotated[Format, typer.Option(help="Output format.")] = "rich",
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    dataset: DatasetFilter = None,
+    neg: NegativesFilter = None,
+    cure: Annotated[
+        str | None,
+        typer.Option(help="Only this cure beside plain runs, or none.", autocompletion=complete_setting("cure")),
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="Only protocols with this name, as printed above a table, or with part of it.")
+    ] = None,
     preset: PresetFilter = None,
     data: DataFilter = None,
     tag: TagFilter = None,
+    all: Annotated[bool, typer.Option("--all", help="Include rows and columns in which nothing was run.")] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Print the paper's two tables with what was measured, for each protocol; or the table of cures."""
+    """Print the paper's two tables with what was measured, for each protocol; or the table of cures.
+
+    --cure NAME prints the table of cures.
+    """
     from functools import partial
 
     from ffcli.cli.console import message, naming_unreadable_runs, print_document
     from ffcli.errors import BadOption
-    from ffcli.filters import known_preset
-    from ffcli.report.cures import cure_costs, cures_document, draw_cures, set_aside
-    from ffcli.report.protocol import default_protocol, select
-    from ffcli.report.tables import draw_tables, tables_document
+    from ffcli.filters import check_dataset, known_negatives, known_preset, named_cure
+    from ffcli.report import cures, tables
+    from ffcli.report.protocol import default_protocol, with_label
+    from ffcli.report.selectors import NoMatch, matching
+    from ffcli.report.sheet import Document
     from ffcli.store.database import open_to_read
-    from ffcli.store.outcomes import outcomes, summaries
+    from ffcli.store.outcomes import evaluated_epochs, outcomes, summaries
     from ffcli.text import counted
 
     if as_json and format not in ("rich", "json"):
         raise BadOption(f"--json and --format {format} contradict each other: leave out one of them")
-    known_preset(preset)
+    wanted = {
+        "dataset": dataset, "neg": known_negatives(neg), "data": data, "tag": tag, "cure": named_cure(cure),
+        "preset": known_preset(preset),
+    }  # fmt: skip
+    of_cures = table == "cures" or (table == "all" and wanted["cure"] not in (None, "none"))
+    if of_cures:
+        del wanted["preset"]  # a preset's table of cures also has runs at other rates
+    form = "json" if as_json else format
     aside: list[RunSummary] = []
     with naming_unreadable_runs() as skipped, open_to_read(db) as store:
-        runs = select(summaries(store, skipped), data=data, tag=tag)
-        if table == "cures":
-            cures = draw_cures(
-                runs,
-                partial(outcomes, store, runs=runs),
-                preset=preset,
-                metric=metric,
-                epochs=epochs,
-                with_published=not no_published,
+        check_dataset(store, dataset)
+        stored = summaries(store, skipped)
+        try:
+            runs = matching(stored, wanted, with_plain=of_cures) if stored else []
+        except NoMatch as nothing:
+            if tag is not None and not any(tag in run.tags for run in stored):
+                raise
+            message(str(nothing))
+            print_document(Document((), data=[], fields=cures.FIELDS if of_cures else tables.FIELDS), form)
+            return
+        read = partial(outcomes, store, runs=runs)
+        if of_cures:
+            drawn = cures.draw_cures(
+                runs, read, preset=preset, metric=metric, epochs=epochs, with_published=not no_published
             )
-            document = cures_document([(found, cure_costs(found, partial(timed_run, store))) for found in cures])
+            drawn = with_label(drawn, protocol, lambda table: table.family.label)
+            document = cures.cures_document(
+                [(table, cures.cure_costs(table, partial(timed_run, store))) for table in drawn]
+            )
         else:
-            runs, aside = set_aside(select(runs, preset=preset))
-            tables = draw_tables(
+            runs, aside = cures.set_aside(runs)
+            paper = tables.draw_tables(
                 runs,
-                partial(outcomes, store, runs=runs),
+                read,
                 default=default_protocol(preset, data),
                 metric=metric,
                 epochs=epochs,
                 numbers=(1, 2) if table == "all" else (int(table),),
                 with_published=not no_published,
+                evaluated=partial(evaluated_epochs, store),
             )
-            document = tables_document(tables)
-    print_document(document, "json" if as_json else format)
+            paper = with_label(paper, protocol, lambda table: table.protocol.label)
+            document = tables.tables_document(tables.measured_only(paper) if stored and not all else paper)
+    print_document(document, form)
     if aside:
         runs_aside = counted(len(aside), "run")
         message(

@@ -20,13 +20,18 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 def published_line(config: RunConfig, accuracy: float | None) -> str | None:
-    """Return the paper's figure and the distance from it; None if the paper has no such cell."""
+    """Return the paper's figure and the distance from it; None if the paper has no such cell.
+
+    A cured run has no distance: the paper's figure is that of another algorithm.
+    """
     if config.data.source != "full":
         return None
     found = cell(config.data.name, config.negatives, config.schedule)
     if found is None:
         return None
     table, published = found
+    if config.cure:
+        return f"the paper without a cure: {'no learning' if published is None else f'{published:g}'} (table {table})"
     if published is None:
         return f"published (table {table}): no learning"
     difference = "" if accuracy is None else f", {accuracy - published:+.1f} here"

@@ -52,6 +52,8 @@ class ManyRuns(NamedTuple):
     """Those that the options `--data` and `--tag` select."""
     outcomes_at: Callable[[int], Iterable[Outcome]]
     """Returns their outcomes at a horizon of epochs."""
+    evaluated: Callable[[Sequence[RunSummary]], Mapping[int, int]]
+    """Returns how many of the runs were evaluated after each epoch."""
     timed: Callable[[str], tuple[RunRecord, list[EpochMetrics]]]
     """Returns a run, and its epochs without a trace, by its id."""
     preset: str | None

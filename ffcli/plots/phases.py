@@ -58,6 +58,7 @@ def draw(given: ManyRuns) -> Drawn:
         metric=given.metric,
         epochs=given.epochs,
         with_published=given.with_published,
+        evaluated=given.evaluated,
     )
     pairs = zip(tables[::2], tables[1::2], strict=True)
     drawable = [pair for pair in pairs if any(map(_is_measured, pair[0].rows + pair[1].rows))]

@@ -17,10 +17,13 @@ from ffcli.records import LAST_EPOCHS, Outcome
 from ffcli.report.colours import Role
 from ffcli.report.sheet import NOT_LEARNED, NOT_RUN, OUTSIDE, TIMES
 from ffcli.schedule import Schedule
-from ffcli.text import counted
+from ffcli.text import consecutive, counted, named
 
 DATA = {"full": "full data", "sample": "the sample that ships with ffcli, not the full data"}
 """Words for each kind of data."""
+
+MAX_RANGES = 6
+"""Ranges of seeds that a caption lists; with more it counts the seeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +206,6 @@ def metric_words(metric: Metric, horizon: int, *, shortest: int | None = None, h
 
 def seeds_words(seeds: Sequence[int]) -> str:
     """Return sorted seeds in words: `seed 0`, `seeds 0-2`, `seeds 0, 2, 5`; empty without any."""
-    if len(seeds) < 2:
-        return f"seed {seeds[0]}" if seeds else ""
-    if seeds[-1] - seeds[0] == len(seeds) - 1:
-        return f"seeds {seeds[0]}-{seeds[-1]}"
-    return f"seeds {', '.join(map(str, seeds))}" if len(seeds) <= 6 else counted(len(seeds), "seed")
+    if len(consecutive(seeds)) > MAX_RANGES:
+        return counted(len(seeds), "seed")
+    return named("seed", seeds).replace(",", ", ") if seeds else ""

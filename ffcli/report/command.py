@@ -6,11 +6,12 @@ import os
 import shlex
 from collections.abc import Collection
 
-from ffcli.config import ALGORITHM_VERSION, DEFAULT_PRESET
+from ffcli.config import ALGORITHM_VERSION, DEFAULT_PRESET, Preset, nearest_presets
 from ffcli.data.negatives import STRATEGIES
 from ffcli.published import tables as paper_tables
 from ffcli.report.protocol import Protocol
 from ffcli.schedule import Schedule
+from ffcli.settings import AUTO, PresetSettings
 
 
 def train_command(
@@ -67,13 +68,23 @@ def sweep_command(
 
 def _protocol_flags(protocol: Protocol, epochs: int | None, unused: Collection[str] = ()) -> list[str]:
     """Options for the preset, the epochs and every setting that differs from the defaults, except `unused` ones."""
-    preset = protocol.preset or DEFAULT_PRESET
+    preset = _base(protocol)
     flags = [] if preset == DEFAULT_PRESET else ["--preset", preset.option]
     if epochs not in (None, preset.epochs):
         flags += ["--epochs", str(epochs)]
     # With a cure the default scaling is another, so it is always given.
-    settings = protocol.differences() | ({"lr_scaling": protocol.lr_scaling} if protocol.cure else {})
+    settings = {name: getattr(protocol, name) for name in PresetSettings.model_fields} | protocol.differences()
+    settings |= {"lr_scaling": protocol.lr_scaling} if protocol.cure else {}
+    if settings.pop("has_automatic_lr", False):
+        settings |= {"lr": AUTO}
     for name, value in settings.items():
         if name not in ("data", "algorithm_version", *unused) and getattr(preset, name, None) != value:
             flags += ["--" + name.replace("_", "-"), ",".join(map(str, value)) if name == "hidden" else str(value)]
     return flags
+
+
+def _base(protocol: Protocol) -> Preset:
+    """The preset for the command: with an automatic rate, one whose rate it is computed from."""
+    if protocol.has_automatic_lr and not protocol.preset:
+        return next((p for p in nearest_presets(protocol) if p.lr == protocol.lr), DEFAULT_PRESET)
+    return protocol.preset or DEFAULT_PRESET

@@ -14,7 +14,7 @@ from ffcli.published import DATASETS, NEGATIVES
 from ffcli.records import Outcome, RunSummary
 from ffcli.report.cells import DATA, Place, metric_words, place_of
 from ffcli.report.difference import MIN_PAIRS, Difference, difference_of
-from ffcli.report.pairing import LOOSE, Pair, Pairing, pair, setting, settings_named
+from ffcli.report.pairing import LOOSE, Pair, Pairing, differing_values, pair, setting, settings_named
 from ffcli.report.protocol import SHARED, data_kind, describe
 from ffcli.report.selectors import Selector, overlap, shown, values_of
 from ffcli.report.sheet import NOT_LEARNED, Document, Sheet, Span, make_list
@@ -208,8 +208,8 @@ def _differing(pairs: Sequence[Pair]) -> dict[str, tuple[tuple[Any, ...], tuple[
     differing = {}
     for name in ("data", "dataset", "neg", "pos_phase", "neg_phase", "seed", *SHARED, *LOOSE):
         if any(_apart(both, name) for both in pairs):
-            ours, theirs = (tuple(sorted(_values(side, name) - {None})) for side in zip(*pairs, strict=True))
-            differing[name] = (ours, theirs)
+            shown_name, (ours, theirs) = differing_values(name, *zip(*pairs, strict=True))
+            differing[shown_name] = (tuple(ours), tuple(theirs))
     return differing
 
 
@@ -280,7 +280,7 @@ def _caption(comparison: Comparison) -> str:
 
 def _also_differing(comparison: Comparison, a: Selector, b: Selector) -> str:
     """Settings that no side names but in which partners differ: `threshold 1.5 | 2.0`."""
-    named = settings_named({*a.conditions, *b.conditions} - {"tag"})
+    named = settings_named({*a.conditions, *b.conditions} - {"tag", "cure"}) | {"cure"}
     left = [
         f"{name} {' | '.join(', '.join(map(shown, values)) or '-' for values in sides)}"
         for name, sides in comparison.differing.items()

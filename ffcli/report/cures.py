@@ -61,7 +61,7 @@ from ffcli.report.sheet import Block, Column, Document, Item, Line, Sheet, Span
 from ffcli.report.writers import rounded
 from ffcli.schedule import LrScaling, Schedule
 from ffcli.settings import AUTO, NO_CURE, Cure
-from ffcli.text import counted
+from ffcli.text import counted, named
 
 PLAIN, SAME_RATE = "plain", "same rate"
 """Names of the lines without a cure."""
@@ -99,6 +99,11 @@ class Family:
         if isinstance(self.rate, float):
             return self.rate
         return automatic_lr(self.protocol.lr, schedule, self.protocol.updates_per_batch, cure)
+
+    @property
+    def label(self) -> str:
+        """`fast@1 with lr auto`, or `fast@1` for a family with one rate, which the caption adds."""
+        return self.protocol.model_copy(update={"has_automatic_lr": self.rate == AUTO}).label
 
     def follows(self, config: RunConfig) -> bool:
         """Return whether a run of this family's signature, plain or cured, was trained by its rule for the rate."""
@@ -161,24 +166,32 @@ def _with_rate(protocol: Protocol, lr: float, scaling: LrScaling) -> Protocol:
 def set_aside(runs: Sequence[RunSummary]) -> tuple[list[RunSummary], list[RunSummary]]:
     """Return the runs for tables 1 and 2, and those for the table of cures alone.
 
-    The latter are the cured runs and their controls: plain runs with the rate and phases of a cured run. Plain runs are
-    set aside only if they match no preset and all runs of their protocol are controls.
+    The latter are the cured runs and their controls: plain runs with an automatic rate, of a dataset and negatives for
+    which there are cured runs with such a rate; and plain runs with the rate and phases of a cured run, if they match
+    no preset and all runs of their protocol are such controls.
     """
     cured = [run.config for run in runs if run.config.cure]
     if not cured:
         return list(runs), []
+    aside = {run.id for run in runs if run.config.cure}
+    for family, members in families(runs):
+        if family.rate == AUTO:
+            ours = [run for run in members if family.follows(run.config)]
+            rows = {_head(run) for run in ours if run.config.cure}
+            aside |= {run.id for run in ours if _head(run) in rows}
     treated = {(signature(config.model_copy(update={"cure": NO_CURE})), config.schedule) for config in cured}
     plain: dict[Signature, list[RunSummary]] = defaultdict(list)
     for run in runs:
-        if not run.config.cure:
+        if run.id not in aside:
             plain[signature(run.config)].append(run)
-    controls = {
-        shared
-        for shared, group in plain.items()
-        if all(run.config.preset == "custom" and (shared, run.config.schedule) in treated for run in group)
-    }
-    aside = {run.id for run in runs if run.config.cure or signature(run.config) in controls}
+    for shared, group in plain.items():
+        if all(run.config.preset == "custom" and (shared, run.config.schedule) in treated for run in group):
+            aside |= {run.id for run in group}
     return [run for run in runs if run.id not in aside], [run for run in runs if run.id in aside]
+
+
+def _head(run: RunSummary) -> tuple[str, str, str]:
+    return place_of(run.config)[:3]
 
 
 # The table
@@ -229,7 +242,8 @@ class CureTable:
     family: Family
     metric: Metric
     schedules: tuple[Schedule, ...]
-    """Those of the cured runs, balanced ones first; before them unseparated, for reference, if it was trained."""
+    """Those of the cured runs and, with automatic rates, of the plain runs at the same rates; balanced ones first.
+    Before them unseparated, for reference, if it was trained."""
     rows: tuple[CureRow, ...]
     """Each line with a cell for each of `schedules`."""
 
@@ -306,7 +320,10 @@ def _table(
     cured = {place: _cured(members, place) for place, line in members if line not in (PLAIN, SAME_RATE)}
     horizons = {place: epochs or _horizon(runs) for place, runs in cured.items()}
     heads = sorted({place[:3] for place in cured}, key=_paper_order)
-    phases = {place.schedule for place in cured}
+    if family.rate == AUTO:
+        controls = {place: runs for (place, line), runs in members.items() if line == SAME_RATE and place[:3] in heads}
+        horizons = {place: epochs or _horizon(runs) for place, runs in controls.items()} | horizons
+    phases = {place.schedule for place in horizons}
     phases |= {(0, 0) for place, line in members if line == PLAIN and place[:3] in heads and place.schedule == (0, 0)}
     schedules = tuple(Schedule(positive=p, negative=n) for p, n in sorted(phases, key=lambda s: (s[0] != s[1], s)))
 
@@ -515,8 +532,8 @@ def _learned_mean(cell: Cell) -> float:
 
 
 def _value(line: CureLine, cell: CureCell) -> str:
-    """`value`; empty if there is nothing to run, for unseparated hours have no cure."""
-    return value(cell) if cell.schedule.separated or line.name == PLAIN else ""
+    """`value`; empty if there is nothing to run: unseparated hours have no cure."""
+    return value(cell) if cell.schedule.separated or line.name == PLAIN or cell.runs else ""
 
 
 def line_name(table: CureTable, name: str) -> str:
@@ -533,12 +550,12 @@ def cures_caption(table: CureTable) -> str:
         table.metric, max(cured, default=0), shortest=min(cured, default=0), held_out=protocol.holdout > 0
     )
     seeds = seeds_words(sorted({seed for _, _, cell in table.with_runs for seed in cell.measured.seeds}))
-    rate = f"lr {family.rate}"
+    rate = [] if family.rate == AUTO else [f"lr {family.rate}"]
     if family.scaling != CURED_SCALING:
-        rate += f", lr scaling {family.scaling}"
+        rate.append(f"lr scaling {family.scaling}")
     if family.rate != AUTO and family.warmup:
-        rate += f", warm-up of {counted(family.warmup, 'hour')}"
-    parts = (protocol.label, rate, DATA[protocol.data], metric, seeds, protocol.device)
+        rate.append(f"warm-up of {counted(family.warmup, 'hour')}")
+    parts = (family.label, ", ".join(rate), DATA[protocol.data], metric, seeds, protocol.device)
     return " · ".join(filter(None, parts))
 
 
@@ -555,7 +572,7 @@ def _notes(table: CureTable, costs: Sequence[Cost]) -> Iterator[str]:
         yield f"Epochs of {line_name(table, PLAIN)}: {_epochs(plain)}"
     if automatic and not any(line.name == SAME_RATE for _, line, _ in table.with_runs):
         yield "No plain run at these rates: the same command with --cure none --lr auto trains it"
-    if short := [text for found in table.with_runs if (text := _short(table, *found))]:
+    if short := list(_short(table)):
         yield f"Not counted because they are shorter: {'; '.join(short)}"
     yield from map(_cost_words, costs)
 
@@ -587,13 +604,20 @@ def _epochs(found: Iterable[tuple[CureRow, CureLine, CureCell]]) -> str:
     return "; ".join(f"{epochs} at {', '.join(at)}" for epochs, at in sorted(places.items()))
 
 
-def _short(table: CureTable, row: CureRow, line: CureLine, cell: CureCell) -> str:
-    """Runs that are too short in a cell that counts others. Without others, the cell itself shows it."""
-    short = [run for run in cell.runs if run.epochs_done < (cell.epochs or 0)]
-    if not cell.measured.runs or not short:
-        return ""
-    runs = ", ".join(f"seed {run.config.seed} ({counted(run.epochs_done, 'epoch')})" for run in short)
-    return f"{row.dataset} {row.negatives} {cell.schedule} {line_name(table, line.name)} {runs}"
+def _short(table: CureTable) -> Iterator[str]:
+    """`mnist label 16:16, 64:64 replay:512 seeds 0-3 (20 of 50 epochs)`: runs that are too short in a cell that counts
+    others. Without others, the cell itself shows it."""
+    schedules: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for row, line, cell in table.with_runs:
+        short = [run for run in cell.runs if run.epochs_done < (cell.epochs or 0)]
+        if cell.measured.runs and short:
+            done = sorted({run.epochs_done for run in short})
+            epochs = f"{done[0]}" if len(done) == 1 else f"{done[0]} to {done[-1]}"
+            seeds = named("seed", (run.config.seed for run in short))
+            runs = f"{seeds} ({epochs} of {counted(cell.epochs or 0, 'epoch')})"
+            schedules[f"{row.dataset} {row.negatives}", line_name(table, line.name), runs].append(str(cell.schedule))
+    for (name, line_text, runs), at in schedules.items():
+        yield f"{name} {', '.join(at)} {line_text} {runs}"
 
 
 def _cost_words(cost: Cost) -> str:

@@ -1,6 +1,8 @@
 """Pair runs of two sides that agree in every setting that neither side names.
 
-If a side names `preset`, partners may differ in learning rate and updates. If the sides name different tags, partners
+If a side names `preset`, partners may differ in the settings of a preset. The rule for the learning rate is part of a
+cure: if the sides name different cures, partners may differ in whether the rate is automatic and in its scaling, and a
+run with the usual rule for its cure is preferred to others. If the sides name different tags, partners
 may differ in the whole protocol and need to agree only in cell (data, negatives, phases) and seed. A run that fits both
 sides is left out.
 """
@@ -10,15 +12,23 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
-from ffcli.config import RunConfig
+from ffcli.config import RunConfig, default_scaling
 from ffcli.errors import BadOption
 from ffcli.records import RunSummary
-from ffcli.report.protocol import SHARED, data_kind
+from ffcli.report.protocol import SHARED, data_kind, fitting_rules, shared_settings
 from ffcli.report.selectors import NAMES, Selector, overlap, select, shown, values_of
+from ffcli.settings import AUTO, PresetSettings
 
 Pair = tuple[RunSummary, RunSummary]
+
+MAX_SEARCHED = 100
+"""Runs of each side among which an error looks for those that are most alike."""
+
+MAX_VALUES = 4
+"""Values of a setting that an error lists for each side."""
 
 LOOSE = ("lr_scaling", "mask_blur")
 """Settings that some runs do not determine: partners agree if some value fits both."""
@@ -38,7 +48,10 @@ _SETTINGS_OF: Mapping[str, tuple[str, ...]] = {
     "dataset": ("dataset", "content"),
     "data": ("data", "content"),
     "unseparated": ("pos_phase", "neg_phase"),
-    "preset": ("lr", "updates_per_batch"),
+    "preset": tuple(PresetSettings.model_fields),
+    "lr": ("lr", "has_automatic_lr"),
+    "warmup": ("warmup", "has_automatic_lr"),
+    "cure": ("cure", "has_automatic_lr", "lr_scaling"),
     "tag": (*SHARED, *LOOSE),
 }
 """The settings in which partners may differ if a side names an option; by default that option alone."""
@@ -58,8 +71,27 @@ class Pairing:
 
 
 def setting(config: RunConfig, name: str) -> Any:
-    """Return the value of a setting; `content` is the data's fingerprint."""
+    """Return the value of a setting; `content` is the data's fingerprint. Rates are those of `shared_settings`."""
+    if name in ("lr", "warmup", "has_automatic_lr"):
+        return shared_settings(config)[name]
     return _CELL[name](config) if name in _CELL else getattr(config, name)
+
+
+def differing_values(name: str, *sides: Iterable[RunSummary]) -> tuple[str, list[list[Any]]]:
+    """Return the name of a setting for the user, and its sorted values on each side; an automatic rate is `auto`."""
+    if name == "has_automatic_lr":
+        name = "lr"
+
+    def value(config: RunConfig) -> Any:
+        return AUTO if name == "lr" and setting(config, "has_automatic_lr") else setting(config, name)
+
+    values = ({value(run.config) for run in side} - {None} for side in sides)
+    return "dataset" if name == "content" else name, [sorted(some, key=_mixed) for some in values]
+
+
+def _mixed(value: Any) -> tuple[bool, Any]:
+    """A sort key: numbers before text."""
+    return isinstance(value, str), value
 
 
 def pair(runs: Iterable[RunSummary], a: Selector, b: Selector, only: Sequence[Selector] = ()) -> Pairing:
@@ -85,6 +117,8 @@ def pair(runs: Iterable[RunSummary], a: Selector, b: Selector, only: Sequence[Se
         raise BadOption(f"every run with {within.text} also has {other.text}: there is nothing to compare")
     agreed = _agreed(a, b, only)
     pairs = _partners(ours, theirs, agreed)
+    if {"has_automatic_lr", "tag"}.isdisjoint({*agreed, *a.conditions, *b.conditions}):
+        pairs = _with_usual_rates(pairs)
     if not pairs:
         raise BadOption(_no_partners(ours, theirs, agreed, a, b))
     _refuse_rivals(pairs, a, b)
@@ -93,8 +127,7 @@ def pair(runs: Iterable[RunSummary], a: Selector, b: Selector, only: Sequence[Se
 
 def _agreed(a: Selector, b: Selector, only: Sequence[Selector]) -> tuple[str, ...]:
     named = {name for selector in (a, b, *only) for name in selector.conditions}
-    if a.conditions.get("tag") == b.conditions.get("tag"):
-        named.discard("tag")
+    named -= {name for name in ("tag", "cure") if a.conditions.get(name) == b.conditions.get(name)}
     may_differ = settings_named(named)
     if "content" not in may_differ:
         may_differ.add("dataset")  # the same content under another name is the same data
@@ -120,6 +153,26 @@ def _partners(ours: Iterable[RunSummary], theirs: Iterable[RunSummary], agreed: 
     ]
 
 
+def _with_usual_rates(pairs: Sequence[Pair]) -> list[Pair]:
+    """Leave out runs with an unusual rule for the rate, if their partner has one with the usual rule."""
+    kept = list(pairs)
+    for side in (0, 1):
+        rivals: dict[str, list[Pair]] = defaultdict(list)
+        for both in kept:
+            rivals[both[1 - side].id].append(both)
+        kept = [
+            both
+            for group in rivals.values()
+            for both in [found for found in group if _has_usual_rate(found[side].config)] or group
+        ]
+    return kept
+
+
+def _has_usual_rate(config: RunConfig) -> bool:
+    automatic = setting(config, "has_automatic_lr")
+    return automatic == bool(config.cure) and default_scaling(config.cure) in fitting_rules(config)
+
+
 def _refuse_rivals(pairs: Sequence[Pair], a: Selector, b: Selector) -> None:
     """Raise BadOption if two runs of a side have the same partner."""
     for side, selector in ((0, a), (1, b)):
@@ -134,10 +187,10 @@ def _refuse_rivals(pairs: Sequence[Pair], a: Selector, b: Selector) -> None:
 def _choose(runs: Sequence[RunSummary], selector: Selector) -> str:
     config = runs[0].config
     differing = {}
-    for name in (*_SETTINGS, *LOOSE):
-        values = {setting(run.config, name) for run in runs} - {None}
+    for each in (*_SETTINGS, *LOOSE):
+        name, [values] = differing_values(each, runs)
         if len(values) > 1:
-            differing[name] = [shown(value) for value in sorted(values)]
+            differing[name] = [shown(value) for value in values]
     what = "; ".join(f"{name} {', '.join(values)}" for name, values in differing.items())
     choices = [f", such as {selector.text},{name}={differing[name][0]}" for name in differing if name in NAMES]
     return (
@@ -147,29 +200,39 @@ def _choose(runs: Sequence[RunSummary], selector: Selector) -> str:
 
 
 def _no_partners(
-    ours: Iterable[RunSummary], theirs: Iterable[RunSummary], agreed: Iterable[str], a: Selector, b: Selector
+    ours: Sequence[RunSummary], theirs: Sequence[RunSummary], agreed: Sequence[str], a: Selector, b: Selector
 ) -> str:
-    apart = []
-    for name in agreed:
-        values = [{v for run in side for v in _fitting(run, name)} for side in (ours, theirs)]
-        if not overlap(*values):
-            apart.append("dataset" if name == "content" else name)
-    why = f"they differ in {', '.join(apart)}" if apart else "no two runs agree in all other settings"
-    return f"no run with {a.text} has a partner with {b.text}: {why}{_hint(ours, theirs, apart)}"
+    apart = [
+        name
+        for name in agreed
+        if not overlap(*({v for run in side for v in _fitting(run, name)} for side in (ours, theirs)))
+    ]
+    if apart:
+        why = f"they differ in {_differences(apart, ours, theirs)}"
+    else:
+        one, other = _nearest(ours, theirs, agreed)
+        names = [name for name in agreed if not overlap(_fitting(one, name), _fitting(other, name))]
+        why = f"the two that are most alike differ in {_differences(names, [one], [other])}"
+    return f"no run with {a.text} has a partner with {b.text}: {why}"
 
 
-def _hint(ours: Iterable[RunSummary], theirs: Iterable[RunSummary], apart: Collection[str]) -> str:
-    """How to train a plain run at the rate of a cured one, if one side is cured and the other is not."""
-    sides = sorted(([run.config for run in side] for side in (ours, theirs)), key=lambda side: bool(side[0].cure))
-    plain, cured = sides
-    if {"lr", "warmup"}.isdisjoint(apart) or any(c.cure for c in plain) or not all(c.cure for c in cured):
-        return ""
-    first = cured[0]
-    return (
-        f"; --cure none --lr {first.lr:g} --warmup {first.warmup} trains a plain run at the rate of {first.cure} at"
-        f" {first.schedule}"
-    )
+def _nearest(
+    ours: Sequence[RunSummary], theirs: Sequence[RunSummary], agreed: Iterable[str]
+) -> tuple[RunSummary, RunSummary]:
+    """The two runs, among the newest of each side, that differ in the fewest settings."""
+    among = product(ours[:MAX_SEARCHED], theirs[:MAX_SEARCHED])
+    return min(among, key=lambda both: sum(not overlap(*(_fitting(run, name) for run in both)) for name in agreed))
 
 
-def _fitting(run: RunSummary, name: str) -> Iterable[Any]:
+def _differences(names: Iterable[str], ours: Sequence[RunSummary], theirs: Sequence[RunSummary]) -> str:
+    """`lr 0.05 | auto, seed 0, 1 | 2`: the values of settings on both sides."""
+    texts = {}
+    for each in names:
+        name, sides = differing_values(each, ours, theirs)
+        listed = [", ".join(map(shown, values[:MAX_VALUES])) + ", ..." * (len(values) > MAX_VALUES) for values in sides]
+        texts[name] = f"{name} {' | '.join(listed)}" if each != "content" else name
+    return "; ".join(texts.values())
+
+
+def _fitting(run: RunSummary, name: str) -> Collection[Any]:
     return values_of(run, name) if name in LOOSE else (setting(run.config, name),)

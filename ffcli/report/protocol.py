@@ -4,13 +4,16 @@ A protocol is every setting of a run except dataset, negatives, schedule and see
 data and of the sample, never share a table. Two settings cannot be determined from every run: the scaling rule of the
 positive phase's learning rate if several rules give the same rate, and the blur if the negatives have no masks. A run
 belongs to every protocol that would have trained it in the same way.
+
+With `--lr auto` the learning rate depends on the schedule. Such runs share one protocol, in which the preset's rate
+stands for all of them and `has_automatic_lr` is set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from ffcli import settings as definitions
 from ffcli.choices import DataKind
@@ -22,9 +25,9 @@ from ffcli.config import (
     Device,
     Preset,
     RunConfig,
+    automatic_lr,
     automatic_lr_origin,
     default_scaling,
-    has_preset,
     preset_label,
 )
 from ffcli.errors import BadOption
@@ -38,10 +41,14 @@ Signature = tuple[object, ...]
 RULES: tuple[LrScaling, ...] = ("ratio", "none", "notebook")
 """Scaling rules, the default first. A rule gets a table only if some run fits none of the earlier rules."""
 
-SHARED = (*PresetSettings.model_fields, *ProtocolSettings.model_fields, "device", "warmup", "algorithm_version")
+_STORED = (*PresetSettings.model_fields, *ProtocolSettings.model_fields, "device", "warmup", "algorithm_version")
 """Settings that every run determines, by their names in `RunConfig`."""
 
+SHARED = (*_STORED, "has_automatic_lr")
+"""Settings that all runs of a protocol share, by their names in `Protocol`."""
+
 _shared = attrgetter(*SHARED)
+_stored = attrgetter(*_STORED)
 
 
 class Protocol(ProtocolSettings, PresetSettings):
@@ -58,6 +65,9 @@ class Protocol(ProtocolSettings, PresetSettings):
     device: Device = "cpu"
     warmup: int = 0
     algorithm_version: int = ALGORITHM_VERSION
+    has_automatic_lr: bool = False
+    """Whether `--lr auto` computed the rate of each run from `lr` and its schedule, with the warm-up that belongs to
+    it; `warmup` is then 0."""
 
     @property
     def preset(self) -> Preset | None:
@@ -76,10 +86,13 @@ class Protocol(ProtocolSettings, PresetSettings):
 
     def fits(self, config: RunConfig) -> bool:
         """Return whether a run with this protocol's signature belongs to its tables."""
+        lr = self.lr
+        if self.has_automatic_lr:
+            lr = automatic_lr(lr, config.schedule, self.updates_per_batch, self.cure)
         return (
             config.mask_blur in (None, self.mask_blur)
-            and config.lr_negative == self.lr
-            and config.lr_positive == positive_lr(self.lr, config.schedule, self.lr_scaling)
+            and config.lr_negative == lr
+            and config.lr_positive == positive_lr(lr, config.schedule, self.lr_scaling)
         )
 
     def differences(self) -> dict[str, Any]:
@@ -120,12 +133,9 @@ def describe(settings: Mapping[str, Any]) -> str:
 def settings_of(config: RunConfig) -> dict[str, Any]:
     """Return the settings of a run for `describe`.
 
-    The scaling rule is included only if it is not the default, the blur only if there are masks. An automatic learning
-    rate and its warm-up are replaced by the preset's rate and `has_automatic_lr`.
+    The scaling rule is included only if it is not the default, the blur only if there are masks.
     """
-    settings = {name: getattr(config, name) for name in SHARED}
-    if (lr := automatic_lr_origin(config)) is not None:
-        settings |= {"lr": lr, "warmup": 0, "has_automatic_lr": True}
+    settings = shared_settings(config)
     if (rules := fitting_rules(config)) and rules[0] != default_scaling(config.cure):
         settings["lr_scaling"] = rules[0]
     return settings if config.mask_blur is None else settings | {"mask_blur": config.mask_blur}
@@ -144,10 +154,29 @@ def select(
     return [
         run
         for run in records
-        if (preset is None or has_preset(run.config, preset))
+        if (preset is None or preset in (label := run.config.preset, label.partition("@")[0]))
         and (data is None or data == data_kind(run.config))
         and (tag is None or tag in run.tags)
     ]
+
+
+_Table = TypeVar("_Table")
+
+
+def with_label(tables: Sequence[_Table], wanted: str | None, label: Callable[[_Table], str]) -> list[_Table]:
+    """Return the tables with this label, or if there are none, with this text in their label; None admits all.
+
+    Raises:
+        BadOption: if there are none.
+    """
+    if wanted is None or not tables:
+        return list(tables)
+    found = [table for table in tables if label(table) == wanted]
+    found = found or [table for table in tables if wanted.casefold() in label(table).casefold()]
+    if not found:
+        names = "; ".join(dict.fromkeys(map(label, tables)))
+        raise BadOption(f"no table's protocol has '{wanted}' in its name: there are {names}")
+    return found
 
 
 def default_protocol(preset: str | None = None, data: DataKind | None = None) -> Protocol:
@@ -161,9 +190,20 @@ def data_kind(config: RunConfig) -> DataKind:
     return "sample" if config.data.source == "sample" else "full"
 
 
+def shared_settings(config: RunConfig) -> dict[str, Any]:
+    """Return the settings that a run shares with all runs of its protocols, by the names of `SHARED`.
+
+    An automatic learning rate and its warm-up are replaced by the preset's rate and `has_automatic_lr`.
+    """
+    settings = dict(zip(_STORED, _stored(config), strict=True)) | {"has_automatic_lr": False}
+    if (lr := automatic_lr_origin(config)) is not None:
+        settings |= {"lr": lr, "warmup": 0, "has_automatic_lr": True}
+    return settings
+
+
 def signature(config: RunConfig) -> Signature:
-    """Return the values that a run shares with all runs of its protocols, as one hashable value."""
-    return (data_kind(config), *_shared(config))
+    """Return the values of `shared_settings` and the kind of data as one hashable value."""
+    return (data_kind(config), *shared_settings(config).values())
 
 
 def fitting_rules(config: RunConfig) -> list[LrScaling]:

@@ -1,7 +1,8 @@
 """Select runs by conditions such as `neg=masks`, or several as in `preset=paper,threshold=2`.
 
 A condition names an option of `ff train`, or `tag`. Some runs do not determine the scaling rule of the positive phase's
-learning rate or the blur of masks: a run fits each value under which it would have been trained in the same way.
+learning rate or the blur of masks: a run fits each value under which it would have been trained in the same way. A run
+with an automatic learning rate fits `lr=auto` and the number.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from ffcli.choices import DataKind
-from ffcli.config import PRESETS, Device, RunConfig
+from ffcli.config import PRESETS, Device, RunConfig, automatic_lr_origin
 from ffcli.errors import BadOption
 from ffcli.records import RunSummary
 from ffcli.report.protocol import data_kind, fitting_rules
-from ffcli.settings import is_flag, parse, selectable
+from ffcli.settings import AUTO, is_flag, parse, selectable
 from ffcli.text import unknown
 
 NAMES = ("tag", *selectable(), "algorithm_version")
@@ -49,7 +50,7 @@ def parse_selector(text: str) -> Selector:
         given, _, value = (word.strip() for word in part.partition("="))
         name = given.lstrip("-").replace("-", "_")
         if not (name and value):
-            raise BadOption(f"'{part}' selects nothing: give NAME=VALUE, such as neg=masks or tag=baseline")
+            raise BadOption(f"'{part}' selects nothing: give NAME=VALUE, such as neg=masks or tag=night, or two runs")
         if name == "epochs":
             raise BadOption("epochs select nothing: --epochs N reads every run after N epochs")
         if name not in NAMES:
@@ -81,19 +82,43 @@ def select(runs: Iterable[RunSummary], *selectors: Selector) -> list[RunSummary]
     """Return the runs that fit all the selectors.
 
     Raises:
-        BadOption: if there are none; it names the values that are stored.
+        NoMatch: if there are none; it names the values that are stored.
     """
     left, before = list(runs), list[str]()
     if not left:
-        raise BadOption("there are no runs yet: `ff train` makes one")
+        raise NoMatch("there are no runs yet: `ff train` makes one")
     for name, value in (condition for selector in selectors for condition in selector.conditions.items()):
         kept = [run for run in left if overlap(values_of(run, name), (value,))]
         if not kept:
             among = f" with {', '.join(before)}" if before else ""
-            raise BadOption(f"no run{among} has {name}={shown(value)}: {_stored(left, name, value)}")
+            raise NoMatch(f"no run{among} has {name}={shown(value)}: {_stored(left, name, value)}")
         left = kept
         before.append(f"{name}={shown(value)}")
     return left
+
+
+class NoMatch(BadOption):
+    """No run meets the conditions."""
+
+
+def matching(runs: Iterable[RunSummary], wanted: Mapping[str, Any], *, with_plain: bool = False) -> list[RunSummary]:
+    """Return the runs that have these values of options; None admits every run.
+
+    Args:
+        runs: the runs, at least one.
+        wanted: the values by the names of the options.
+        with_plain: whether to return plain runs, too, if `cure` is wanted.
+
+    Raises:
+        NoMatch: if there are none.
+    """
+    asked = {name: value for name, value in wanted.items() if value is not None}
+    cure = asked.pop("cure", None)
+    found = select(runs, Selector("", asked))
+    if cure is None:
+        return found
+    cured = {run.id for run in select(found, Selector("", {"cure": cure}))}
+    return [run for run in found if run.id in cured or (with_plain and not run.config.cure)]
 
 
 def values_of(run: RunSummary, name: str) -> Collection[Any]:
@@ -118,6 +143,7 @@ _VALUES: dict[str, Callable[[RunConfig], Collection[Any]]] = {
     "preset": lambda c: (c.preset.partition("@")[0], c.preset),
     "lr_scaling": fitting_rules,
     "cure": lambda c: (str(c.cure),),
+    "lr": lambda c: (c.lr,) if automatic_lr_origin(c) is None else (c.lr, AUTO),
 }
 
 
@@ -132,7 +158,7 @@ def _stored(runs: Iterable[RunSummary], name: str, value: Any) -> str:
     values = {v for run in runs for v in values_of(run, name) if v is not None}
     if not values:
         return "none is stored" if name != "tag" else "no tag is stored"
-    texts = [shown(v) for v in sorted(values)]
+    texts = [shown(v) for v in sorted(values, key=lambda v: (isinstance(v, str), v))]
     near = difflib.get_close_matches(shown(value), texts, n=1, cutoff=0.5) if isinstance(value, str) else []
     guess = f"did you mean '{near[0]}'? " if near else ""
     more = f", ... ({len(texts)} in all)" if len(texts) > _MAX_SHOWN else ""

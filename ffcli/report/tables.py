@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from ffcli.choices import Metric
@@ -66,17 +67,15 @@ class Table:
     """Each with a cell for each of `schedules`."""
     others: tuple[TableRow, ...]
     """Measured schedules that neither table has; given with the last of a protocol's tables."""
+    missing: tuple[tuple[TableRow, Cell], ...]
+    """Cells of the whole table without a run that counts or is running."""
+    size: int
+    """Number of cells of the whole table."""
 
     @property
     def seeds(self) -> list[int]:
         """Seeds of all the runs counted."""
         return sorted({seed for row in self.rows for cell in row.cells for seed in cell.measured.seeds})
-
-    @property
-    def missing(self) -> list[tuple[TableRow, Cell]]:
-        """Cells without a run that counts or is running."""
-        cells = [(row, cell) for row in self.rows for cell in row.cells]
-        return [(row, cell) for row, cell in cells if not cell.measured.runs and not cell.measured.running]
 
     @property
     def next_command(self) -> str | None:
@@ -99,6 +98,7 @@ def draw_tables(
     epochs: int | None = None,
     numbers: Sequence[int] = (1, 2),
     with_published: bool = True,
+    evaluated: EvaluatedEpochs | None = None,
 ) -> list[Table]:
     """Return tables for every protocol that the runs have.
 
@@ -110,11 +110,12 @@ def draw_tables(
         epochs: the horizon of all tables; None for each protocol's own (see `with_horizons`).
         numbers: the tables to make, 1 and 2.
         with_published: whether to show the paper's figures.
+        evaluated: counts the runs that were evaluated after each epoch; None if all were, after all of their epochs.
     """
     groups = by_signature(runs)
     read = cache(lambda horizon: {outcome.run.id: outcome for outcome in outcomes_at(horizon)})
     tables = []
-    for protocol, horizon in with_horizons(groups, epochs):
+    for protocol, horizon in with_horizons(groups, epochs, evaluated or _all_epochs):
         reached = read(horizon)
         outcomes = [reached[run.id] for run in groups[protocol.signature] if run.id in reached]
         tables += build(protocol, horizon, outcomes, metric, numbers, with_published)
@@ -124,25 +125,69 @@ def draw_tables(
     return tables
 
 
+def measured_only(tables: Sequence[Table]) -> list[Table]:
+    """Return the tables without rows and columns in which nothing was run, and without tables of which nothing is left.
+
+    A table that has only the schedules of both tables (unseparated and 1:1) is left out if the other one has more.
+    """
+    kept = []
+    for _, group in groupby(tables, lambda table: table.protocol):
+        reduced = [table for table in map(_reduced, group) if table.rows or table.others]
+        shown = [table for table in reduced if any(s.positive > 1 for s in table.schedules)] or reduced[:1]
+        others = tuple(row for table in reduced for row in table.others)
+        kept += [replace(table, others=others if table is shown[-1] else ()) for table in shown]
+    return kept
+
+
+def _reduced(table: Table) -> Table:
+    used = {cell.schedule for row in table.rows for cell in row.cells if cell.measured != Measured()}
+    rows = (replace(row, cells=tuple(cell for cell in row.cells if cell.schedule in used)) for row in table.rows)
+    return replace(
+        table,
+        schedules=tuple(schedule for schedule in table.schedules if schedule in used),
+        rows=tuple(row for row in rows if any(cell.measured != Measured() for cell in row.cells)),
+    )
+
+
+EvaluatedEpochs = Callable[[Sequence[RunSummary]], Mapping[int, int]]
+"""Returns how many of the runs were evaluated after each epoch, from epoch 1 on."""
+
+
+def _all_epochs(runs: Sequence[RunSummary]) -> Mapping[int, int]:
+    return Counter(epoch for run in runs for epoch in range(1, run.epochs_done + 1))
+
+
 def with_horizons(
-    groups: Mapping[Signature, Sequence[RunSummary]], epochs: int | None = None
+    groups: Mapping[Signature, Sequence[RunSummary]],
+    epochs: int | None = None,
+    evaluated: EvaluatedEpochs = _all_epochs,
 ) -> list[tuple[Protocol, int]]:
     """Return the protocols of runs grouped by signature, each with the horizon of its tables in epochs.
 
-    The horizon is `epochs` if given. Otherwise it is the length of the preset if a run got that far; without a
-    preset, the largest number of epochs that was asked for and reached. Else it is as far as any run got.
+    The horizon is `epochs` if given. Otherwise it is the length of the preset if a run was evaluated there; without a
+    preset, the largest number of epochs that was asked for and reached. Else it is the last epoch after which at least
+    half of the protocol's runs were evaluated, or if there is none, the last of those with most runs.
     """
     found = []
     for shared, runs in groups.items():
         for protocol in protocols(shared, [run.config for run in runs]):
-            found.append((protocol, epochs or _horizon(protocol, [r for r in runs if protocol.fits(r.config)])))
+            own = [run for run in runs if protocol.fits(run.config)]
+            found.append((protocol, epochs or _horizon(protocol, own, evaluated)))
     return sorted(found, key=lambda pair: order(pair[0]))
 
 
-def _horizon(protocol: Protocol, runs: Sequence[RunSummary]) -> int:
+def _horizon(protocol: Protocol, runs: Sequence[RunSummary], evaluated: EvaluatedEpochs) -> int:
     longest = max(run.epochs_done for run in runs)
     asked = {protocol.preset.epochs} if protocol.preset else {run.config.epochs for run in runs}
-    return max((epochs for epochs in asked if epochs <= longest), default=longest or max(asked))
+    usual = max((epochs for epochs in asked if epochs <= longest), default=None)
+    if usual is not None and any(run.config.epochs == usual for run in runs):  # the last epoch is always evaluated
+        return usual
+    begun = [run for run in runs if run.epochs_done]
+    counts = evaluated(begun)
+    if usual is not None and counts.get(usual):
+        return usual
+    enough = min(len(begun) / 2, max(counts.values(), default=0))
+    return max((epoch for epoch, count in counts.items() if count >= enough), default=longest or max(asked))
 
 
 def build(
@@ -172,7 +217,9 @@ def build(
         figures = paper_tables()[number].rows if with_published else {}
         rows = tuple(_fill(head, schedules, measured, figures) for head in heads)
         others = _others(heads, measured) if number == numbers[-1] else ()
-        tables.append(Table(number, protocol, metric, epochs, schedules, rows, others))
+        cells = [(row, cell) for row in rows for cell in row.cells]
+        missing = tuple((r, cell) for r, cell in cells if not cell.measured.runs and not cell.measured.running)
+        tables.append(Table(number, protocol, metric, epochs, schedules, rows, others, missing, len(cells)))
     return tables
 
 
@@ -266,7 +313,7 @@ def _others(heads: Iterable[_Head], measured: Mapping[Place, Measured]) -> tuple
 def tables_document(tables: Sequence[Table]) -> Document:
     """Return what `ff report` prints for these tables."""
     cells = [cell for table in tables for row in (*table.rows, *table.others) for cell in row.cells]
-    empty = all(cell.measured == Measured() for cell in cells)
+    empty = bool(tables) and all(cell.measured == Measured() for cell in cells)
     legend = [Span(text, "dim") for text in filter(None, [_legend(cells)])]
     if empty:
         legend += [Span("\nNothing is measured yet. To start:", "heading")]
@@ -325,7 +372,7 @@ def _agreement(table: Table) -> tuple[str, ...]:
 
 def _hints(table: Table) -> Iterator[Span]:
     """Number of missing cells, and the command that fills all of them or the first one."""
-    count = f"{len(table.missing)} of {counted(sum(len(row.cells) for row in table.rows), 'cell')} not yet run"
+    count = f"{len(table.missing)} of {counted(table.size, 'cell')} not yet run"
     if table.next_command is None:
         yield Span(f"{count}; an earlier version of the algorithm made this table, so no run can be added.")
         return

@@ -1,13 +1,14 @@
 """Draw sheets on a terminal, each in the widest layout in which nothing is cut.
 
 A table whose columns are alike (phase lengths) is drawn across, then with the spread of each entry below it, then
-transposed, then as one list for each block. Any other table leaves out columns according to its `layouts`. Text is
-never interpreted as markup.
+transposed, then as one list for each block. Any other table leaves out columns according to its `layouts`, and from
+`ONE_LINE` characters on shortens long text. Off a terminal, every row is one line and nothing is cut. Text is never
+interpreted as markup.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,13 +20,16 @@ from rich.table import Table
 from rich.text import Text
 
 from ffcli.report.colours import STYLES
-from ffcli.report.sheet import Block, Document, Item, Line, Sheet, Span
-
-UNBOUNDED = 10_000
-"""Width, in characters, of a terminal that is never too narrow."""
+from ffcli.report.sheet import UNBOUNDED, Block, Document, Item, Line, Sheet, Span
 
 LONGEST_WORD = 12
 """Characters. A longer word, such as a path, may be broken if its column wraps."""
+
+ONE_LINE = 100
+"""Width of a terminal from which on text is shortened rather than wrapped, so that every row is one line."""
+
+SHORTEST = 12
+"""Characters to which text may be shortened so that more columns fit."""
 
 
 class Grid(NamedTuple):
@@ -85,27 +89,55 @@ def _span(span: Span) -> Text:
 def _listed(sheet: Sheet, console: Console, options: ConsoleOptions) -> Iterator[Grid]:
     """The table of each block, in the first layout that fits, else in the last."""
     layouts = [sheet.shown(layout) for layout in sheet.layouts] or [list(range(len(sheet.columns)))]
-    places = next((layout for layout in layouts if _width(sheet, layout) <= options.max_width), layouts[-1])
+    shortens = options.max_width >= ONE_LINE
+    least = {place: _least(sheet, place, SHORTEST if shortens else LONGEST_WORD, shortens) for place in _used(layouts)}
+    places = next((layout for layout in layouts if _total(least, layout) <= options.max_width), layouts[-1])
+    widths = _shortened(sheet, places, options.max_width) if shortens else {}
     for block in sheet.blocks:
         table = Table(box=None, header_style=STYLES["heading"], pad_edge=False)
-        for title, align, wrap in (sheet.columns[place] for place in places):
-            table.add_column(Text(title), justify=align, no_wrap=not wrap, overflow="fold")
+        for place in places:
+            title, align, wrap = sheet.columns[place]
+            table.add_column(
+                Text(title), justify=align, no_wrap=shortens or not wrap, max_width=widths.get(place),
+                overflow="ellipsis" if shortens and wrap else "fold",
+            )  # fmt: skip
         for line in block.lines:
             table.add_row(*(_text(line.items[place]) for place in places))
         yield Grid(table, " ".join(block.name))
 
 
-def _width(sheet: Sheet, places: Sequence[int]) -> int:
-    """Columns of the terminal that these columns of the sheet need."""
-    lines = [line for block in sheet.blocks for line in block.lines]
+def _used(layouts: Iterable[Sequence[int]]) -> set[int]:
+    return {place for layout in layouts for place in layout}
 
-    def width(place: int) -> int:
-        texts = [sheet.columns[place].title, *(line.items[place].flat for line in lines)]
-        if sheet.columns[place].wrap:
-            texts = [word[:LONGEST_WORD] for text in texts for word in text.split()]
-        return max(map(cell_len, texts), default=0)
 
-    return sum(map(width, places)) + 2 * (len(places) - 1)
+def _texts(sheet: Sheet, place: int) -> list[str]:
+    return [sheet.columns[place].title, *(line.items[place].flat for block in sheet.blocks for line in block.lines)]
+
+
+def _least(sheet: Sheet, place: int, most: int, shortens: bool) -> int:
+    """Characters that a column needs: at most `most` for text that is shortened, or for a word of text that wraps."""
+    texts = _texts(sheet, place)
+    if not sheet.columns[place].wrap:
+        return max(map(cell_len, texts))
+    parts = texts if shortens else [word for text in texts for word in text.split()]
+    return min(most, max(map(cell_len, parts), default=0))
+
+
+def _total(widths: Mapping[int, int], places: Sequence[int]) -> int:
+    return sum(widths[place] for place in places) + 2 * (len(places) - 1)
+
+
+def _shortened(sheet: Sheet, places: Sequence[int], max_width: int) -> dict[int, int]:
+    """Widths of the columns, in which the longest texts are shortened until all columns fit."""
+    widths = {place: max(map(cell_len, _texts(sheet, place))) for place in places}
+    flexible = [place for place in places if sheet.columns[place].wrap]
+    excess = _total(widths, places) - max_width
+    while excess > 0 and (longest := max(flexible, key=lambda place: widths[place], default=None)) is not None:
+        if widths[longest] <= 1:
+            break
+        widths[longest] -= 1
+        excess -= 1
+    return {place: widths[place] for place in flexible}
 
 
 def _text(item: Item) -> Text:
@@ -116,7 +148,9 @@ def _text(item: Item) -> Text:
 
 
 def _transposable(sheet: Sheet, console: Console, options: ConsoleOptions) -> list[Grid]:
-    """The first of the layouts in which nothing is cut, else the last."""
+    """The first of the layouts in which nothing is cut, else the last. Off a terminal, one line for each row."""
+    if options.max_width >= UNBOUNDED:
+        return [Grid(_rows(sheet))]
     unbounded = options.update(width=UNBOUNDED)
     grids: list[Grid] = []
     for layout in LAYOUTS:
@@ -124,6 +158,21 @@ def _transposable(sheet: Sheet, console: Console, options: ConsoleOptions) -> li
         if all(Measurement.get(console, unbounded, grid.table).maximum <= options.max_width for grid in grids):
             break
     return grids
+
+
+def _rows(sheet: Sheet) -> Table:
+    """One line for each row, with the names of its block and the paper's figures on it."""
+    table = Table(box=None, header_style=STYLES["heading"], pad_edge=False)
+    named = sheet.has_line_names
+    for head in sheet.heads:
+        table.add_column(Text(head), no_wrap=True)
+    for column in sheet.columns:
+        table.add_column(Text(column.title), justify=column.align, no_wrap=True)
+    for block in sheet.blocks:
+        for line in block.lines:
+            names = [*block.name, *([line.name] if named else [])]
+            table.add_row(*map(Text, names), *map(_text, line.items))
+    return table
 
 
 def _across(sheet: Sheet, inline: bool = True) -> list[Grid]:

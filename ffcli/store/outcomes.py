@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from ffcli.records import LAST_EPOCHS, Outcome, RunRecord, RunSummary
 from ffcli.store.database import Store, reading
 from ffcli.store.liveness import utc_now
 from ffcli.store.mapping import RUN_COLUMNS, SUMMARY_COLUMNS, Skipped, collector_paused, readable, run_records
+from ffcli.store.runs import chunks
 from ffcli.store.tables import EPOCH, IS_CURRENT, RUN
 
 
@@ -71,6 +73,18 @@ def outcomes(store: Store, horizon: int, runs: Iterable[RunSummary]) -> list[Out
     with collector_paused(), reading(store) as connection:
         measured = {id: values for id, *values in connection.execute(_statement(horizon))}
         return [_outcome(run, horizon, *measured[run.id]) for run in runs if run.id in measured]
+
+
+def evaluated_epochs(store: Store, runs: Iterable[RunSummary]) -> Counter[int]:
+    """Return how many of the runs were evaluated after each epoch, from epoch 1 on."""
+    counts: Counter[int] = Counter()
+    with reading(store) as connection:
+        for ids in chunks(run.id for run in runs):
+            rows = select(EPOCH.c.epoch, func.count()).where(
+                EPOCH.c.run_id.in_(ids), EPOCH.c.epoch > 0, EPOCH.c.accuracy.is_not(None)
+            )
+            counts.update(dict(map(tuple, connection.execute(rows.group_by(EPOCH.c.epoch)))))
+    return counts
 
 
 def _statement(horizon: int) -> Select[Any]:

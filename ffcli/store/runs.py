@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Text, and_, func, or_,
 from sqlalchemy import delete as delete_rows
 
 from ffcli.choices import NEWEST, Status
-from ffcli.config import CUSTOM, RunConfig, all_presets, presets_named
+from ffcli.config import CUSTOM, WARMUP, RunConfig, all_presets, presets_named
 from ffcli.errors import BadOption, DamagedRun, NoSuchRun, RunBusy
 from ffcli.records import ID_DIGITS, EpochMetrics, RunRecord
 from ffcli.settings import NO_CURE, PresetSettings
@@ -253,20 +253,25 @@ def _whole_id(connection: Connection, ref: str) -> str:
 def _matching(connection: Connection, filters: Filters, skipped: Skipped | None) -> Iterator[RunRecord]:
     """Yield the runs that the filters admit, in order; rows are read only as far as the caller iterates.
 
-    The status depends on which processes exist, so that it is compared here. The condition on tags in SQL compares
-    text, so that it is repeated here on the list.
+    The status depends on which processes exist, so that it is compared here. The conditions on tags and presets in SQL
+    admit more runs, so that they are repeated here.
     """
     rows = connection.execute(
         _statement(filters), execution_options={"yield_per": min(BATCH_ROWS, filters.limit or BATCH_ROWS)}
     )
     for record in run_records(rows, utc_now(), skipped):
-        if filters.status in (None, record.status) and (filters.tag is None or filters.tag in record.tags):
+        preset = record.config.preset
+        if (
+            filters.status in (None, record.status)
+            and (filters.tag is None or filters.tag in record.tags)
+            and filters.preset in (None, preset, preset.partition("@")[0])
+        ):
             yield record
 
 
 def _statement(filters: Filters) -> Select[Any]:
-    """Select the rows that the filters admit, in order, without their limit. With a status or a tag it may select more
-    rows than those."""
+    """Select the rows that the filters admit, in order, without their limit. With a status, a tag or a preset it may
+    select more rows than those."""
     if filters.status is not None and filters.status not in STATUSES:
         raise BadOption(unknown("status", filters.status, STATUSES))
     if filters.sort not in _ORDERS:
@@ -293,11 +298,14 @@ def _statement(filters: Filters) -> Select[Any]:
 
 
 def _has_preset(name: str) -> ColumnElement[bool]:
-    """A run's preset is that of its settings; a column with it would be out of date as soon as a preset is added."""
+    """A run may have this preset: its settings, or its warm-up, which is that of automatic rates, are the preset's.
+
+    A column with the preset would be out of date as soon as a preset is added.
+    """
     wanted = all_presets() if name == CUSTOM else presets_named(name)
     fields = PresetSettings.model_fields
     matches = or_(*(and_(*(_setting(field) == getattr(preset, field) for field in fields)) for preset in wanted))
-    return ~matches if name == CUSTOM else matches
+    return ~matches if name == CUSTOM else or_(matches, _setting("warmup") == WARMUP)
 
 
 def _setting(name: str) -> ColumnElement[Any]:

@@ -152,7 +152,6 @@ def test_toml_keeps_the_key_of_every_config(options: dict[str, Any], phases: dic
         (("--preset", "custom"), 2),
         (("--preset", "paper"), 0),
         (("--tag", "pilot"), 1),
-        (("--tag", "pil"), 0),
         (("--since", "2020-01-01"), 4),
         (("--since", "2999-01-01"), 0),
         (("--limit", "3"), 3),

@@ -96,6 +96,24 @@ def test_numbers_are_never_cut_at_any_width(stored: Inside, width: str) -> None:
     assert "+41.0  +40.0 to +42.0" in text
 
 
+def test_two_runs_are_compared_in_settings_and_accuracies(stored: Inside) -> None:
+    ids = {(r.config.negatives, r.config.seed): r.id for r in stored.ff.runs() if r.config.schedule.positive == 16}
+    ids["label", 1] = next(r.id for r in stored.ff.runs() if r.tags == ("baseline",) and r.config.seed == 1)
+    a, b = ids["label", 1], ids["masks", 2]
+    found = stored.json("compare", a[:8], b[:8])
+    assert found == {
+        "a": a, "b": b, "epochs": 2,
+        "differing": {"neg": {"a": "label", "b": "masks"}, "mask_blur": {"a": None, "b": 5}, "seed": {"a": 1, "b": 2}},
+        "final": {"a": 21.0, "b": 64.0, "difference": 43.0}, "best": {"a": 30.0, "b": 64.0, "difference": 34.0},
+    }  # fmt: skip
+    text, _ = stored("compare", a[:8], "last", "--epochs", "1")
+    assert re.search(r"threshold +1\.5 +2\n", text)
+    assert re.search(r"after 1 epoch +30\.00 +50\.00 +\+20\.00", text)
+    assert "are the same run" in stored.refused("compare", "last", "last")
+    assert "there is no run 'nosuch'" in stored.refused("compare", "last", "nosuch")
+    assert "'last' selects nothing" in stored.refused("compare", "last", "neg=masks")
+
+
 def test_bad_selections_are_explained_in_one_line(stored: Inside, inside: Inside) -> None:
     line = stored.refused("compare", "neg=label", "neg=masks", "--only", "seed=7")
     assert "no run has seed=7: stored are 0, 1, 2" in line

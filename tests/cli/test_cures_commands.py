@@ -56,7 +56,7 @@ def test_tables_1_and_2_point_to_the_table_of_cures(trained: Inside) -> None:
     assert err.strip() == (
         "3 runs (cured, or plain at a cure's rate) not in these tables: `ff report --table cures` shows them"
     )
-    assert [table["protocol"]["label"] for table in trained.json("report")] == ["fast@1 with hidden 30,20"] * 2
+    assert [table["protocol"]["label"] for table in trained.json("report")] == ["fast@1 with hidden 30,20"]
 
 
 @pytest.mark.parametrize(("name", "begins"), [("a.png", b"\x89PNG"), ("a.svg", b"<?xml")])

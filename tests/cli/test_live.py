@@ -117,7 +117,8 @@ def test_terminal_shows_the_training_and_ctrl_c_restores_it(ff: FF) -> None:
         assert terminal.read_to_end() == 130
         assert termios.tcgetattr(terminal.slave) == before
     assert terminal.written.rindex(SHOW) > terminal.written.rindex(HIDE)
-    last = terminal.text.rstrip().splitlines()[-1]
+    *_, stays, last = terminal.text.rstrip().splitlines()
+    assert re.match(r"epoch +\d+/3000  hour +\d+ .* accuracy", stays)
     assert last.startswith("ff: interrupted: run")
     assert "Traceback" not in terminal.text
     (run,) = ff.json("list-runs")

@@ -93,7 +93,7 @@ def test_a_deep_network_is_drawn_on_several_pages(trained: Inside, tmp_path: Pat
 def test_phases_show_the_tables_of_the_report(trained: Inside, tmp_path: Path) -> None:
     file = tmp_path / "phases.svg"
     found = trained.json("plot", "phases", "--tag", "first", "-o", str(file))
-    assert found["tables"] == trained.json("report", "--tag", "first")
+    assert found["tables"] == trained.json("report", "--tag", "first", "--all")
     shown = texts(file)
     assert {"mnist, label", "n:n, measured", "n:n, paper", "n:1, paper"} <= set(shown)
     assert "fashion, masks" not in shown

@@ -165,18 +165,31 @@ def test_masks_pair_with_runs_without_masks_but_not_with_another_blur() -> None:
     assert (compared_blur[0].pairs, pairing.in_both) == (1, 1)
 
 
-@pytest.mark.parametrize(("cure", "rate"), [("gradient-memory", 0.01), ("replay", 0.04)])
-def test_cure_is_compared_with_plain_runs_at_the_same_rate(cure: str, rate: float) -> None:
-    cured, plain = outcome("16:16", 90.0, cure=cure, lr="auto"), outcome("16:16", 30.0)
-    sides = ("cure=none", f"cure={cured.run.config.cure}")
-    for both in (sides, sides[::-1]):
-        assert f"they differ in lr, warmup; --cure none --lr {rate} --warmup 256 trains" in refusal(
-            [cured, plain], *both
-        )
-    control = outcome("16:16", 38.0, lr=str(rate), warmup=256)
-    assert overall(one([cured, plain, control], *sides)).difference == 52
-    other = outcome("16:16", 90.0, cure="replay:64", lr="auto", epochs=3)
-    assert "--cure none" not in refusal([outcome("16:16", cure="replay:64", lr=0.02), other], "lr=0.02", "lr=0.04")
+@pytest.mark.parametrize("cure", ["gradient-memory", "replay:512"])
+@pytest.mark.parametrize("phases", ["1:1", "16:16", "16:1"])
+def test_the_rule_for_the_learning_rate_is_part_of_a_cure(cure: str, phases: str) -> None:
+    cured, plain = outcome(phases, 90.0, cure=cure), outcome(phases, 30.0)
+    control = outcome(phases, 38.0, lr="auto", lr_scaling="none")
+    usual = one([cured, plain], "cure=none", f"cure={cure}")
+    assert (overall(usual).difference, usual.differing["lr"]) == (60.0, ((0.05,), ("auto",)))
+    assert r"partners also differ in lr 0.05 \| auto" in markdown([cured, plain], "cure=none", f"cure={cure}")
+    runs = [control, cured, plain]
+    assert overall(one(runs, "cure=none", f"cure={cure}")).difference == 60.0
+    assert overall(one(runs, f"cure={cure}", "cure=none")).difference == -60.0
+    at_same = one(runs, "cure=none,lr=auto", f"cure={cure}")
+    assert (overall(at_same).difference, "lr" in at_same.differing) == (52.0, False)
+    if phases != "16:1":  # where the scaling of the control is another
+        assert overall(one(runs, "lr=0.05,cure=none,warmup=0", "lr=auto,cure=none")).difference == 8.0
+    assert overall(one([control, cured], "cure=none", f"cure={cure}")).difference == 52.0
+
+
+def test_a_refusal_names_the_settings_that_differ_with_their_values() -> None:
+    runs = [outcome("16:16", lr=0.02), outcome("16:16", cure="replay:64", lr=0.03, threshold=2.0)]
+    assert refusal(runs, "cure=none", "cure=replay:64").endswith("they differ in lr 0.02 | 0.03; threshold 1.5 | 2.0")
+    crossed = [outcome(seed=0), outcome(seed=1), outcome(neg="masks", seed=1, lr=0.02), outcome(neg="masks", seed=2)]
+    assert refusal([*crossed, outcome(lr=0.02, seed=2)], "neg=label", "neg=masks").endswith(
+        "the two that are most alike differ in seed 0 | 2"
+    )
 
 
 def test_compared_tags_may_differ_in_protocol() -> None:
