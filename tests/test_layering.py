@@ -57,9 +57,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": SHARED | {"filters", "notebook", "planning", "running", "inference", "engine", "data", "store", "report"},
     "inference": SHARED | {"engine", "data", "store", "running"},
     "trackers": SHARED | {"store"},
+    "doctor": SHARED | {"machine", "data", "store"},
     "cli": SHARED
     | {
         "trackers",
+        "doctor",
         "filters",
         "inference",
         "planning",
