@@ -10,6 +10,7 @@ import platform
 import re
 import socket
 import subprocess
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,10 @@ BF16_FLAGS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16"}
 """Names of the instruction sets that multiply bfloat16 numbers, by their flag in /proc/cpuinfo."""
 
 
+INSTRUCTION_SETS = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX"}
+"""Names of the instruction sets that speed up matrix products, by their flag in /proc/cpuinfo."""
+
+
 def cores() -> int:
     """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -44,7 +49,7 @@ def choose_device(asked: str) -> str:
         BadOption: for any other name.
     """
     if asked == "auto":
-        return "cuda" if _has_driver() and cuda_devices() else "cpu"
+        return "cuda" if has_driver() and cuda_devices() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d+)?", asked):
         raise BadOption(f"--device {asked} is unknown: there are auto, cpu, cuda and cuda:N")
     return asked
@@ -172,11 +177,55 @@ def processor() -> str:
 
 def bf16_instructions() -> str | None:
     """Return the name of the processor's instructions for bfloat16 products, or None if it has none."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        return None
+    flags = _processor_flags()
     return next((name for flag, name in BF16_FLAGS.items() if flag in flags), None)
+
+
+def instruction_sets() -> list[str]:
+    """Return the processor's instruction sets for matrix products; empty where the system does not show them."""
+    flags = _processor_flags()
+    return [name for flag, name in INSTRUCTION_SETS.items() if flag in flags]
+
+
+def _processor_flags() -> set[str]:
+    try:
+        return set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return set()
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """How torch computes on this processor."""
+
+    threads: int
+    instructions: str
+    """The largest instruction set that torch uses, such as AVX512."""
+    mkldnn: bool
+    """Whether torch has oneDNN, which computes its matrix products of bfloat16 numbers."""
+    memory: tuple[int, int]
+    """Bytes in all, and bytes that are available."""
+
+
+def capabilities() -> Capabilities:
+    """Return how torch computes here. Imports torch."""
+    import psutil
+    import torch
+
+    memory = psutil.virtual_memory()
+    return Capabilities(
+        threads=torch.get_num_threads(),
+        instructions=torch.backends.cpu.get_cpu_capability(),
+        mkldnn=torch.backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]
+        memory=(memory.total, memory.available),
+    )
+
+
+def cuda_names() -> list[str]:
+    """Return the names of the CUDA devices. Imports torch."""
+    import torch
+
+    return [torch.cuda.get_device_name(index) for index in range(cuda_devices())]
 
 
 @cache
@@ -194,5 +243,6 @@ def _revision() -> str | None:
     return found.stdout.strip() or None
 
 
-def _has_driver() -> bool:
+def has_driver() -> bool:
+    """Return whether there is an NVIDIA driver."""
     return Path("/dev/nvidiactl").exists() or Path("/proc/driver/nvidia").exists() or Path("/dev/dxg").exists()

@@ -56,8 +56,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "notebook": {"records"},
     "api": SHARED | {"filters", "notebook", "planning", "running", "inference", "engine", "data", "store", "report"},
     "inference": SHARED | {"engine", "data", "store", "running", "machine"},
+    "trackers": SHARED | {"store"},
+    "doctor": SHARED | {"machine", "data", "store"},
     "cli": SHARED
     | {
+        "trackers",
+        "doctor",
         "filters",
         "inference",
         "planning",
@@ -76,7 +80,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 part declares here where it belongs."""
 
 ONLY_IN: dict[str, set[str]] = {
-    "torch": {"engine", "data", "bench", "running.session", "machine", "inference"},
+    "torch": {"engine", "data", "bench", "running.session", "machine", "inference", "trackers"},
     "torchvision": {"data"},
     "sqlalchemy": {"store"},
     "sqlite3": {"store"},
@@ -84,6 +88,8 @@ ONLY_IN: dict[str, set[str]] = {
     "typer": {"cli"},
     "rich": {"cli", "report"},
     "pandas": {"api"},
+    "tensorboard": {"trackers.tensorboard"},
+    "mlflow": {"trackers.mlflow"},
     "PIL": {"data.pictures", "inference.images", "bench"},
     "safetensors": {"store", "data", "running.messages", "inference.weights"},
     "matplotlib": {"plots"},

@@ -35,6 +35,7 @@ COMMANDS = {
     "plot": "ffcli.cli.plot:plot_app",
     "data": "ffcli.cli.data:data_app",
     "db": "ffcli.cli.db:db_app",
+    "doctor": "ffcli.cli.doctor:doctor",
 }
 """A function, or a Typer app with commands of its own, in the order of the help."""
 

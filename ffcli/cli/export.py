@@ -1,23 +1,39 @@
-"""`ff export`: write runs and epochs as CSV or JSON."""
+"""`ff export`: write runs and epochs as CSV or JSON, or for an experiment tracker."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ffcli.cli.options import CureFilter, DatabaseOption, DatasetFilter, NegativesFilter, PresetFilter, TagFilter
 
+if TYPE_CHECKING:
+    from ffcli.errors import DamagedRun
+    from ffcli.store.database import Store
+    from ffcli.store.runs import Filters
+
 Format = Literal["csv", "json"]
+Tracker = Literal["tensorboard", "mlflow"]
 
 
 def export(
     format: Annotated[
         Format | None,
         typer.Option(help="csv: one row per epoch. json: a list of runs with their epochs.", show_default="csv"),
+    ] = None,
+    place: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[PLACE]", help="With --to: folder of TensorBoard, or URI of MLflow.", show_default=False
+        ),
+    ] = None,
+    to: Annotated[
+        Tracker | None,
+        typer.Option("--to", help="Write for this experiment tracker.", show_default=False),
     ] = None,
     output: Annotated[
         Path | None,
@@ -32,7 +48,7 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Write runs and epochs as CSV or JSON, oldest run first."""
+    """Write runs and epochs as CSV or JSON, or for TensorBoard or MLflow, oldest run first."""
     from ffcli.cli.console import message, naming_unreadable_runs
     from ffcli.errors import BadOption
     from ffcli.filters import check_dataset, known_negatives, known_preset, named_cure
@@ -42,18 +58,41 @@ def export(
 
     if as_json and format == "csv":
         raise BadOption("--json and --format csv contradict each other: leave out one of them")
+    if (to is None) != (place is None):
+        example = "ff export --to tensorboard DIR, or ff export --to mlflow URI"
+        raise BadOption(
+            f"--to needs a place: {example}" if to else f"'{place}' is not expected without --to: {example}"
+        )
+    if to is not None and (as_json or format or output):
+        raise BadOption("--to contradicts --format, --json and --output: leave out one of them")
     filters = Filters(
         dataset=dataset, negatives=known_negatives(neg), preset=known_preset(preset), cure=named_cure(cure),
         tag=tag, include_superseded=all, sort="oldest",
     )  # fmt: skip
     with naming_unreadable_runs() as skipped, open_to_read(db) as store:
         check_dataset(store, dataset)
+        if to is not None:
+            _track(to, place or "", store, filters, skipped)
+            return
         pieces = (export.as_json if as_json or format == "json" else export.as_csv)(store, filters, skipped)
         if output is None:
             sys.stdout.writelines(pieces)
         else:
             _write(_new_file(output, store.path), pieces)
             message(f"written: {output}")
+
+
+def _track(to: Tracker, place: str, store: Store, filters: Filters, skipped: Callable[[DamagedRun], None]) -> None:
+    from ffcli.cli.console import message
+    from ffcli.store.export import runs_with_epochs
+    from ffcli.store.runs import list_runs
+    from ffcli.text import counted
+    from ffcli.trackers import mlflow, tensorboard
+
+    write = {"tensorboard": tensorboard.write, "mlflow": mlflow.write}[to]
+    done = write(runs_with_epochs(store, list_runs(store, filters, skipped)), place)
+    there = f", {done.kept} already there" if done.kept else ""
+    message(f"written to {place}: {counted(done.written, 'run')}{there}")
 
 
 def _new_file(output: Path, database: Path) -> Path:

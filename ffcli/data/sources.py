@@ -118,7 +118,7 @@ def download(spec: Spec, folder: Path, notify: Notify) -> Images:
 def _download_files(spec: Spec, place: Path) -> None:
     with _progress_on_stderr(), _network_timeout():
         try:
-            dataset = getattr(importlib.import_module("torchvision.datasets"), spec.torchvision)
+            dataset = getattr(import_torchvision(), spec.torchvision)
             download_url = importlib.import_module("torchvision.datasets.utils").download_url
             remote_files = _remote_files(dataset)
         except (ImportError, RuntimeError, OSError, AttributeError) as error:
@@ -127,6 +127,11 @@ def _download_files(spec: Spec, place: Path) -> None:
             ) from error
         for name, urls, md5 in remote_files:
             _download_from_any(name, urls, partial(download_url, root=place, filename=name, md5=md5))
+
+
+def import_torchvision() -> Any:
+    """Return `torchvision.datasets`. Raises many kinds of errors if torchvision does not fit the installed torch."""
+    return importlib.import_module("torchvision.datasets")
 
 
 def _remote_files(dataset: Any) -> list[tuple[str, list[str], str]]:

@@ -80,6 +80,11 @@ def connect(path: Path, *, read_only: bool, timeout: float = BUSY_TIMEOUT) -> cl
     return closing(sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None))
 
 
+def sqlite_version() -> str:
+    """Return the version of the SQLite library."""
+    return sqlite3.sqlite_version
+
+
 def is_writable(path: Path) -> bool:
     """Return whether SQLite can write the file, and its log and lock files beside it."""
     return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
