@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from .campaign import Case, Problems
-from .warm import SECONDS, Argument, ff, start, wait_until
+from .warm import PATIENCE, SECONDS, Argument, ff, start, wait_until
 from .world import Bits, World, bits, check_sound, copy, differences, verdict
 
 KILLS = 5
@@ -92,7 +92,7 @@ def _killed_sweep(
                     yield 1
         if victim == "worker":
             # A run that loses two workers in one epoch fails, and the command says so.
-            yield from verdict(running.wait(120), (0, 1))
+            yield from verdict(running.wait(PATIENCE), (0, 1))
             continue
         with suppress(ProcessLookupError):
             os.kill(running.pid, signal.SIGKILL)
@@ -104,7 +104,7 @@ def _killed_sweep(
 
 def _ends_alike(arguments: tuple[Argument, ...], expected: Bits, folder: Path) -> Problems:
     """Run the command undisturbed: it ends with the same bits as if nothing had been killed."""
-    yield from verdict(ff(*arguments, folder=folder), (0,))
+    yield from verdict(start(*arguments, folder=folder).wait(PATIENCE), (0,))
     yield from check_sound(folder)
     yield from differences(bits(folder), expected)
 
