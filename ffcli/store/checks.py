@@ -63,6 +63,11 @@ def _types(column: Column[Any]) -> tuple[type, ...]:
     return (*types, type(None)) if column.nullable else types
 
 
+def _text(value: str | None) -> bool:
+    """Whether a text was UTF-8 (see `ffcli.store.sqlite`)."""
+    return value is None or value.isascii() or not re.search("[\ud800-\udfff]", value)
+
+
 def _from_zero(value: float) -> bool:
     return 0 <= value < math.inf
 
@@ -88,6 +93,9 @@ _RULES: dict[Column[Any], Callable[[Any], object]] = {
     RUN.c.key: re.compile("[0-9a-f]{64}").fullmatch,
     RUN.c.status: frozenset(get_args(Status)).__contains__,
     RUN.c.failure_kind: frozenset((*get_args(FailureKind), None)).__contains__,
+    RUN.c.name: _text,
+    RUN.c.note: _text,
+    RUN.c.failure: _text,
     RUN.c.epochs_done: _from_zero,
     RUN.c.best_accuracy: _percent,
     RUN.c.final_accuracy: _percent,

@@ -56,6 +56,8 @@ def engine_for(
 
     def prepare(connection: sqlite3.Connection, _: Any) -> None:
         connection.isolation_level = None
+        # Damaged text must not end the reading of other rows; `ffcli.store.checks` refuses it.
+        connection.text_factory = _text
         connection.execute(f"PRAGMA busy_timeout={int(timeout * 1000)}")
         if write_ahead and not read_only:
             _write_ahead(connection, timeout)
@@ -67,6 +69,10 @@ def engine_for(
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", begin)
     return engine
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="surrogateescape")
 
 
 def begin(connection: Connection) -> None:

@@ -9,13 +9,10 @@ from functools import partial
 from pathlib import Path
 
 from .campaign import Case, Problems
-from .warm import Argument, ff, start
+from .warm import PATIENCE, Argument, ff, start
 from .world import Bits, World, bits, check_sound, copy, differences, verdict
 
 STARTS, WRITERS, READERS = 64, 16, 32
-PATIENCE = 180.0
-"""Seconds for all processes of a case: 64 of them share two cores."""
-
 READS: tuple[tuple[Argument, ...], ...] = (
     ("list-runs", "--all"), ("report",), ("export", "--format", "json"), ("list-runs", "--json"),
 )  # fmt: skip

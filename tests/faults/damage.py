@@ -47,17 +47,17 @@ def cases(world: World, folder: Path, seed: int, scale: float) -> Iterator[Case]
         ("database", 130, partial(_database, world)),
         ("edited-row", 80, partial(_edited_row, world)),
         ("state", 55, partial(_state, world, expected["longer"])),
-        ("weights", 35, partial(_weights, world)),
+        ("weights", 25, partial(_weights, world)),
         ("prepared", 40, partial(_prepared, world, expected["new"])),
-        ("npz", 60, partial(_npz, world)),
-        ("idx", 40, partial(_idx, world)),
-        ("toml", 60, partial(_toml, world, toml)),
+        ("npz", 70, partial(_npz, world)),
+        ("idx", 50, partial(_idx, world)),
+        ("toml", 70, partial(_toml, world, toml)),
         ("merge", 60, partial(_merge, world, stored)),
-        ("label", 20, partial(_label, world)),
+        ("label", 15, partial(_label, world)),
         ("restored", 8, partial(_restored, world, expected["longer"])),
     ]
     if world.killed:
-        kinds.append(("log", 60, partial(_log, world, expected["new"])))
+        kinds.append(("log", 50, partial(_log, world, expected["new"])))
     for kind, count, check in kinds:
         for number in range(max(1, round(count * scale))):
             yield Case(f"damaged: {kind.replace('-', ' ')}", f"damage/{kind}/{number}", check)

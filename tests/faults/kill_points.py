@@ -24,7 +24,7 @@ PARTS: dict[warm.Mode, str] = {
 }
 SHARE: dict[warm.Mode, float] = {"kill": 1.0, "half": 0.5, "EIO": 0.4, "ENOSPC": 0.4}
 """Number of points of each mode, as a share of the points of a command."""
-POINTS = 11
+POINTS = 10
 """Most points of one command at scale 1."""
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from .campaign import Case, Problems
-from .warm import Argument, ff, start, wait_until
+from .warm import PATIENCE, SECONDS, Argument, ff, start, wait_until
 from .world import Bits, World, bits, check_sound, copy, differences, verdict
 
 KILLS = 5
@@ -39,7 +39,7 @@ def cases(world: World, folder: Path, seed: int, scale: float) -> Iterator[Case]
         done = ff(*arguments, folder=reference)
         assert done.code == 0, done
         check = partial(_killed_run, world, arguments, bits(reference), time.monotonic() - began)
-        for number in range(max(1, round(8 * scale))):
+        for number in range(max(1, round(4 * scale))):
             yield Case("random kills of train", f"kill/train/{name}-{number}", check)
     grid = _sweep(world)
     reference = copy(world.empty, folder / "sweep")
@@ -48,7 +48,7 @@ def cases(world: World, folder: Path, seed: int, scale: float) -> Iterator[Case]
     assert done.code == 0, done
     for victim in ("driver", "worker"):
         check = partial(_killed_sweep, world, grid, bits(reference), time.monotonic() - began, victim)
-        for number in range(max(1, round(3 * scale))):
+        for number in range(max(1, round(2 * scale))):
             yield Case(f"random kills of a sweep's {victim}", f"kill/sweep/{victim}-{number}", check)
 
 
@@ -92,19 +92,19 @@ def _killed_sweep(
                     yield 1
         if victim == "worker":
             # A run that loses two workers in one epoch fails, and the command says so.
-            yield from verdict(running.wait(120), (0, 1))
+            yield from verdict(running.wait(PATIENCE), (0, 1))
             continue
         with suppress(ProcessLookupError):
             os.kill(running.pid, signal.SIGKILL)
         yield int(running.wait().killed)
-        if not wait_until(partial(_have_ended, workers)):
+        if not wait_until(partial(_have_ended, workers), SECONDS):
             yield "a worker outlives its driver"
     yield from _ends_alike(arguments, expected, folder)
 
 
 def _ends_alike(arguments: tuple[Argument, ...], expected: Bits, folder: Path) -> Problems:
     """Run the command undisturbed: it ends with the same bits as if nothing had been killed."""
-    yield from verdict(ff(*arguments, folder=folder), (0,))
+    yield from verdict(start(*arguments, folder=folder).wait(PATIENCE), (0,))
     yield from check_sound(folder)
     yield from differences(bits(folder), expected)
 

@@ -33,6 +33,9 @@ MEMORY = 3 << 30
 SECONDS = 60
 """CPU time, and time on the clock, after which a command counts as hanging."""
 
+PATIENCE = 180.0
+"""Seconds for commands that share the processors with many others, or start processes that import everything."""
+
 Argument = str | Path | bytes
 
 

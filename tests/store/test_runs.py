@@ -259,6 +259,8 @@ def damage(store: Store, statement: str) -> None:
     ("column", "value"),
     [
         *((column, "'{}'") for column in ("config", "tags", "provenance", "heartbeat", "epochs_done")),
+        ("config", "CAST(x'7bff7d' AS TEXT)"),
+        ("name", "CAST(x'ff' AS TEXT)"),
         ("key", "'../escaped'"),
         ("status", "'../escaped'"),
         ("failure_kind", "'x'"),
