@@ -187,6 +187,19 @@ def test_tables_1_and_2_leave_out_cured_runs_and_their_controls() -> None:
     assert set_aside([control.run]) == ([control.run], [])
 
 
+def test_plain_runs_at_automatic_rates_are_in_one_of_the_tables() -> None:
+    cured = outcome("16:16", **GRADIENT)
+    automatic = [outcome(schedule, lr="auto") for schedule in ("unseparated", "1:1", "16:16", "64:64")]
+    other = outcome("1:1", lr="auto", neg="masks")
+    kept, aside = set_aside([o.run for o in (cured, *automatic, other)])
+    assert kept == [other.run]
+    assert len(aside) == 5
+    (table,) = drawn(cured, *automatic, other)
+    assert [str(schedule) for schedule in table.schedules] == ["unseparated", "1:1", "16:16", "64:64"]
+    assert all(cell(table, "same rate", str(schedule)).measured.runs == 1 for schedule in table.schedules)
+    assert cures_caption(table).startswith("fast@1 with lr auto · full data")
+
+
 def many() -> list[tuple[CureTable, list[Cost]]]:
     runs = [
         outcome(schedule, accuracy, seed=seed, neg=neg, **options)

@@ -91,6 +91,16 @@ def test_label_lists_what_differs_from_the_defaults(fields: dict[str, Any], labe
     assert Protocol(**fields).label == label
 
 
+def test_runs_with_automatic_rates_share_one_protocol() -> None:
+    runs = [outcome(schedule, lr="auto") for schedule in ("unseparated", "1:1", "16:16", "64:64", "16:1")]
+    assert protocols(*runs) == ["fast@1 with lr auto"]
+    assert {run.run.config.preset for run in runs} == {"fast@1"}
+    assert protocols(*runs, outcome()) == ["fast@1", "fast@1 with lr auto"]
+    assert protocols(outcome(preset="paper", lr="auto"), outcome("64:64", preset="paper", lr="auto")) == [
+        "paper@1 with lr auto"
+    ]
+
+
 def test_every_protocol_setting_separates_tables() -> None:
     same = [
         outcome(),
@@ -176,6 +186,12 @@ def test_selection() -> None:
             {"lr": 1e-3, "updates_per_batch": 50},
             ("mnist", "label", "0:0"),
             "--data full --neg label --unseparated --preset paper",
+        ),
+        ({"has_automatic_lr": True}, ("mnist", "label", "16:1"), "--data full --neg label --pos-phase 16 --lr auto"),
+        (
+            {"has_automatic_lr": True, "lr": 1e-3, "updates_per_batch": 10},
+            ("mnist", "label", "1:1"),
+            "--data full --neg label --pos-phase 1 --preset paper --updates-per-batch 10 --lr auto",
         ),
         ({"device": "cuda"}, ("mnist", "label", "1:1"), "--data full --neg label --pos-phase 1 --device cuda"),
         (
