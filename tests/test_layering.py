@@ -84,6 +84,7 @@ ONLY_IN: dict[str, set[str]] = {
     "typer": {"cli"},
     "rich": {"cli", "report"},
     "pandas": {"api"},
+    "pyarrow": {"store.export"},
     "PIL": {"inference.images", "bench"},
     "safetensors": {"store", "data", "running.messages", "inference.weights"},
     "matplotlib": {"plots"},
