@@ -88,6 +88,7 @@ ONLY_IN: dict[str, set[str]] = {
     "typer": {"cli"},
     "rich": {"cli", "report"},
     "pandas": {"api"},
+    "pyarrow": {"store.export"},
     "tensorboard": {"trackers.tensorboard"},
     "mlflow": {"trackers.mlflow"},
     "PIL": {"data.pictures", "inference.images", "bench"},

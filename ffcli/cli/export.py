@@ -1,11 +1,12 @@
-"""`ff export`: write runs and epochs as CSV or JSON, or for an experiment tracker."""
+"""`ff export`: write runs and epochs as CSV, JSON or Parquet, or for an experiment tracker."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 
 import typer
 
@@ -16,14 +17,17 @@ if TYPE_CHECKING:
     from ffcli.store.database import Store
     from ffcli.store.runs import Filters
 
-Format = Literal["csv", "json"]
+Format = Literal["csv", "json", "parquet"]
 Tracker = Literal["tensorboard", "mlflow"]
 
 
 def export(
     format: Annotated[
         Format | None,
-        typer.Option(help="csv: one row per epoch. json: a list of runs with their epochs.", show_default="csv"),
+        typer.Option(
+            help="csv, parquet: one row per epoch. json: a list of runs with their epochs.",
+            show_default="by the name of the file; csv",
+        ),
     ] = None,
     place: Annotated[
         str | None,
@@ -48,7 +52,7 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Write runs and epochs as CSV or JSON, or for TensorBoard or MLflow, oldest run first."""
+    """Write runs and epochs as CSV, JSON or Parquet, or for TensorBoard or MLflow, oldest run first."""
     from ffcli.cli.console import message, naming_unreadable_runs
     from ffcli.errors import BadOption
     from ffcli.filters import check_dataset, known_negatives, known_preset, named_cure
@@ -56,8 +60,8 @@ def export(
     from ffcli.store.database import open_to_read
     from ffcli.store.runs import Filters
 
-    if as_json and format == "csv":
-        raise BadOption("--json and --format csv contradict each other: leave out one of them")
+    if as_json and format not in (None, "json"):
+        raise BadOption(f"--json and --format {format} contradict each other: leave out one of them")
     if (to is None) != (place is None):
         example = "ff export --to tensorboard DIR, or ff export --to mlflow URI"
         raise BadOption(
@@ -74,12 +78,41 @@ def export(
         if to is not None:
             _track(to, place or "", store, filters, skipped)
             return
-        pieces = (export.as_json if as_json or format == "json" else export.as_csv)(store, filters, skipped)
-        if output is None:
-            sys.stdout.writelines(pieces)
+        path = None if output is None else _new_file(output, store.path)
+        chosen = _format("json" if as_json else format, output)
+        if chosen == "parquet":
+            assert path is not None
+            with _writing(path) as part:
+                export.write_parquet(store, filters, part, skipped)
         else:
-            _write(_new_file(output, store.path), pieces)
-            message(f"written: {output}")
+            pieces = (export.as_json if chosen == "json" else export.as_csv)(store, filters, skipped)
+            if path is None:
+                sys.stdout.writelines(pieces)
+                return
+            with _writing(path) as part, part.open("x", encoding="utf-8", newline="") as file:
+                file.writelines(pieces)
+        message(f"written: {output}")
+
+
+def _format(asked: Format | None, output: Path | None) -> Format:
+    """Return the format that was asked for, or that the name of the file says.
+
+    Raises:
+        BadOption: if both say different things, or the name says nothing.
+    """
+    from ffcli.errors import BadOption
+
+    formats = get_args(Format)
+    if output is None:
+        if asked == "parquet":
+            raise BadOption("--format parquet needs --output FILE: it is not text")
+        return asked or "csv"
+    suffix = output.suffix.lower().removeprefix(".")
+    if suffix in formats and asked not in (None, suffix):
+        raise BadOption(f"--format {asked} and --output {output} contradict each other: name the file .{asked}")
+    if asked is None and suffix not in formats:
+        raise BadOption(f"--output {output}: name the file .csv, .json or .parquet, or give --format")
+    return asked or cast(Format, suffix)
 
 
 def _track(to: Tracker, place: str, store: Store, filters: Filters, skipped: Callable[[DamagedRun], None]) -> None:
@@ -108,13 +141,14 @@ def _new_file(output: Path, database: Path) -> Path:
     return output.resolve()
 
 
-def _write(path: Path, pieces: Iterable[str]) -> None:
-    """Write a text file atomically. Raises StorageFull, and BadOption if the folder cannot be written."""
+@contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    """Yield a file to write, which replaces `path`. Raises StorageFull, and BadOption if it cannot be written."""
     from ffcli.errors import BadOption
     from ffcli.files import replacing
 
     try:
-        with replacing(path) as part, part.open("x", encoding="utf-8", newline="") as file:
-            file.writelines(pieces)
+        with replacing(path) as part:
+            yield part
     except OSError as error:
         raise BadOption(f"--output {path}: {(error.strerror or str(error)).lower()}") from error

@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -17,6 +18,7 @@ import typer
 from ffcli.cli.commands import Commands
 from ffcli.cli.console import accept_all_characters, discard, message
 from ffcli.errors import BadInput, BadOption, FFError, Interrupted
+from ffcli.store.waiting import on_wait
 
 CLOSED_PIPE = 141
 """Exit code if the reader of stdout has gone, as in `ff export | head`: that of programs that SIGPIPE ends."""
@@ -76,6 +78,7 @@ def main() -> NoReturn:
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     signal.signal(signal.SIGTERM, _raise_interrupt)
+    on_wait.set(cache(message))
     # Almost all objects of a command live to its end, so frequent garbage collection is wasted: 7 to 13 % of the CPU
     # time of `ff list-runs` and `ff report`.
     gc.set_threshold(100_000, 50, 100)

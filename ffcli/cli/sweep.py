@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,10 +81,13 @@ def sweep(
 
 
 def _confirm(number: int) -> None:
-    """Ask whether to train so many runs."""
+    """Ask whether to train so many runs. Raises BadOption off a terminal."""
     from ffcli.cli.console import confirmed, message
+    from ffcli.errors import BadOption
 
-    what = f"these are up to {number:,} runs"
-    if not confirmed(f"{what[0].upper()}{what[1:]}. Train them?", f"{what}: --yes trains them, --dry-run lists them"):
+    unanswered = f"these are up to {number:,} runs: --yes trains them, --dry-run lists them"
+    if not sys.stdin.isatty():
+        raise BadOption(unanswered)
+    if not confirmed(f"These are up to {number:,} runs. Train them?", unanswered):
         message("nothing was trained")
         raise typer.Exit(1)

@@ -8,7 +8,7 @@
     states.py      weights and states as files     outcomes.py   the input of `ff report`
     maintenance.py check, backup, prune            export.py     runs and epochs as CSV and JSON
     merge.py       merge another database          traces.py     traced phases, hour by hour
-                                                   benchmarks.py what `ff bench --save` stores
+    waiting.py     say what is waited for          benchmarks.py what `ff bench --save` stores
 
 This is the only package that knows SQL. Rows and connections stay inside it; it returns the records of
 `ffcli.records`.

@@ -1,8 +1,9 @@
-"""Export runs with their epochs as CSV or JSON.
+"""Export runs with their epochs as CSV, JSON or Parquet.
 
 CSV has one row per epoch, which repeats the settings of its run; a run without epochs has no row. Every number reads
 back as the same number; a missing value is an empty field; text that a spreadsheet would read as a formula begins with
-`'`. JSON has the names of `ff show --json`, and the traces.
+`'`. Parquet has the same columns with types, and text as it was stored. JSON has the names of `ff show --json`, and
+the traces.
 The text is produced piece by piece, so that the epochs of all runs are never in memory together.
 """
 
@@ -14,9 +15,11 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from ffcli.config import RunConfig
+from ffcli.errors import MissingPackage
 from ffcli.records import EpochMetrics, RunRecord, epoch_json, run_json
 from ffcli.store.database import Store, reading
 from ffcli.store.mapping import Skipped, epochs_by_run
@@ -60,6 +63,43 @@ def as_json(store: Store, filters: Filters, skipped: Skipped | None = None) -> I
         yield before + json.dumps(run_json(run) | {"epochs": epochs_json, "trace": [asdict(hour) for hour in trace]})
         before = ",\n"
     yield "[]\n" if before == "[\n" else "\n]\n"
+
+
+def write_parquet(store: Store, filters: Filters, path: Path, skipped: Skipped | None = None) -> None:
+    """Write the rows of CSV into a Parquet file, one row group per run.
+
+    Raises:
+        MissingPackage: if pyarrow is not installed.
+        BadOption, DamagedRun: as `list_runs` does, which also explains `skipped`.
+    """
+    try:
+        import pyarrow
+        from pyarrow.parquet import ParquetWriter
+    except ImportError as error:
+        raise MissingPackage('Parquet needs pyarrow, which is not installed: pip install "ffcli[parquet]"') from error
+
+    def typed(value: Any) -> Any:
+        return value if value is None or isinstance(value, (bool, int, float)) else str(value)
+
+    records = list_runs(store, filters, skipped)
+    layers = max((len(run.config.hidden) for run in records), default=0)
+    by_run = [[typed(value) for value in run_values(run)] for run in records]
+    types = [pyarrow.array([row[i] for row in by_run]).type for i in range(len(RUN_COLUMNS))]
+    # A column without any value has no type of its own.
+    fields = [
+        (name, pyarrow.string() if pyarrow.types.is_null(kind) else kind)
+        for name, kind in zip(RUN_COLUMNS, types, strict=True)
+    ]
+    plain = {"epoch": pyarrow.int64(), "hour": pyarrow.int64(), "phase": pyarrow.string()}
+    fields += [(name, plain.get(name, pyarrow.float64())) for name in epoch_columns(layers)]
+    schema = pyarrow.schema(fields)
+    with ParquetWriter(path, schema) as writer:
+        for run, epochs in _with(store, records, epochs_by_run):
+            of_run = [typed(value) for value in run_values(run)]
+            rows = [[*of_run, *map(typed, epoch_values(epoch, layers))] for epoch in epochs]
+            if rows:
+                columns = [pyarrow.array(c, f[1]) for c, f in zip(zip(*rows, strict=True), fields, strict=True)]
+                writer.write_table(pyarrow.Table.from_arrays(columns, schema=schema))
 
 
 def runs_with_epochs(store: Store, records: list[RunRecord]) -> Iterator[tuple[RunRecord, list[EpochMetrics]]]:

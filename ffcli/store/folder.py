@@ -52,12 +52,10 @@ def adopt_old_folder(database: Path, run_ids: Callable[[], Collection[str]]) -> 
     if _has_namesake(database):
         if not new.exists():
             _link(old, new, run_ids())
-    elif new.exists():
-        _move(old, new)
     else:
         # Another process may have renamed it.
         with suppress(FileNotFoundError):
-            old.rename(new)
+            _move(old, new) if new.exists() else old.rename(new)
 
 
 def _new(database: Path) -> Path:

@@ -7,6 +7,7 @@ table by copying it and dropping the original, and with foreign keys on, that wo
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy.engine import Connection
 
 from ffcli.errors import BadDatabase
-from ffcli.store.sqlite import BEGIN, BUSY_TIMEOUT, IMMEDIATE, connect, copy_database, engine_for
+from ffcli.store.sqlite import BEGIN, BUSY_TIMEOUT, IMMEDIATE, connect, copy_database, engine_for, is_busy
+from ffcli.store.waiting import NOTICE_SECONDS, notify_waiting
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -47,6 +49,17 @@ def stored_revision(path: Path, *, read_only: bool, timeout: float = BUSY_TIMEOU
     Raises:
         BadDatabase: if the tables belong to another program.
     """
+    first = min(timeout, NOTICE_SECONDS)
+    try:
+        return _read_revision(path, read_only=read_only, timeout=first)
+    except sqlite3.OperationalError as error:
+        if not is_busy(error) or first == timeout:
+            raise
+        notify_waiting(path, timeout - first)
+        return _read_revision(path, read_only=read_only, timeout=timeout - first)
+
+
+def _read_revision(path: Path, *, read_only: bool, timeout: float) -> str | None:
     with connect(path, read_only=read_only, timeout=timeout) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not tables:

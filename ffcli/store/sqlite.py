@@ -19,6 +19,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from ffcli.errors import BadDatabase, DamagedDatabase, FFError, StoreBusy
 from ffcli.files import disk_full, is_disk_full, replacing
+from ffcli.store.waiting import NOTICE_SECONDS, notify_waiting
 
 BUSY_TIMEOUT = 5.0
 """Seconds that a connection waits for another connection's lock."""
@@ -77,7 +78,30 @@ def _text(raw: bytes) -> str:
 
 def begin(connection: Connection) -> None:
     """Begin a transaction as its execution options say. A listener for the event `begin` of an engine."""
-    connection.exec_driver_sql(connection.get_execution_options().get(BEGIN, "BEGIN"))
+    statement = connection.get_execution_options().get(BEGIN, "BEGIN")
+    driver = connection.connection.driver_connection
+    if statement != IMMEDIATE or driver is None:
+        connection.exec_driver_sql(statement)
+        return
+    (whole,) = driver.execute("PRAGMA busy_timeout").fetchone()
+    first = min(whole, int(NOTICE_SECONDS * 1000))
+    try:
+        driver.execute(f"PRAGMA busy_timeout={first}").close()
+        driver.execute(statement).close()
+    except sqlite3.OperationalError as error:
+        if not is_busy(error) or whole == first:
+            raise
+        (_, _, path) = driver.execute("PRAGMA database_list").fetchone()
+        notify_waiting(path, (whole - first) / 1000)
+        driver.execute(f"PRAGMA busy_timeout={whole - first}").close()
+        connection.exec_driver_sql(statement)
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={whole}").close()
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Return whether another connection held a lock for too long."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def connect(path: Path, *, read_only: bool, timeout: float = BUSY_TIMEOUT) -> closing[sqlite3.Connection]:
@@ -195,7 +219,7 @@ def _write_ahead(connection: sqlite3.Connection, timeout: float) -> None:
             connection.execute("PRAGMA journal_mode=WAL").close()
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if not is_busy(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
 

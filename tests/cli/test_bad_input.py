@@ -121,6 +121,9 @@ OPTIONS: list[tuple[str, tuple[str, ...]]] = [
     ("export --preset fast@7", ("preset", "'fast@7'", "did you mean 'fast@1'?")),
     ("export --neg mask", ("'mask'",)),
     ("sweep", ("nothing to sweep", "--table 1")),
+    ("sweep --eval-every 0", ("--eval-every should be at least 1",)),
+    ("sweep --seeds 0-4999", ("5,000 runs", "--yes", "--dry-run")),
+    ("sweep --seeds 0-99999 --pos-phase 1,2,3,4,5,6,7,8,9,10,11", ("1,100,000 runs", "at most 1,000,000")),
     ("report --json --format csv", ("--json", "--format csv", "leave out one")),
     ("db merge nowhere.db", ("there is no database", "nowhere.db")),
     ("sweep --table 3", ("--table 3", "1 and 2")),
@@ -238,6 +241,8 @@ def test_wrong_config_and_grid_files_are_explained(
         ("pos_phase = []", ("pos_phase", "value")),
         ("pos_phase = [1, 'x']", ("pos_phase should be a whole number, not 'x'",)),
         ("seeds = [0, 'a']", ("seed", "'a'")),
+        ("seeds = '0-x'", ("seeds '0-x': give seeds such as 0-4",)),
+        ("hidden = '50,50;x'", ("hidden should be sizes",)),
     ],
 )
 def test_wrong_grids_are_explained(inside: Inside, content: str, expected: tuple[str, ...]) -> None:
@@ -355,12 +360,14 @@ def test_bad_databases_are_refused_and_left_unchanged(
 
 
 def test_locked_database_fails_one_command_and_stores_nothing(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ffcli.running.run.LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr("ffcli.running.run.LOCK_TIMEOUT", 0.5)
+    monkeypatch.setattr("ffcli.store.sqlite.NOTICE_SECONDS", 0.1)
     open_store(inside.ff.db).close()
     with closing(sqlite3.connect(inside.ff.db, isolation_level=None)) as holder:
-        holder.execute("BEGIN EXCLUSIVE")
-        line = inside.refused("train", *SMALL, "--epochs", "1", code=1)
-        assert f"{inside.ff.db} is locked by another process: try again" in line
+        holder.execute("BEGIN IMMEDIATE")
+        *_, notice, line = inside("train", *SMALL, "--epochs", "1", code=1).stderr.splitlines()
+    assert notice == f"waiting for another process that writes to {inside.ff.db} (at most 0 s more)"
+    assert line.startswith(f"ff: {inside.ff.db} is locked by another process: try again")
     assert inside.json("list-runs", "--all") == []
     assert inside.json("train", *SMALL, "--epochs", "1")["status"] == "completed"
 

@@ -96,6 +96,15 @@ def test_toml_of_a_run_selects_the_same_run(study: Inside, tmp_path: Path) -> No
     assert (planned["lr"], planned["updates_per_batch"], planned["epochs"]) == (0.001, 50, 500)
     assert (planned["pos_phase"], planned["neg"], planned["hidden"]) == (2, "masks", [30])
 
+    for flags, warmup in (("", 256), ("--lr 0.02", 0)):
+        asked = ("--config", str(path), "--cure", "gradient-memory", *flags.split())
+        cured = study.json("train", *asked, "--dry-run")["config"]
+        assert (cured["warmup"], cured["lr_scaling"]) == (warmup, "none"), "a flag resets what it determines"
+        assert (cured["lr"] == 0.02) == bool(flags)
+    path.write_text('hidden = "30;20,10"\nneg = "masks"\nmask_blur = 2\n')
+    cells = study.json("sweep", "--grid", str(path), "--neg", "label", "--dry-run")["cells"]
+    assert sorted(cell["config"]["hidden"] for cell in cells) == [[20, 10], [30]]
+
 
 DATA = DataRef(
     name="mnist", source="sample", fingerprint="f" * 64, features=784, classes=10, train=10_000, test=2_000,

@@ -7,6 +7,7 @@ import io
 import json
 import math
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from ffcli.cli.export import export
 from ffcli.config import DataRef
-from ffcli.errors import BadOption
+from ffcli.errors import BadOption, MissingPackage
 from ffcli.planning import resolve
 from ffcli.records import EpochMetrics, epoch_json, run_json
 from ffcli.settings import parse
@@ -161,6 +162,37 @@ def test_output_file_is_replaced_as_a_whole(database: Path, tmp_path: Path) -> N
     assert result.stdout == ""
     assert target.read_text() == run(db=database).stdout
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_name_of_the_file_chooses_the_format(database: Path, tmp_path: Path) -> None:
+    run("--output", tmp_path / "runs.JSON", db=database)
+    assert (tmp_path / "runs.JSON").read_text() == run("--format", "json", db=database).stdout
+    run("--output", tmp_path / "runs.txt", "--format", "json", db=database)
+    assert (tmp_path / "runs.txt").read_text() == (tmp_path / "runs.JSON").read_text()
+    for arguments, message in (
+        (("--output", tmp_path / "runs.csv", "--format", "json"), "contradict each other: name the file .json"),
+        (("--output", tmp_path / "runs"), "name the file .csv, .json or .parquet, or give --format"),
+        (("--format", "parquet"), "needs --output"),
+    ):
+        assert message in str(run(*arguments, db=database).exception)
+    assert not (tmp_path / "runs.csv").exists()
+
+
+def test_parquet_has_the_rows_of_csv_with_types(database: Path, tmp_path: Path) -> None:
+    path = tmp_path / "runs.parquet"
+    result = run("--output", path, db=database)
+    if find_spec("pyarrow") is None:
+        assert isinstance(result.exception, MissingPackage)
+        assert not list(tmp_path.iterdir())
+        return
+    from pyarrow.parquet import read_table
+
+    table = read_table(path)
+    header, *rows = csv.reader(io.StringIO(run(db=database).stdout))
+    assert table.column_names == header
+    assert table.column("seed").to_pylist() == [int(row[header.index("seed")]) for row in rows]
+    accuracies = ["" if value is None else str(value) for value in table.column("accuracy").to_pylist()]
+    assert accuracies == [row[header.index("accuracy")] for row in rows]
 
 
 def test_unwritable_output_is_refused_and_changes_nothing(database: Path, tmp_path: Path) -> None:
