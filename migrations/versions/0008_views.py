@@ -1,6 +1,9 @@
 """Create the views `runs`, `epochs` and `cells` for `ff db query` and other programs (docs/analysis.md).
 
 Their columns are stable: a later revision may add columns, and keeps these with their meaning.
+
+DuckDB writes the SQL of a view anew before SQLite runs it, and turns `count(*)` into `count_star()`, which SQLite does
+not have; hence `count(id)`.
 """
 
 from alembic import context, op
@@ -58,7 +61,7 @@ CELLS = f"""
 CREATE VIEW cells AS
 SELECT
     {", ".join(CELL)}, chance,
-    count(*) AS runs,
+    count(id) AS runs,
     avg(best_accuracy) AS best_mean, min(best_accuracy) AS best_min, max(best_accuracy) AS best_max,
     avg(final_accuracy) AS final_mean, min(final_accuracy) AS final_min, max(final_accuracy) AS final_max,
     sum(seconds) AS seconds
