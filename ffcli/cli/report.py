@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -34,6 +35,10 @@ def report(
     no_published: NoPublishedOption = False,
     format: Annotated[Format, typer.Option(help="Output format.")] = "rich",
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write tables, figures and runs to this file as one web page.", show_default=False),
+    ] = None,
     preset: PresetFilter = None,
     data: DataFilter = None,
     tag: TagFilter = None,
@@ -54,10 +59,22 @@ def report(
 
     if as_json and format not in ("rich", "json"):
         raise BadOption(f"--json and --format {format} contradict each other: leave out one of them")
+    if html and (as_json or format != "rich"):
+        raise BadOption(
+            f"--html and {'--json' if as_json else '--format'} contradict each other: leave out one of them"
+        )
     known_preset(preset)
     aside: list[RunSummary] = []
     with naming_unreadable_runs() as skipped, open_to_read(db) as store:
         runs = select(summaries(store, skipped), data=data, tag=tag)
+        if html:
+            from ffcli.cli.page import write_page
+
+            write_page(
+                store, runs, html, table=table, preset=preset, metric=metric, epochs=epochs,
+                with_published=not no_published, skipped=skipped,
+            )  # fmt: skip
+            return
         if table == "cures":
             cures = draw_cures(
                 runs,

@@ -1,1 +1,1 @@
-"""The results as one page of HTML: a file (`ff report --html`), or live while runs are trained (`ff serve`)."""
+"""The web page of a database: `ff report --html` writes it to a file, `ff serve` keeps it up to date in a browser."""

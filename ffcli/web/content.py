@@ -141,7 +141,7 @@ def read_content(
         with_published=with_published,
     )  # fmt: skip
     measured = [shorter for table in tables if (shorter := _without_empty_rows(table)).rows or shorter.others]
-    shown = _paper_tables(measured, tables_document(measured).sheets, plain, places)
+    shown = _paper_tables(measured, tables_document(measured).sheets if measured else (), plain, places)
     cures = draw_cures(aside and runs, read, metric=metric, epochs=epochs, with_published=with_published)
     return Content(
         source=printable(store.path.name),
@@ -149,7 +149,7 @@ def read_content(
         parts=tuple(_parts(measured, shown)),
         cures=_cures(cures, places) if cures else None,
         legend=tuple(_legend(measured)),
-        start=None if measured else tables[0].next_command,
+        start=tables[0].next_command if tables and not measured else None,
         runs=lines,
         curves=curves,
         statuses=_statuses(lines),
@@ -276,9 +276,7 @@ def _read_runs(
     points = min(MAX_POINTS, max(MIN_POINTS, ALL_POINTS // max(1, len(records))))
     lines, curves = [], []
     for run, epochs in runs_with_epochs(store, records):
-        lines.append(
-            Line(run, short[run.id], protocol_of(run.config), local_time(run.started), duration(run.seconds))
-        )
+        lines.append(Line(run, short[run.id], protocol_of(run.config), local_time(run.started), duration(run.seconds)))
         evaluated = [epoch for epoch in epochs if epoch.accuracy is not None]
         curves.append(_curves(run, evaluated, points))
     return tuple(lines), curves
