@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": SHARED,
     "report": SHARED | {"data.negatives"},
     "plots": SHARED | {"report", "bench"},
+    "web": SHARED | {"report", "store"},
     "bench": SHARED | {"planning", "engine", "data", "estimate", "machine"},
     "planning": SHARED | {"data", "machine", "running.run"},
     "running": SHARED | {"engine", "data", "store", "estimate", "machine"},
@@ -69,6 +70,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "bench",
         "plots",
         "data",
+        "web",
     },
     "__main__": {"cli"},
 }
@@ -87,6 +89,9 @@ ONLY_IN: dict[str, set[str]] = {
     "PIL": {"inference.images", "bench"},
     "safetensors": {"store", "data", "running.messages", "inference.weights"},
     "matplotlib": {"plots"},
+    "jinja2": {"web.page"},
+    "markupsafe": {"web.page"},
+    "waitress": {"web.server"},
     "pickle": {"data.formats"},
 }
 """Third-party packages and the only parts that may import them."""

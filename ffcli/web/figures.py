@@ -19,6 +19,9 @@ LEFT, RIGHT, TOP, BOTTOM = 40, 12, 10, 40
 KINDS = {1: "balanced", 2: "single"}
 """Name of the schedules of each table: n:n, and n:1."""
 
+MIN_SPAN = 4
+"""The shortest axis, in doublings."""
+
 JITTER = 0.06
 """How far the marks of the two tables stand apart, in doublings: their schedules 1:1 are the same runs."""
 
@@ -99,7 +102,8 @@ class _Axis:
         self.none = log2(lengths[0]) - 1.2 if lengths and has_unseparated else 0.0
         self.has_unseparated = has_unseparated
         ends = [*([self.none] if has_unseparated else []), *(log2(n) for n in (*lengths[:1], *lengths[-1:]))]
-        self.first, self.last = min(ends) - 0.3, max(ends) + 0.3
+        margin = max(0.3, (MIN_SPAN - (max(ends) - min(ends))) / 2)
+        self.first, self.last = min(ends) - margin, max(ends) + margin
 
     def __call__(self, length: int, shift: float = 0) -> float:
         value = log2(length) + shift if length else self.none

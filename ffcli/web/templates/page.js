@@ -49,6 +49,7 @@
 
   /** A figure of series over epochs: {name, epochs, values, phases}. */
   function chart(title, series, { top = null, chance = null } = {}) {
+    series.forEach((s, n) => { s.kind = `s${n % 5}`; });
     const present = series.filter(s => s.values.some(v => v !== null));
     if (!present.length) return null;
     const last = Math.max(1, ...present.flatMap(s => s.epochs));
@@ -66,11 +67,10 @@
     svg.append(make("text", { x: (LEFT + RIGHT) / 2, y: HEIGHT - 4, "text-anchor": "middle" }, "epoch"));
     if (chance !== null) svg.append(make("line", { class: "chance", x1: LEFT, x2: RIGHT, y1: y(chance), y2: y(chance) },
       make("title", {}, `chance: ${chance} %`)));
-    present.forEach((s, place) => {
-      const kind = `s${place % 5}`, dashed = s.dashed ? " dashed" : "";
+    for (const s of present) {
       let stretch = [];
       const draw = () => {
-        if (stretch.length > 1) svg.append(make("polyline", { class: `curve ${kind}${dashed}`, points: stretch.join(" ") }));
+        if (stretch.length > 1) svg.append(make("polyline", { class: `curve ${s.kind}`, points: stretch.join(" ") }));
         stretch = [];
       };
       s.values.forEach((value, n) => value === null ? draw() : stretch.push(`${x(s.epochs[n]).toFixed(1)},${y(value).toFixed(1)}`));
@@ -79,13 +79,12 @@
         if (value === null) return;
         const phase = { p: "positive", n: "negative", j: "joint" }[s.phases[n]] || "none";
         const where = phase === "joint" || phase === "none" ? "" : `, ended in a ${phase} phase`;
-        svg.append(make("circle", { class: `mark ${kind} ${phase}`, cx: x(s.epochs[n]).toFixed(1), cy: y(value).toFixed(1), r: 2.5 },
+        svg.append(make("circle", { class: `mark ${s.kind} ${phase}`, cx: x(s.epochs[n]).toFixed(1), cy: y(value).toFixed(1), r: 2.5 },
           make("title", {}, `${s.name}, epoch ${s.epochs[n]}: ${value}${where}`)));
       });
-    });
+    }
     const names = make("span", { class: "keys" });
-    if (present.length > 1) present.forEach((s, place) => names.append(
-      make("span", { class: `line s${place % 5}${s.dashed ? " dashed" : ""}` }, s.name), " "));
+    if (present.length > 1) for (const s of present) names.append(make("span", { class: `line ${s.kind}` }, s.name), " ");
     return make("figure", {}, make("figcaption", {}, title, present.length > 1 ? make("br") : "", names), svg);
   }
 
@@ -118,7 +117,7 @@
     const place = row.dataset.place, curve = curves[place], id = row.id.slice(4);
     const list = make("dl");
     for (const [name, value] of curve.settings) list.append(make("dt", {}, name), make("dd", {}, value));
-    const command = make("code", {}, `ff show ${id.slice(0, Math.max(7, text(row, 0).split(" ")[0].length))}`);
+    const command = make("code", {}, `ff show ${find("button.run", row).textContent}`);
     list.append(make("dt", {}, "more"), make("dd", {}, command));
     const figures = [
       chart("Accuracy in %", [accuracy(place, "accuracy")], { top: 100, chance: curve.chance }),
@@ -134,13 +133,13 @@
   }
 
   function cellBox(button) {
-    const places = button.dataset.runs.split(" ");
+    const places = button.dataset.runs.split(" ").sort((a, b) => text(rowOf(a), 5) - text(rowOf(b), 5));
     const heads = ["run", "seed", "status", "epochs", "final %", "best %"];
     const table = make("table", {}, make("thead", {}, make("tr", {}, ...heads.map(h => make("th", { scope: "col" }, h)))));
     const body = make("tbody");
     for (const place of places) {
       const row = rowOf(place);
-      const link = make("a", { href: `#${row.id}` }, text(row, 0));
+      const link = make("a", { href: `#${row.id}` }, find("button.run", row).textContent);
       link.addEventListener("click", event => { event.preventDefault(); showRun(row.id); });
       body.append(make("tr", {}, make("th", { scope: "row" }, link), ...[5, 6, 7, 8, 9].map(n => make("td", {}, text(row, n)))));
     }
