@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 from ff import FF
-from test_web_server import serving
-from web_helpers import SCRIPT, add_epoch, begin, fill
+from web_helpers import SCRIPT, add_epoch, begin, fill, serving
 
 from ffcli.store.database import open_store
 
@@ -40,7 +39,7 @@ def opened(browser: Any) -> Iterator[tuple[Any, list[str], list[str]]]:
     asked: list[str] = []
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    page.on("dialog", lambda dialog: said.append(dialog.message))
     page.on("request", lambda request: asked.append(request.url))
     yield page, said, asked
     page.close()

@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 import http.client
-import os
-import re
 import signal
 import socket
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 
 import pytest
 from ff import FF
-from web_helpers import add_epoch, begin
+from web_helpers import add_epoch, begin, serving
 
 from ffcli.store.database import open_store
 
 pytest.importorskip("waitress", reason="the extra ffcli[serve] is not installed")
-
-
-@contextmanager
-def serving(ff: FF, *arguments: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """Yield the port and the process of `ff serve`."""
-    command = ff.command("serve", *arguments)
-    process = subprocess.Popen(
-        command, env=ff.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    with process:
-        try:
-            assert process.stdout is not None
-            found = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/\n", process.stdout.readline())
-            assert found, process.stderr and process.stderr.read()
-            yield int(found[1]), process
-        finally:
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
 
 
 def ask(port: int, method: str = "GET", path: str = "/", **headers: str) -> tuple[int, str, str]:

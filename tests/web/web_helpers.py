@@ -1,8 +1,16 @@
-"""A small database with several seeds, protocols and statuses, and with hostile names."""
+"""A small database with several seeds and with hostile names, and the server in a process of its own."""
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
+
+from ff import FF
 
 from ffcli.config import DataRef, RunConfig
 from ffcli.planning import resolve
@@ -60,6 +68,25 @@ def add_epoch(store: Store, mine: Claim, epoch: int, accuracy: float) -> None:
     """Record an epoch of a run that is being trained."""
     layers = (1.5, float("nan"), 0.25)
     metrics = EpochMetrics(
-        epoch, 118 * epoch, "negative" if epoch else None, accuracy, None, 0.5, 0.5, layers, layers, (0.0, 0.5, 1.0), 1.0
+        epoch, 118 * epoch, "negative" if epoch else None, accuracy, None, 0.5, 0.5, layers, layers, (0.0, 0.5, 1.0),
+        seconds=1.0,
     )  # fmt: skip
     record_epoch(store, mine, metrics)
+
+
+@contextmanager
+def serving(ff: FF, *arguments: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """Yield the port and the process of `ff serve`."""
+    command = ff.command("serve", *arguments)
+    process = subprocess.Popen(
+        command, env=ff.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            found = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/\n", process.stdout.readline())
+            assert found, process.stderr and process.stderr.read()
+            yield int(found[1]), process
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
