@@ -47,9 +47,11 @@ class Page:
     """The current page of a database. It is rendered again only if what it shows has changed."""
 
     def __init__(self, database: Path, read: Callable[[], Content]) -> None:
-        """Args:
-        database: the file, to notice changes.
-        read: reads what the page shows.
+        """Make a page that is read at the first call of `current`.
+
+        Args:
+            database: the file, to notice changes.
+            read: reads what the page shows.
         """
         self._files = [database, database.with_name(f"{database.name}-wal")]
         self._read = read
