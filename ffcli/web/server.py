@@ -32,6 +32,10 @@ MAX_AGE = 10.0
 """Seconds after which the database is read again although its files have not changed: a run of a process that was
 killed becomes interrupted without a change."""
 
+PAUSE = 4
+"""How many times as long as the last reading the server waits before the next: it shares the computer with a sweep, and
+takes at most a fifth of one core from it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -58,19 +62,27 @@ class Page:
         self._lock = Lock()
         self._version: Version | None = None
         self._seen: tuple[object, ...] = ()
-        self._read_at = 0.0
+        self._read_at = self._took = 0.0
 
     def current(self) -> Version:
-        """Return the page as of now."""
+        """Return the page as of now, or as of a moment ago if reading it takes long."""
         with self._lock:
-            seen = tuple(map(_fingerprint, self._files))
-            if self._version is None or seen != self._seen or time.monotonic() - self._read_at > MAX_AGE:
-                content = self._read()
-                if self._version is None or replace(content, made=self._version.content.made) != self._version.content:
-                    body = render(content, live=True).encode()
-                    self._version = Version(content, body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+            seen, begun = tuple(map(_fingerprint, self._files)), time.monotonic()
+            age = begun - self._read_at
+            changed = seen != self._seen and age > PAUSE * self._took
+            if self._version is None or changed or age > MAX_AGE:
+                self._version = self._next(self._version)
                 self._seen, self._read_at = seen, time.monotonic()
+                self._took = self._read_at - begun
             return self._version
+
+    def _next(self, before: Version | None) -> Version:
+        """Read the database. If only the time differs, it is still the same version."""
+        content = self._read()
+        if before and replace(content, made=before.content.made) == before.content:
+            return before
+        body = render(content, live=True).encode()
+        return Version(content, body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 
 def _fingerprint(file: Path) -> tuple[int, int] | None:

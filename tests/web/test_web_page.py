@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,6 +118,11 @@ def test_an_empty_database_says_how_to_begin(inside: Inside, tmp_path: Path) -> 
     open_store(inside.ff.db).close()
     inside("report", "--html", str(tmp_path / "page.html"))
     assert "To start: <code>ff train" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_serve_names_the_extra_that_it_needs(stored: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "waitress.server", None)  # as if it was not installed
+    assert 'pip install "ffcli[serve]"' in stored.refused("serve")
 
 
 def test_files_that_cannot_be_written_are_refused(stored: Inside) -> None:
