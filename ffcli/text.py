@@ -45,6 +45,20 @@ def local_time(moment: datetime) -> str:
         return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
+def duration(seconds: float) -> str:
+    """Return `43 ms`, `0.4 s`, `12 s`, `3 min 20 s` or `10 h 30 min`."""
+    if seconds < 0.1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
 def shown(value: object) -> str:
     """Return a value that a user gave as it appears in a message: on one line, and short."""
     try:

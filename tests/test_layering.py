@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": SHARED,
     "report": SHARED | {"data.negatives"},
     "plots": SHARED | {"report", "bench"},
+    "web": SHARED | {"report", "store"},
     "bench": SHARED | {"planning", "engine", "data", "estimate", "machine"},
     "planning": SHARED | {"data", "machine", "running.run"},
     "running": SHARED | {"engine", "data", "store", "estimate", "machine"},
@@ -73,6 +74,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "bench",
         "plots",
         "data",
+        "web",
     },
     "__main__": {"cli"},
 }
@@ -94,6 +96,9 @@ ONLY_IN: dict[str, set[str]] = {
     "PIL": {"data.pictures", "inference.images", "bench"},
     "safetensors": {"store", "data", "running.messages", "inference.weights"},
     "matplotlib": {"plots"},
+    "jinja2": {"web.page"},
+    "markupsafe": {"web.page"},
+    "waitress": {"web.server"},
     "pickle": {"data.formats"},
 }
 """Third-party packages and the only parts that may import them."""

@@ -23,6 +23,7 @@ COMMANDS = {
     "list-runs": "ffcli.cli.list_runs:list_runs",
     "show": "ffcli.cli.show:show",
     "report": "ffcli.cli.report:report",
+    "serve": "ffcli.cli.serve:serve",
     "compare": "ffcli.cli.compare:compare",
     "export": "ffcli.cli.export:export",
     "predict": "ffcli.cli.predict:predict",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -41,6 +42,10 @@ def report(
     no_published: NoPublishedOption = False,
     format: Annotated[Format, typer.Option(help="Output format.")] = "rich",
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write tables, figures and runs to this file as one web page.", show_default=False),
+    ] = None,
     dataset: DatasetFilter = None,
     neg: NegativesFilter = None,
     cure: Annotated[
@@ -75,6 +80,10 @@ def report(
 
     if as_json and format not in ("rich", "json"):
         raise BadOption(f"--json and --format {format} contradict each other: leave out one of them")
+    if html and (as_json or format != "rich"):
+        raise BadOption(
+            f"--html and {'--json' if as_json else '--format'} contradict each other: leave out one of them"
+        )
     wanted = {
         "dataset": dataset, "neg": known_negatives(neg), "data": data, "tag": tag, "cure": named_cure(cure),
         "preset": known_preset(preset),
@@ -94,6 +103,14 @@ def report(
                 raise
             message(str(nothing))
             print_document(Document((), data=[], fields=cures.FIELDS if of_cures else tables.FIELDS), form)
+            return
+        if html:
+            from ffcli.cli.page import write_page
+
+            write_page(
+                store, runs, html, table=table, preset=preset, metric=metric, epochs=epochs,
+                with_published=not no_published, skipped=skipped,
+            )  # fmt: skip
             return
         read = partial(outcomes, store, runs=runs)
         if of_cures:

@@ -9,7 +9,7 @@ from ffcli.config import RunConfig
 from ffcli.published import cell
 from ffcli.report.colours import STYLES
 from ffcli.report.titles import describe, protocol_of
-from ffcli.text import printable
+from ffcli.text import duration, printable
 
 __all__ = ["BARS", "PHASE_WORDS", "describe", "duration", "protocol_of", "published_line", "sparkline", "status_text"]
 
@@ -48,20 +48,6 @@ def safe(text: str) -> str:
 def status_text(status: Status) -> str:
     """Return a run's status with rich's markup."""
     return f"[{STYLES[status]}]{status}[/]"
-
-
-def duration(seconds: float) -> str:
-    """Return `43 ms`, `0.4 s`, `12 s`, `3 min 20 s` or `10 h 30 min`."""
-    if seconds < 0.1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def sparkline(accuracies: Sequence[float | None], width: int = 30) -> str:
