@@ -40,7 +40,7 @@ def serve(
     def read() -> Content:
         """Read the database anew each time: a file that is only read may be replaced or created meanwhile."""
         damaged: set[str] = set()
-        with open_to_read(db) as store:
+        with open_to_read(db, read_only=True) as store:
             runs = select(summaries(store, lambda error: damaged.add(error.run)), data=data, tag=tag)
             content = read_content(
                 store, runs, preset=preset, metric=metric, epochs=epochs, with_published=not no_published,

@@ -7,6 +7,7 @@ name of its own that leads to 127.0.0.1 (DNS rebinding); so a request for anothe
 from __future__ import annotations
 
 import hashlib
+import logging
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -146,6 +147,8 @@ def serve(page: Page, port: int | None, ready: Callable[[str], None]) -> None:
         from waitress.server import create_server
     except ImportError as error:
         raise MissingPackage('ff serve needs waitress, which is not installed: pip install "ffcli[serve]"') from error
+    # Waitress warns on stderr of each request that has to wait for a thread.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     with closing(_listen(port)) as listening:
         number = listening.getsockname()[1]
         server = create_server(
