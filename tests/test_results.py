@@ -77,7 +77,7 @@ def test_the_page_on_reproduction_has_the_state_of_the_study() -> None:
     assert written(page, write_reproduction.TOOL) == write_reproduction.state(ROOT / "results" / "scaled.db")
 
 
-@pytest.mark.parametrize("name", ["study.db", "cures.db", "further.db", "calibration.db", "scaled.db"])
+@pytest.mark.parametrize("name", ["study.db", "cures.db", "further.db", "calibration.db", "scaled.db", "fast.db"])
 def test_results_contain_no_local_paths(name: str) -> None:
     strings = (ROOT / "results" / name).read_bytes()
     assert b"/home/" not in strings
