@@ -11,7 +11,7 @@ from ffcli.data.negatives import STRATEGIES
 from ffcli.published import tables as paper_tables
 from ffcli.report.protocol import Protocol
 from ffcli.schedule import Schedule
-from ffcli.settings import AUTO, PresetSettings
+from ffcli.settings import AUTO, PresetSettings, as_option
 
 
 def train_command(
@@ -79,7 +79,7 @@ def _protocol_flags(protocol: Protocol, epochs: int | None, unused: Collection[s
         settings |= {"lr": AUTO}
     for name, value in settings.items():
         if name not in ("data", "algorithm_version", *unused) and getattr(preset, name, None) != value:
-            flags += ["--" + name.replace("_", "-"), ",".join(map(str, value)) if name == "hidden" else str(value)]
+            flags += as_option(name, value)
     return flags
 
 
