@@ -19,6 +19,7 @@
     ├── Diverged                  1   a number became infinite or not a number
     ├── OutOfMemory               1   the run needs more memory than there is
     ├── WorkerLost                1   the worker process of a sweep's run exited
+    ├── ClusterLost               1   the scheduler of a sweep does not answer
     └── Interrupted             130   Ctrl-C or SIGTERM; the run is saved and can be continued
 
 Foreign errors (of SQLAlchemy, pydantic, torch, the operating system) become one of these at one boundary each, with
@@ -115,6 +116,10 @@ class OutOfMemory(FFError):
 
 class WorkerLost(FFError):
     kind = "worker lost"
+
+
+class ClusterLost(FFError):
+    pass
 
 
 class Interrupted(FFError):

@@ -154,7 +154,7 @@ def provenance(device: torch.device, from_epoch: int) -> Provenance:
     return Provenance(
         from_epoch=from_epoch,
         ffcli=__version__,
-        torch=torch.__version__,
+        torch=str(torch.__version__),  # a class of torch otherwise, which whoever reads it would have to import
         python=platform.python_version(),
         device=processor() if device.type == "cpu" else torch.cuda.get_device_name(device),
         threads=torch.get_num_threads(),

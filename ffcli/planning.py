@@ -5,6 +5,8 @@ options, --config, --grid, --table  ->  Settings  ->  RunConfig and Request
 
 from __future__ import annotations
 
+import heapq
+import shlex
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +20,12 @@ from ffcli.config import PRESETS, WARMUP, DataRef, Preset, RunConfig, automatic_
 from ffcli.data import datasets
 from ffcli.data.negatives import STRATEGIES
 from ffcli.errors import BadOption
+from ffcli.estimate import operations_left
 from ffcli.machine import choose_device, device_kind, require_device
 from ffcli.published import tables as paper_tables
 from ffcli.running.run import Request
 from ffcli.schedule import Schedule, phase_number, positive_lr
-from ffcli.settings import PresetSettings, ProtocolSettings, Settings, option, parse
+from ffcli.settings import PresetSettings, ProtocolSettings, Settings, as_option, option, parse
 from ffcli.text import CONTROL, counted, parse_ranges, unknown
 
 Values = dict[str, Any]
@@ -54,6 +57,8 @@ class TrainPlan:
 class SweepPlan:
     """Many runs to train or to look up."""
 
+    settings: list[Settings]
+    """What asks for each run."""
     configs: list[RunConfig]
     request: Request
     data_folder: Path
@@ -96,6 +101,7 @@ def plan_sweep(
     data_folder: Path | None,
     notify: Notify,
     confirm: Callable[[int], None] = lambda number: None,
+    shard: str | None = None,
 ) -> SweepPlan:
     """Resolve every cell that the options of `ff sweep` ask for.
 
@@ -107,6 +113,7 @@ def plan_sweep(
         notify: called with messages for the user.
         confirm: called with the largest possible number of runs if that is more than MANY_CELLS; raises an error to
             stop.
+        shard: `k/n`: only the runs of the k-th of n shards (see `in_shard`); None for all.
 
     Raises:
         BadOption: if a value is wrong, values contradict each other or the data, or nothing was asked for.
@@ -129,7 +136,55 @@ def plan_sweep(
         raise BadOption("no cell of the tables has this --dataset and --neg: leave out one of them")
     device, folder = choose_device(settings[0].device), datasets.data_folder(data_folder, create=True)
     require_device(device)
-    return SweepPlan(_resolve_all(settings, device, folder, notify), _request(settings[0], device), folder)
+    configs, request = _resolve_all(settings, device, folder, notify), _request(settings[0], device)
+    if shard is not None:
+        number, shards = _shard(shard)
+        chosen = in_shard(configs, number, shards, eval_every=request.eval_every)
+        settings = [each for each, config in zip(settings, configs, strict=True) if config.key in chosen]
+        configs = [config for config in configs if config.key in chosen]
+    return SweepPlan(settings, configs, request, folder)
+
+
+def in_shard(configs: Iterable[RunConfig], number: int, shards: int, *, eval_every: int = 1) -> set[str]:
+    """Return the keys of one of `shards` shares of runs, of about equal cost.
+
+    The runs, longest first, go each to the share with the least work so far. That depends on nothing but the runs, so
+    that every machine computes the same shares.
+
+    Args:
+        configs: all runs.
+        number: of the share, counted from 1.
+        shards: number of shares.
+        eval_every: epochs between evaluations.
+    """
+    cost = {config.key: operations_left(config, eval_every=eval_every) for config in configs}
+    work = [(0.0, share) for share in range(1, shards + 1)]
+    chosen = set()
+    for key in sorted(cost, key=lambda key: (-cost[key], key)):
+        done, share = heapq.heappop(work)
+        heapq.heappush(work, (done + cost[key], share))
+        if share == number:
+            chosen.add(key)
+    return chosen
+
+
+def train_command(settings: Settings) -> str:
+    """Return the `ff train` command that asks for a cell of a sweep."""
+    given = ((name, getattr(settings, name)) for name in definitions.names() if name in settings.model_fields_set)
+    options = [
+        part
+        for name, value in given
+        for each in (value if name == "tag" else [value])
+        for part in as_option(name, each)
+    ]
+    return shlex.join(["ff", "train", *options])
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, _, shards = text.partition("/")
+    if not (number.isdecimal() and shards.isdecimal() and 1 <= int(number) <= int(shards) <= MAX_CELLS):
+        raise BadOption(f"--shard {text}: give the number of a share and how many there are, such as 3/16")
+    return int(number), int(shards)
 
 
 def _check_number(lists: Mapping[str, Sequence[Any]], tables: Sequence[int], confirm: Callable[[int], None]) -> None:

@@ -20,6 +20,7 @@ OTHER = "Other options"
 COMMANDS = {
     "train": "ffcli.cli.train:train",
     "sweep": "ffcli.cli.sweep:sweep",
+    "worker": "ffcli.cli.worker:worker",
     "list-runs": "ffcli.cli.list_runs:list_runs",
     "show": "ffcli.cli.show:show",
     "report": "ffcli.cli.report:report",

@@ -21,7 +21,7 @@ from ffcli.config import RunConfig
 from ffcli.estimate import operations_left
 from ffcli.records import ID_DIGITS, EpochMetrics
 from ffcli.schedule import Schedule, phase_of
-from ffcli.text import counted
+from ffcli.text import counted, printable
 
 if TYPE_CHECKING:
     from ffcli.engine.training import TrainingState
@@ -32,6 +32,9 @@ BAR_COLUMNS = 80
 
 END_STYLES = {"done": "green", "cached": "green", "failed": "red", "stopped": "yellow"}
 """States in which a cell of a sweep has ended."""
+
+MAX_WORKER_LINES = 16
+"""Number of workers up to which each has a line."""
 
 PHASE_STYLES = {"positive": "yellow", "negative": "blue"}
 
@@ -267,13 +270,22 @@ class SweepDisplay(QuietSweep):
         return operations_left(config, epochs_done, eval_every=self.sweep.request.eval_every)
 
     def _workers(self) -> Table:
-        table = Table.grid(padding=(0, 2))
-        for cell in self.sweep.running:
+        """The run of each worker, or, if these are many, the number of runs of each host."""
+        running, table = self.sweep.running, Table.grid(padding=(0, 2))
+        if len(running) > MAX_WORKER_LINES:
+            hosts = Counter(cell.worker.host for cell in running if cell.worker)
+            for host, number in sorted(hosts.items())[:MAX_WORKER_LINES]:
+                table.add_row(f"host {printable(host)}", counted(number, "run"))
+            if len(hosts) > MAX_WORKER_LINES:
+                table.add_row(f"and {counted(len(hosts) - MAX_WORKER_LINES, 'more host')}")
+            return table
+        several = len({cell.worker.host for cell in running if cell.worker}) > 1
+        for cell in running:
             epoch = cell.metrics.epoch if cell.metrics else 0
             accuracy = f"{cell.metrics.accuracy:.2f} %" if cell.metrics and cell.metrics.accuracy is not None else ""
-            table.add_row(
-                f"worker {cell.worker}", describe(cell.config), f"epoch {epoch}/{cell.config.epochs}", accuracy
-            )
+            host = f"{printable(cell.worker.host)} " if several and cell.worker else "worker "
+            worker = f"{host}{cell.worker.pid}" if cell.worker else ""
+            table.add_row(worker, describe(cell.config), f"epoch {epoch}/{cell.config.epochs}", accuracy)
         return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -10,13 +11,13 @@ from typing import Any
 
 import typer
 
-from ffcli.cli.console import out, print_json
+from ffcli.cli.console import line, out, print_json
 from ffcli.cli.words import describe, duration, published_line, status_text
 from ffcli.config import RunConfig
 from ffcli.errors import BadOption, Interrupted
 from ffcli.estimate import seconds_left
 from ffcli.machine import cores, cuda_devices, require_device
-from ffcli.planning import SweepPlan, TrainPlan
+from ffcli.planning import SweepPlan, TrainPlan, train_command
 from ffcli.records import RunRecord, config_json, epoch_json, run_json
 from ffcli.running.run import RunResult, is_stored, stored_result
 from ffcli.running.sweep import Cell, Sweep, count_status, longest_first, make_cells
@@ -27,7 +28,7 @@ from ffcli.store.traces import traced
 from ffcli.text import counted, local_time, named, printable
 
 MAX_WORKERS = 256
-"""Each worker is a process with its own torch and data: more is a typing error."""
+"""Each worker of this machine is a process with its own torch and data: more is a typing error."""
 
 
 STOPPED = "stopped: everything that was trained is saved, and the same command continues"
@@ -164,6 +165,15 @@ def show_sweep_plan(store: Store, plan: SweepPlan, *, workers: int, json: bool) 
     )
 
 
+def print_train_commands(store: Store, plan: SweepPlan, db: str | None) -> None:
+    """Print a command for each cell that is not stored, the longest first."""
+    settings = {config.key: each for each, config in zip(plan.settings, plan.configs, strict=True)}
+    to_database = ["--db", db] if db else []
+    for cell in longest_first(make_cells(plan.configs)):
+        if not is_stored(store, cell.config):
+            line(f"{train_command(settings[cell.config.key])} {shlex.join(to_database)}".rstrip())
+
+
 def show_sweep_result(store: Store, cells: Sequence[Cell], *, json: bool) -> None:
     """Print how many cells were trained, stored before, and failed."""
     if json:
@@ -212,20 +222,23 @@ def raise_unless_complete(cells: Sequence[Cell]) -> None:
         raise typer.Exit(1)
 
 
-def worker_devices(device: str, workers: int | None) -> list[str]:
-    """Return the device of each worker: one worker per core or per GPU, unless `workers` says how many.
+def worker_devices(device: str, workers: int | None, per_device: int = 1) -> list[str]:
+    """Return the device of each worker: one per core, or `per_device` per GPU, unless `workers` says how many.
 
     Raises:
-        BadOption: if there is no such device, or the number is less than 1 or more than MAX_WORKERS.
+        BadOption: if there is no such device, or a number is less than 1 or more than MAX_WORKERS.
     """
-    if workers is not None and not 1 <= workers <= MAX_WORKERS:
-        limit = "at least 1" if workers < 1 else f"at most {MAX_WORKERS}"
-        raise BadOption(f"--workers should be {limit}, not {workers}")
+    for option, number in (("--workers", workers), ("--workers-per-device", per_device)):
+        if number is not None and not 1 <= number <= MAX_WORKERS:
+            limit = "at least 1" if number < 1 else f"at most {MAX_WORKERS}"
+            raise BadOption(f"{option} should be {limit}, not {number}")
     require_device(device)
-    if device == "cuda":
-        present = [f"cuda:{n}" for n in range(cuda_devices())]
-        return [present[n % len(present)] for n in range(workers or len(present))]
-    return [device] * (workers or (cores() if device == "cpu" else 1))
+    if device == "cpu":
+        if per_device != 1:
+            raise BadOption("--workers-per-device is for GPUs: on the CPU give --workers")
+        return [device] * (workers or cores())
+    present = [f"cuda:{n}" for n in range(cuda_devices())] if device == "cuda" else [device]
+    return [present[n % len(present)] for n in range(workers or len(present) * per_device)]
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from ffcli.data.sources import (
     read_sample,
     sample_file,
 )
-from ffcli.errors import BadData, DownloadFailed
+from ffcli.errors import BadData, DownloadFailed, StorageFull
 from ffcli.text import named, unknown
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "inventory",
     "load",
     "locate",
+    "receive",
 ]  # fmt: skip
 
 RETRY_SECONDS = 24 * 3600
@@ -116,6 +117,19 @@ def load(ref: DataRef, folder: Path, notify: Notify = lambda line: None) -> Arra
                 f"{ref.path or ref.label} has changed: its fingerprint is {made.fingerprint[:12]},"
                 f" expected {ref.fingerprint[:12]}"
             )
+    return arrays
+
+
+def receive(ref: DataRef, arrays: Arrays, folder: Path) -> Arrays:
+    """Verify a dataset that another process sent, and keep a copy in `folder` if there is space.
+
+    Raises:
+        BadData: if it is not the content of `ref`.
+    """
+    if (found := prepared.fingerprint(arrays)) != ref.fingerprint:
+        raise BadData(f"the received {ref.label} has the fingerprint {found[:12]}, expected {ref.fingerprint[:12]}")
+    with contextlib.suppress(BadData, StorageFull):
+        prepared.write(folder, ref.name, ref.source, arrays, origin="received from a sweep", path=ref.path)
     return arrays
 
 

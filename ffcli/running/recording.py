@@ -35,7 +35,7 @@ Notice = Callable[[str], None]
 """Shows a line to the user."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Recording:
     """A claimed run, and the database that it is recorded in."""
 
@@ -139,10 +139,25 @@ def record_epoch(
         ClaimLost: if another process took the run over; neither is written then.
         StorageFull: if no space is left.
     """
-    store, claim = recording.store, recording.claim
-    claims.record_epoch(store, claim, metrics, trace)
-    path, key = states.state_path(store, claim.run_id), recording.config.key
-    states.save(path, dict(arrays), key=key, epoch=metrics.epoch, disposable=keep_state != "always")
+    claims.record_epoch(recording.store, recording.claim, metrics, trace)
+    _save_state(recording, arrays, metrics.epoch, keep_state)
+
+
+def record_epochs(store: Store, epochs: Sequence[tuple[Recording, EpochMetrics]]) -> set[Recording]:
+    """Commit epochs of several runs in one transaction; return the runs that another process took over."""
+    lost = claims.record_epochs(store, [(recording.claim, metrics) for recording, metrics in epochs])
+    return {recording for recording, _ in epochs if recording.claim in lost}
+
+
+def save_state(recording: Recording, arrays: Arrays, epoch: int, *, keep_state: KeepState) -> None:
+    """Save the state after a recorded epoch. Arguments and exceptions are those of `record_epoch`."""
+    claims.heartbeat(recording.store, recording.claim)
+    _save_state(recording, arrays, epoch, keep_state)
+
+
+def _save_state(recording: Recording, arrays: Arrays, epoch: int, keep_state: KeepState) -> None:
+    path, key = states.state_path(recording.store, recording.claim.run_id), recording.config.key
+    states.save(path, dict(arrays), key=key, epoch=epoch, disposable=keep_state != "always")
 
 
 def finish(recording: Recording, arrays: Arrays, *, keep_state: KeepState, state_budget: float, notice: Notice) -> None:
@@ -224,9 +239,10 @@ def heartbeats(held: Callable[[], Sequence[Recording]]) -> Iterator[None]:
 
     def beat() -> None:
         while not ended.wait(HEARTBEAT_SECONDS):
-            for recording in held():
-                with suppress(Exception):
-                    claims.heartbeat(recording.store, recording.claim)
+            with suppress(Exception):
+                recordings = held()
+                if recordings:
+                    claims.heartbeats(recordings[0].store, [recording.claim for recording in recordings])
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ffcli.config import RunConfig
 from ffcli.data import datasets
+from ffcli.data.prepared import Arrays
 from ffcli.data.tensors import TrainingTensors, training_tensors
 from ffcli.engine.tracing import Tracer, drain, make_tracer, observe, tracer_arrays
 from ffcli.engine.training import TrainingState, initial_state, restored_state, state_arrays, train
@@ -67,7 +68,9 @@ class Stretch:
         return drain(self.tracer) if self.tracer else []
 
 
-def load_data(config: RunConfig, *, device: str, threads: int | None, data_folder: Path) -> TrainingTensors:
+def load_data(
+    config: RunConfig, *, device: str, threads: int | None, data_folder: Path, received: Arrays | None = None
+) -> TrainingTensors:
     """Return the run's data on its device, after setting the number of threads of this process.
 
     Args:
@@ -75,6 +78,7 @@ def load_data(config: RunConfig, *, device: str, threads: int | None, data_folde
         device: `cpu`, `cuda` or `cuda:N`.
         threads: number of threads of matrix products; None keeps torch's default.
         data_folder: where prepared datasets are.
+        received: the dataset, if another process sent it.
 
     Raises:
         BadOption: if the device does not exist or does not support the precision.
@@ -85,7 +89,11 @@ def load_data(config: RunConfig, *, device: str, threads: int | None, data_folde
     check_precision(config.precision, place)
     set_numerics(threads, tf32=config.precision == "tf32")
     with memory_errors(config):
-        return training_tensors(datasets.load(config.data, data_folder), config, place)
+        if received is not None:
+            arrays = datasets.receive(config.data, received, data_folder)
+        else:
+            arrays = datasets.load(config.data, data_folder)
+        return training_tensors(arrays, config, place)
 
 
 def make_stretch(

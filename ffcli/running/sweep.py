@@ -1,7 +1,7 @@
 """Many runs: look up what is missing, let workers train it, and record what they send back.
 
-Only this driver writes the database. If a worker or the driver is killed, at most the current epoch is lost: every run
-continues from its last saved epoch. Sweeps of the same runs in two processes share the work: a run that the other one
+Only this process writes the database. If a worker or this process is killed, every run continues from its last saved
+state. Sweeps of the same runs in two processes share the work: a run that the other one
 trains is left to it and looked up again later.
 """
 
@@ -9,32 +9,44 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, Protocol
 
 from ffcli.config import RunConfig
 from ffcli.errors import ClaimLost, Diverged, FFError, RunBusy, RunStored, WorkerLost, error_of_kind
 from ffcli.estimate import operations_left
+from ffcli.machine import device_kind
 from ffcli.records import EpochMetrics
-from ffcli.running.messages import Began, EpochDone, Failed, Finished, Message, Task
+from ffcli.running.handshake import Site
+from ffcli.running.messages import Assignment, Began, EpochDone, Failed, Lost, Part
 from ffcli.running.recording import (
     PERMANENT,
     Recording,
     finish,
     heartbeats,
-    record_epoch,
+    record_epochs,
     record_error,
+    save_state,
     saved_arrays,
 )
 from ffcli.running.run import Request, apply_labels, claim_run, look_up
-from ffcli.running.workers import Lost, Silent, Workers
+from ffcli.running.workers import Message, Workers
 from ffcli.store import claims
 from ffcli.store.database import Store
 
 MAX_FAILURES = 2
-"""A run that fails this often without an epoch in between has failed."""
+"""A run that fails this often without a new epoch in between has failed."""
+
+MAX_LOSSES = 4
+"""So has a run that loses this many workers: it may be what kills them."""
+
+RECHECK_SECONDS = 2.0
+"""Time between look-ups of runs that other processes train."""
+
+MESSAGE_SECONDS = 0.25
+"""Time to wait for messages, after which Ctrl-C is noticed."""
 
 CellStatus = Literal["queued", "running", "elsewhere", "done", "cached", "failed", "stopped"]
 
@@ -52,7 +64,7 @@ class Cell:
     reason: str | None = None
     """Why it failed."""
     recording: Recording | None = None
-    worker: str | None = None
+    worker: Site | None = None
 
     @property
     def name(self) -> str:
@@ -72,12 +84,13 @@ class Sweep:
 
     cells: list[Cell]
     store: Store
-    data_folder: Path
     request: Request
     watcher: SweepWatcher
     stopping: bool = False
     """Set by the handler of Ctrl-C: workers finish their epoch, and no run is started."""
     queue: deque[Cell] = field(default_factory=deque)
+    rechecked: float = 0.0
+    """When runs of other processes were last looked up, by the monotonic clock."""
 
     @property
     def running(self) -> list[Cell]:
@@ -88,12 +101,10 @@ def sweep(
     configs: Iterable[RunConfig],
     request: Request,
     store: Store,
-    data_folder: Path,
-    workers: Workers,
+    open_workers: Callable[[], AbstractContextManager[Workers]],
     watcher: SweepWatcher,
     *,
     watch: Callable[[Sweep], None] = lambda _: None,
-    recheck_seconds: float = 2.0,
 ) -> list[Cell]:
     """Train every run that is not stored.
 
@@ -101,32 +112,39 @@ def sweep(
         configs: the runs; those with equal keys are one run.
         request: how to train and label them.
         store: the database.
-        data_folder: where prepared datasets are.
-        workers: train the runs; closed at the end.
+        open_workers: starts what trains the runs; called only if a run is missing.
         watcher: shows the progress.
         watch: called with the sweep before it starts.
-        recheck_seconds: time between look-ups of runs that other processes train.
 
     Returns:
         All cells, each with the status in which it ended.
+
+    Raises:
+        ClusterLost: if there are no workers any more. Runs that were being trained can be continued.
     """
-    current = Sweep(make_cells(configs), store, data_folder, request, watcher)
+    current = Sweep(make_cells(configs), store, request, watcher)
     watch(current)
     _look_up_all(current)
     current.queue.extend(longest_first(c for c in current.cells if c.status == "queued"))
-    try:
-        with heartbeats(lambda: [c.recording for c in current.running if c.recording]):
-            while current.running or (not current.stopping and _is_waiting(current)):
-                _start_cells(current, workers)
-                for name, message in workers.messages(recheck_seconds):
-                    _handle(current, workers, name, message)
-                if workers.free and not current.queue:
-                    _requeue_elsewhere(current, recheck_seconds)
-    finally:
-        workers.close()
-        for cell in current.running:
-            _stop(cell)
+    if current.queue:
+        with open_workers() as workers:
+            _train_all(current, workers)
     return current.cells
+
+
+def _train_all(sweep: Sweep, workers: Workers) -> None:
+    try:
+        with heartbeats(lambda: [c.recording for c in sweep.running if c.recording]):
+            while sweep.running or (not sweep.stopping and _is_waiting(sweep)):
+                if sweep.stopping:
+                    workers.stop()
+                _start_cells(sweep, workers)
+                _handle_all(sweep, workers, workers.messages(MESSAGE_SECONDS))
+                if workers.free and not sweep.queue:
+                    _requeue_elsewhere(sweep)
+    finally:
+        for cell in sweep.running:
+            _stop(cell)
 
 
 def make_cells(configs: Iterable[RunConfig]) -> list[Cell]:
@@ -183,67 +201,86 @@ def _start_cells(sweep: Sweep, workers: Workers) -> None:
         except RunStored:
             sweep.queue.appendleft(cell)
             continue
-        arrays = saved_arrays(cell.recording, sweep.watcher.notice)
-        task = Task(
-            cell.config,
-            arrays,
-            str(sweep.data_folder),
-            sweep.request.device,
-            eval_every=sweep.request.eval_every,
-            threads=sweep.request.threads,
-        )
-        cell.worker = workers.submit(cell.name, task)
+        request = sweep.request
+        # A worker sees only its own CUDA device.
+        assignment = Assignment(cell.config, device_kind(request.device), request.eval_every, request.threads)
+        cell.worker = workers.submit(cell.name, assignment, saved_arrays(cell.recording, sweep.watcher.notice))
         _set(sweep, cell, "running")
 
 
-def _handle(sweep: Sweep, workers: Workers, name: str, message: Message | Silent | Lost) -> None:
-    """Record what a worker sent."""
-    cell = next(c for c in sweep.cells if c.name == name)
-    assert cell.recording is not None
+def _handle_all(sweep: Sweep, workers: Workers, messages: Iterator[tuple[str, Message]]) -> None:
+    """Record what workers sent; the epochs that arrived together in one transaction."""
+    cells = {cell.name: cell for cell in sweep.running}
+    epochs: list[tuple[Cell, EpochMetrics]] = []
+    for name, message in messages:
+        if isinstance(message, EpochDone):
+            epochs.append((cells[name], message.metrics))
+            continue
+        # A state must not be ahead of the database.
+        _record_epochs(sweep, workers, epochs)
+        if cells[name].status == "running":
+            _handle(sweep, workers, cells[name], message)
+    _record_epochs(sweep, workers, epochs)
+
+
+def _record_epochs(sweep: Sweep, workers: Workers, epochs: list[tuple[Cell, EpochMetrics]]) -> None:
+    """Record epochs, and empty the list."""
+    recorded = [(cell.recording, metrics) for cell, metrics in epochs if cell.recording]
+    lost = record_epochs(sweep.store, recorded) if recorded else set()
+    for cell, metrics in epochs:
+        if cell.metrics is None or metrics.epoch > cell.metrics.epoch:
+            cell.metrics, cell.failures = metrics, 0
+        if cell.recording in lost and cell.status == "running":
+            _leave(sweep, workers, cell)
+        elif cell.status == "running":
+            _set(sweep, cell, "running")
+    epochs.clear()
+
+
+def _handle(sweep: Sweep, workers: Workers, cell: Cell, message: Message) -> None:
+    recording, request = cell.recording, sweep.request
+    assert recording is not None
     try:
         match message:
             case Began(provenance, notice):
                 if notice:
-                    sweep.watcher.notice(f"run {cell.recording.short_id}: {notice}")
-                claims.add_provenance(sweep.store, cell.recording.claim, provenance)
-            case EpochDone(metrics, arrays):
-                record_epoch(cell.recording, metrics, arrays, keep_state=sweep.request.keep_state)
-                if cell.metrics is None or metrics.epoch > cell.metrics.epoch:
-                    cell.metrics, cell.failures = metrics, 0
-                _set(sweep, cell, "running")
-                if sweep.stopping and metrics.epoch < cell.config.epochs:
-                    workers.stop(name)
+                    sweep.watcher.notice(f"run {recording.short_id}: {notice}")
+                claims.add_provenance(sweep.store, recording.claim, provenance)
+            case Part(arrays=arrays, epoch=epoch) if epoch < cell.config.epochs:
+                save_state(recording, arrays, epoch, keep_state=request.keep_state)
+                if sweep.stopping:
                     _stop(cell)
-            case Finished(arrays):
+            case Part(arrays=arrays):
                 finish(
-                    cell.recording,
+                    recording,
                     arrays,
-                    keep_state=sweep.request.keep_state,
-                    state_budget=sweep.request.state_budget,
+                    keep_state=request.keep_state,
+                    state_budget=request.state_budget,
                     notice=sweep.watcher.notice,
                 )
-                workers.finished(name)
                 _set(sweep, cell, "done")
             case Failed(reason, kind):
-                workers.finished(name)
                 _retry_or_fail(sweep, cell, error_of_kind(kind, reason))
-            case Silent(text):
-                config = cell.config
-                what = f"{config.data.label}, {config.negatives}, {config.schedule}, seed {config.seed}"
-                sweep.watcher.notice(f"run {cell.recording.short_id} ({what}): {text}")
             case Lost(reason):
                 _retry_or_fail(sweep, cell, WorkerLost(reason))
     except ClaimLost:
-        workers.stop(name)
-        sweep.watcher.notice(f"run {cell.recording.short_id} was taken over by another process")
-        _set(sweep, cell, "elsewhere")
+        _leave(sweep, workers, cell)
+
+
+def _leave(sweep: Sweep, workers: Workers, cell: Cell) -> None:
+    """Leave the run to the process that took it over."""
+    assert cell.recording is not None
+    workers.release(cell.name)
+    sweep.watcher.notice(f"run {cell.recording.short_id} was taken over by another process")
+    _set(sweep, cell, "elsewhere")
 
 
 def _retry_or_fail(sweep: Sweep, cell: Cell, error: FFError) -> None:
     """Queue the cell again, unless it failed before in the same epoch or would always fail."""
     assert cell.recording is not None
     cell.failures += 1
-    if cell.failures < MAX_FAILURES and not sweep.stopping and not isinstance(error, PERMANENT):
+    limit = MAX_LOSSES if isinstance(error, WorkerLost) else MAX_FAILURES
+    if cell.failures < limit and not sweep.stopping and not isinstance(error, PERMANENT):
         sweep.watcher.notice(f"{error}: trying again from the last saved epoch")
         record_error(cell.recording, error)
         _set(sweep, cell, "queued")
@@ -260,12 +297,11 @@ def _stop(cell: Cell) -> None:
     cell.status = "stopped"
 
 
-def _requeue_elsewhere(sweep: Sweep, seconds: float) -> None:
+def _requeue_elsewhere(sweep: Sweep) -> None:
     """Queue the cells that other processes train: they may be done, or their process may have exited."""
-    others = [cell for cell in sweep.cells if cell.status == "elsewhere"]
-    if others and not sweep.running:
-        time.sleep(seconds)
-    sweep.queue.extend(others)
+    if time.monotonic() - sweep.rechecked > RECHECK_SECONDS:
+        sweep.rechecked = time.monotonic()
+        sweep.queue.extend(cell for cell in sweep.cells if cell.status == "elsewhere")
 
 
 def _set(sweep: Sweep, cell: Cell, status: CellStatus, reason: str | None = None) -> None:

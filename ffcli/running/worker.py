@@ -1,73 +1,134 @@
-"""A worker process of a sweep: trains the tasks that it receives and sends back every epoch. It opens no database.
+"""What a Dask worker does for a sweep: it trains a run part by part. It opens no database.
 
-    python -m ffcli.running.worker READ_FD WRITE_FD
-
-It exits when its driver exits, which closes the pipe. It ignores Ctrl-C, which the driver handles.
+Each part is one Dask task. Between two parts the training state stays in this process, so that it crosses the network
+only as the result of a part, directly from the worker to the sweep. The metrics of an epoch are sent at once, as an
+event.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from multiprocessing.connection import Connection
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ffcli.errors import kind_of
-from ffcli.running.messages import Alive, Began, EpochDone, Failed, Finished, Message, Task, pack, unpack
+from ffcli.data import datasets
+from ffcli.data.prepared import Arrays as Dataset
+from ffcli.errors import BadData, DownloadFailed, StorageFull, kind_of
+from ffcli.records import EpochMetrics
+from ffcli.running.handshake import PROCESS
+from ffcli.running.messages import BEGAN, METRICS, Arrays, Began, Failed, Gone, NoData, Part, Result, Task
 
-DISCONNECTED = (EOFError, BrokenPipeError, ConnectionResetError)
-
-ALIVE_SECONDS = 5.0
-"""Time between two signs of life."""
+if TYPE_CHECKING:
+    from ffcli.running.session import Stretch
 
 
-def main(read: int, write: int) -> None:
-    """Train task after task until the driver closes its end of the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    tasks, results, sending = Connection(read, writable=False), Connection(write, readable=False), threading.Lock()
+@dataclass(slots=True)
+class Training:
+    """A stretch that is being trained."""
 
-    def send(message: Message) -> None:
-        with sending:
-            results.send_bytes(pack(message))
+    name: str
+    stretch: Stretch
+    epochs: Iterator[EpochMetrics]
+    began: Began
+    parts: int = 0
+    """Parts that are complete."""
 
-    def give_signs_of_life() -> None:
-        with suppress(OSError):
-            while True:
-                send(Alive())
-                time.sleep(ALIVE_SECONDS)
 
-    threading.Thread(target=give_signs_of_life, daemon=True).start()
+@dataclass(slots=True)
+class State:
+    """What this worker process keeps between two parts."""
+
+    training: Training | None = None
+    stopping: set[str] = field(default_factory=set)
+    """Topics of the sweeps that asked to stop at the end of the epoch."""
+
+
+STATE = State()
+
+
+def dask_setup(worker: object) -> None:
+    """Set up a worker process: its sweep handles Ctrl-C, and reports errors. Dask calls this when a process starts."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+
+
+def stop(topic: str) -> None:
+    """End the parts of a sweep with the epoch that they are in."""
+    STATE.stopping.add(topic)
+
+
+def train_part(task: Task, saved: Arrays | None = None, dataset: Dataset | None = None) -> Result:
+    """Train a part of a run.
+
+    Args:
+        task: the part.
+        saved: the saved state that part 0 begins with; None to begin at epoch 0.
+        dataset: the run's dataset, if this host has no copy.
+    """
+    if task.process != PROCESS:
+        return Gone()
     try:
-        while True:
-            task = unpack(tasks.recv_bytes())
-            assert isinstance(task, Task)
-            _train(task, send)
-    except DISCONNECTED:
-        # Exit without waiting for torch's threads.
-        os._exit(0)
-
-
-def _train(task: Task, send: Callable[[Message], None]) -> None:
-    try:
-        from ffcli.running.session import load_data, make_stretch
-
-        folder = Path(task.data_folder)
-        data = load_data(task.config, device=task.device, threads=task.threads, data_folder=folder)
-        stretch = make_stretch(task.config, data, task.arrays)
-        send(Began(stretch.provenance, stretch.notice))
-        for metrics in stretch.epochs(eval_every=task.eval_every):
-            send(EpochDone(metrics, stretch.arrays()))
-        send(Finished(stretch.arrays()))
-    except DISCONNECTED:
-        raise
+        training = _begin(task, saved, dataset) if task.number == 0 else STATE.training
+        if isinstance(training, NoData):
+            return training
+        if training is None or (training.name, training.parts) != (task.stretch, task.number):
+            return Gone()
+        return _train(task, training)
     except Exception as error:
-        send(Failed(str(error) or type(error).__name__, kind_of(error)))
+        STATE.training = None
+        return Failed(str(error) or type(error).__name__, kind_of(error))
 
 
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+def _begin(task: Task, saved: Arrays | None, dataset: Dataset | None) -> Training | NoData:
+    from ffcli.running.session import load_data, make_stretch
+
+    STATE.training, asked = None, task.assignment
+    folder = datasets.data_folder(_data_folder(), create=True)
+    try:
+        data = load_data(asked.config, device=asked.device, threads=asked.threads, data_folder=folder, received=dataset)
+    except (BadData, DownloadFailed, StorageFull) as error:
+        if dataset is not None:
+            raise
+        return NoData(str(error))
+    stretch = make_stretch(asked.config, data, saved)
+    began = Began(stretch.provenance, stretch.notice)
+    STATE.training = Training(task.stretch, stretch, stretch.epochs(eval_every=asked.eval_every), began)
+    _send(task, {"began": BEGAN.dump_python(began, mode="json")})
+    return STATE.training
+
+
+def _train(task: Task, training: Training) -> Part:
+    """Train until the time of the part is over, and return the metrics and a copy of the state."""
+    from ffcli.machine import set_numerics
+
+    # The flush mode of denormal numbers belongs to a thread, and Dask may use another thread than for the last part.
+    set_numerics(task.assignment.threads, tf32=task.assignment.config.precision == "tf32")
+    until, epochs = time.monotonic() + task.seconds, list[EpochMetrics]()
+    for metrics in training.epochs:
+        epochs.append(metrics)
+        _send(task, {"metrics": METRICS.dump_python(metrics, mode="json")})
+        if time.monotonic() >= until or task.topic in STATE.stopping:
+            break
+    training.parts += 1
+    if training.stretch.state.epoch == task.assignment.config.epochs:
+        STATE.training = None
+    arrays = {name: array.copy() for name, array in training.stretch.arrays().items()}
+    return Part(training.began, tuple(epochs), arrays, training.stretch.state.epoch)
+
+
+def _send(task: Task, event: dict[str, Any]) -> None:
+    from distributed import get_worker
+
+    get_worker().log_event(task.topic, {"stretch": task.stretch, **event})
+
+
+def _data_folder() -> Path | None:
+    folder = os.environ.get("FFCLI_DATA_DIR")
+    return Path(folder) if folder else None

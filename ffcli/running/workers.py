@@ -1,180 +1,372 @@
-"""The interface between a sweep and its workers: submit a task, receive its messages.
+"""The workers of a sweep: Dask processes, each of which trains one run at a time.
 
-`ProcessWorkers` implements it with processes on this machine. Workers only train; they do not open the database.
+`DaskWorkers` decides which worker trains what, and lets another worker continue a run only from its last saved state.
+Dask carries tasks and results and knows which workers exist; it never moves or repeats a part by itself.
+
+A part ends after `save_every` seconds. The next part is submitted before the state of the last one is fetched, so that
+the worker does not wait for that. A worker that is lost costs what it trained since its last fetched state: at most
+`save_every` seconds, or one epoch if that takes longer.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import asyncio
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection, wait
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
 
-from ffcli.running.messages import Alive, Message, Task, pack, unpack
+from ffcli.config import DataRef, RunConfig
+from ffcli.data import datasets
+from ffcli.data.prepared import Arrays as Dataset
+from ffcli.errors import ClusterLost
+from ffcli.records import EpochMetrics
+from ffcli.running.handshake import Site, refusal, site
+from ffcli.running.messages import (
+    BEGAN,
+    METRICS,
+    Arrays,
+    Assignment,
+    Began,
+    EpochDone,
+    Failed,
+    Lost,
+    NoData,
+    Part,
+    Result,
+    Task,
+)
+from ffcli.running.worker import stop, train_part
 
+if TYPE_CHECKING:
+    from distributed import Client, Future
 
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The worker of a task exited; epochs that it had not sent are lost."""
+LOOK_SECONDS = 1.0
+"""Time between two looks at which workers exist."""
 
-    reason: str
+ALONE_SECONDS = 10.0
+"""Time without any worker after which the user is told."""
 
+TRANSFERS = 4
+"""States that are fetched or sent at the same time."""
 
-@dataclass(frozen=True, slots=True)
-class Silent:
-    """The worker of a task gives no sign of life; it is still waited for."""
+SAVING_SHARE = 0.5
+"""Share of the sweep's time that saving may take: with many workers, parts become longer than `save_every`."""
 
-    text: str
-
-
-SILENT_SECONDS = 60.0
-"""Time without a sign of life after which a worker is reported: it was stopped, or the machine is overloaded."""
-
-LOST_SECONDS = 600.0
-"""Time without a sign of life after which a worker is killed, and its task is lost."""
+Message = Began | EpochDone | Part | Failed | Lost
 
 
 class Workers(Protocol):
-    """What a sweep needs to train its tasks, which it identifies by name."""
+    """What a sweep needs to train its runs, which it identifies by name."""
 
     @property
     def free(self) -> int:
-        """Return how many more tasks can start now."""
+        """Return how many more runs can start now."""
 
-    def submit(self, name: str, task: Task) -> str:
-        """Start a task, and return the name of its worker."""
+    def submit(self, name: str, assignment: Assignment, saved: Arrays | None) -> Site:
+        """Start to train a run from a saved state, or from epoch 0; return the worker."""
 
-    def messages(self, seconds: float) -> Iterator[tuple[str, Message | Silent | Lost]]:
-        """Yield messages that arrive within `seconds`, with the names of their tasks; may yield none."""
+    def messages(self, seconds: float) -> Iterator[tuple[str, Message]]:
+        """Yield what arrived, with the name of its run; wait at most `seconds` for it. May yield nothing."""
 
-    def finished(self, name: str) -> None:
-        """Release the worker of a task that ended."""
+    def stop(self) -> None:
+        """End all parts with the epoch that they are in, and start no further ones."""
 
-    def stop(self, name: str) -> None:
-        """Abandon a task; its worker may be killed."""
-
-    def close(self) -> None:
-        """Kill all workers."""
+    def release(self, name: str) -> None:
+        """Give up a run; its worker is free after the current part."""
 
 
 @dataclass(slots=True)
-class _Worker:
-    process: subprocess.Popen[bytes]
-    tasks: Connection
-    results: Connection
-    device: str
-    task: str | None = None
-    heard: float = 0.0
-    """When it last gave a sign of life, by the monotonic clock."""
-    reported: bool = False
-    """Whether it was reported as silent since then."""
+class Attempt:
+    """A run on a worker."""
 
-    def end(self) -> None:
-        self.tasks.close()
-        self.results.close()
-        self.process.kill()
-        self.process.wait()
+    name: str
+    assignment: Assignment
+    address: str
+    saved: Arrays | None
+    """The state to begin with, until the worker has it."""
+    stretch: str = field(default_factory=lambda: uuid4().hex)
+    parts: int = 0
+    """Parts that were submitted."""
+    part: Future[Result] | None = None
+    """The last one."""
+    began: bool = False
+    epoch: int = -1
+    """The last epoch that was reported."""
+    waiting: bool = False
+    """Whether another worker of the host receives the dataset at present."""
+    released: bool = False
 
 
-class ProcessWorkers:
-    """One process per entry of `devices`, started when needed; one that exits or is stopped is replaced."""
+@contextmanager
+def dask_workers(
+    client: Client, configs: Sequence[RunConfig], data_folder: Path, save_every: float, notice: Callable[[str], None]
+) -> Iterator[DaskWorkers]:
+    """Yield the workers of a cluster that can train these runs; datasets for them are read in `data_folder`."""
+    workers = DaskWorkers(
+        client, save_every=save_every, load=lambda ref: datasets.load(ref, data_folder), notice=notice,
+        refused=refusal(configs),
+    )  # fmt: skip
+    try:
+        yield workers
+    finally:
+        workers.close()
 
-    def __init__(self, devices: Sequence[str]) -> None:
-        self._devices = list(devices)
-        self._workers: list[_Worker] = []
+
+class DaskWorkers:
+    """The workers of a Dask cluster.
+
+    Args:
+        client: connected to the cluster.
+        save_every: seconds of a part.
+        load: returns the dataset that a worker lacks.
+        notice: shows a line to the user.
+        refused: returns why a worker cannot be used, given its site, or None.
+    """
+
+    def __init__(
+        self, client: Client, *, save_every: float, load: Callable[[DataRef], Dataset], notice: Callable[[str], None],
+        refused: Callable[[Site], str | None],
+    ) -> None:  # fmt: skip
+        self._client, self._save_every, self._load = client, save_every, load
+        self._notice, self._refused = notice, refused
+        self._topic = f"ffcli-{uuid4().hex}"
+        self._inbox: SimpleQueue[Callable[[], Iterator[tuple[str, Message]]]] = SimpleQueue()
+        """What is to be handled in the thread of the sweep."""
+        self._transfers = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="transfer")
+        self._sites: dict[str, Site] = {}
+        """Workers that can be used, by address."""
+        self._asked: dict[str, Future[Site]] = {}
+        """Workers that were asked for their site; a refused worker stays here."""
+        self._attempts: dict[str, Attempt] = {}
+        """By stretch."""
+        self._receivers: dict[tuple[str, str], Attempt] = {}
+        """The last attempt that was sent a dataset, by host and fingerprint."""
+        self._looked, self._alone_since = 0.0, time.monotonic()
+        self._saving = 0.0
+        """Seconds that it takes to record a state."""
+        self._stopping = False
+        client.subscribe_topic(self._topic, lambda event: self._inbox.put(partial(self._event, event[1])))
 
     @property
     def free(self) -> int:
-        return len(self._devices) - sum(worker.task is not None for worker in self._workers)
+        return len(self._idle())
 
-    def submit(self, name: str, task: Task) -> str:
-        idle = next((worker for worker in self._workers if worker.task is None), None)
-        if idle is None:
-            idle = _start(self._next_device())
-            self._workers.append(idle)
-        idle.task, idle.heard, idle.reported = name, time.monotonic(), False
-        try:
-            idle.tasks.send_bytes(pack(replace(task, device=idle.device)))
-        except OSError:
-            # It exited while it was idle: `messages` reports the task as lost.
-            idle.process.kill()
-        return f"{idle.process.pid}"
+    def submit(self, name: str, assignment: Assignment, saved: Arrays | None) -> Site:
+        attempt = Attempt(name, assignment, self._idle()[0], saved)
+        self._attempts[attempt.stretch] = attempt
+        self._submit(attempt)
+        return self._sites[attempt.address]
 
-    def messages(self, seconds: float) -> Iterator[tuple[str, Message | Silent | Lost]]:
-        by_connection = {worker.results: worker for worker in self._workers}
-        if not by_connection:
-            return
-        for ready in wait(list(by_connection), timeout=seconds):
-            assert isinstance(ready, Connection)
-            worker = by_connection[ready]
-            if worker not in self._workers:
-                continue
-            worker.heard, worker.reported = time.monotonic(), False
-            try:
-                message: Message | Lost = unpack(ready.recv_bytes())
-            except (EOFError, OSError):
-                message = Lost(_exit_reason(worker.process))
-                self._drop(worker)
-            if worker.task is not None and not isinstance(message, Alive):
-                yield worker.task, message
-        yield from self._silent()
+    def messages(self, seconds: float) -> Iterator[tuple[str, Message]]:
+        yield from self._look()
+        with suppress(Empty):
+            handle = self._inbox.get(timeout=seconds)
+            while True:
+                yield from handle()
+                handle = self._inbox.get_nowait()
 
-    def _silent(self) -> Iterator[tuple[str, Silent | Lost]]:
-        """Report workers without a sign of life once, and kill them in the end."""
-        for worker in [worker for worker in self._workers if worker.task is not None]:
-            assert worker.task is not None
-            silence, pid = time.monotonic() - worker.heard, worker.process.pid
-            if silence > LOST_SECONDS:
-                self._drop(worker)
-                yield worker.task, Lost(f"worker {pid} gave no sign of life for {silence:.0f} s and was killed")
-            elif silence > SILENT_SECONDS and not worker.reported:
-                worker.reported = True
-                text = f"worker {pid} gave no sign of life for {silence:.0f} s; it is killed after {LOST_SECONDS:.0f} s"
-                yield worker.task, Silent(text)
+    def stop(self) -> None:
+        if not self._stopping:
+            self._stopping = True
+            busy = list({attempt.address for attempt in self._attempts.values()})
+            self._client.run(stop, self._topic, workers=busy, on_error="ignore")
 
-    def finished(self, name: str) -> None:
-        for worker in self._workers:
-            if worker.task == name:
-                worker.task = None
-
-    def stop(self, name: str) -> None:
-        for worker in [w for w in self._workers if w.task == name]:
-            self._drop(worker)
+    def release(self, name: str) -> None:
+        for attempt in self._attempts.values():
+            attempt.released |= attempt.name == name
 
     def close(self) -> None:
-        for worker in list(self._workers):
-            self._drop(worker)
+        """Give up all runs."""
+        self._stopping = True
+        self._transfers.shutdown(wait=False, cancel_futures=True)
 
-    def _next_device(self) -> str:
-        used = [worker.device for worker in self._workers]
-        return next(device for device in self._devices if used.count(device) < self._devices.count(device))
+    def _idle(self) -> Sequence[str]:
+        busy = {attempt.address for attempt in self._attempts.values()}
+        return [address for address in self._sites if address not in busy]
 
-    def _drop(self, worker: _Worker) -> None:
-        self._workers.remove(worker)
-        worker.end()
+    # Which workers exist
 
+    def _look(self) -> Iterator[tuple[str, Message]]:
+        """Ask workers that are new who they are, and forget those that are gone."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        try:
+            present = self._client.nthreads() if self._client.status == "running" else None
+        except (OSError, TimeoutError, asyncio.CancelledError):
+            present = None
+        if present is None:
+            raise ClusterLost("the scheduler is gone: everything that was saved stays, and the same command continues")
+        for address in (self._sites.keys() | self._asked.keys()) - present.keys():
+            yield from self._forget(address, "was lost")
+        for address in present.keys() - self._sites.keys() - self._asked.keys():
+            self._asked[address] = self._client.submit(site, workers=[address], pure=False)
+            self._asked[address].add_done_callback(lambda f, a=address: self._inbox.put(partial(self._introduce, a, f)))
+        for attempt in [attempt for attempt in self._attempts.values() if attempt.waiting]:
+            if not self._is_receiving(attempt):
+                self._submit(attempt)
+        self._report_being_alone()
 
-def _start(device: str) -> _Worker:
-    task_read, task_write = os.pipe()
-    result_read, result_write = os.pipe()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ffcli.running.worker", str(task_read), str(result_write)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        pass_fds=(task_read, result_write),
-    )
-    os.close(task_read)
-    os.close(result_write)
-    return _Worker(process, Connection(task_write, readable=False), Connection(result_read, writable=False), device)
+    def _introduce(self, address: str, answer: Future[Site]) -> Iterator[tuple[str, Message]]:
+        """Use a new worker, unless it is refused."""
+        if self._asked.get(address) is answer:
+            try:
+                found = answer.result(timeout=LOOK_SECONDS)
+            except Exception as error:
+                self._notice(f"worker {address} is not used: {error or type(error).__name__}")
+            else:
+                if reason := self._refused(found):
+                    self._notice(f"worker {found.pid} on {found.host} is not used: {reason}")
+                else:
+                    self._sites[address] = found
+                    del self._asked[address]
+        yield from ()
 
+    def _forget(self, address: str, how: str) -> Iterator[tuple[str, Message]]:
+        """Drop a worker; if there is one at this address, it is asked again who it is."""
+        known = self._sites.pop(address, None)
+        self._asked.pop(address, None)
+        for attempt in [attempt for attempt in self._attempts.values() if attempt.address == address]:
+            yield from self._end(attempt, Lost(f"worker {known.pid} on {known.host} {how}" if known else how))
 
-def _exit_reason(process: subprocess.Popen[bytes]) -> str:
-    process.kill()
-    code = process.wait()
-    return (
-        f"worker {process.pid} was killed by signal {-code}" if code < 0 else f"worker {process.pid} exited with {code}"
-    )
+    def _report_being_alone(self) -> None:
+        if self._sites:
+            self._alone_since = time.monotonic()
+        elif time.monotonic() - self._alone_since > ALONE_SECONDS:
+            address = self._client.scheduler.address if self._client.scheduler else ""
+            self._notice(f"no worker to train with yet: `ff worker {address}` starts some; waiting")
+            self._alone_since = float("inf")
+
+    # The parts of an attempt
+
+    def _submit(self, attempt: Attempt, dataset: Dataset | None = None) -> None:
+        """Submit the next part. Arrays are sent from another thread, because that may take long."""
+        task = Task(
+            attempt.assignment, attempt.stretch, self._sites[attempt.address].process, attempt.parts, self._seconds(),
+            self._topic,
+        )  # fmt: skip
+        attempt.parts, attempt.waiting = attempt.parts + 1, False
+        saved = attempt.saved if task.number == 0 else None
+        if saved is None and dataset is None:
+            self._submit_now(attempt, task, None, None)
+        else:
+            self._transfers.submit(self._submit_now, attempt, task, saved, dataset)
+
+    def _submit_now(self, attempt: Attempt, task: Task, saved: Arrays | None, dataset: Dataset | None) -> None:
+        workers = [attempt.address]
+        try:
+            sent = [
+                self._client.scatter([each], workers=workers, direct=True, hash=False)[0] if each is not None else None
+                for each in (saved, dataset)
+            ]
+            part = self._client.submit(train_part, task, *sent, workers=workers, pure=False)
+        except Exception as error:
+            self._inbox.put(partial(self._result, attempt, None, Lost(f"worker {attempt.address}: {error}")))
+            return
+        attempt.part = part
+        part.add_done_callback(lambda part: self._inbox.put(partial(self._done, attempt, part)))
+
+    def _done(self, attempt: Attempt, part: Future[Result]) -> Iterator[tuple[str, Message]]:
+        """Submit the next part, and then fetch the result of this one."""
+        if self._is_current(attempt, part):
+            if attempt.began and not self._is_last(attempt, attempt.epoch):
+                self._submit(attempt)
+            self._transfers.submit(self._fetch, attempt, part)
+        yield from ()
+
+    def _fetch(self, attempt: Attempt, part: Future[Result]) -> None:
+        try:
+            result: Result | Lost = self._client.gather(part, direct=True)
+        except (Exception, asyncio.CancelledError) as error:
+            result = Lost(f"worker {attempt.address} was lost: {error or type(error).__name__}")
+        self._inbox.put(partial(self._result, attempt, part, result))
+
+    def _result(
+        self, attempt: Attempt, part: Future[Result] | None, result: Result | Lost
+    ) -> Iterator[tuple[str, Message]]:
+        if attempt.stretch not in self._attempts:
+            return
+        match result:
+            case Part(began, epochs):
+                yield from self._report(attempt, began, epochs)
+                started = time.monotonic()
+                if not attempt.released:
+                    yield attempt.name, result
+                self._saving += 0.1 * (time.monotonic() - started - self._saving)
+                if self._is_last(attempt, result.epoch):
+                    del self._attempts[attempt.stretch]
+                elif attempt.part is part:
+                    self._submit(attempt)
+            case NoData(reason):
+                yield from self._send_dataset(attempt, reason)
+            case Failed():
+                yield from self._end(attempt, result)
+            case Lost():
+                yield from self._forget(attempt.address, "was lost")
+            case _:
+                # Another process has this address now, or another sweep uses the worker too.
+                yield from self._forget(attempt.address, "no longer has the state of the run")
+
+    def _event(self, event: dict[str, Any]) -> Iterator[tuple[str, Message]]:
+        if attempt := self._attempts.get(event["stretch"]):
+            if "began" in event:
+                yield from self._report(attempt, BEGAN.validate_python(event["began"]), ())
+            else:
+                yield from self._report(attempt, None, [METRICS.validate_python(event["metrics"])])
+
+    def _report(
+        self, attempt: Attempt, began: Began | None, epochs: Sequence[EpochMetrics]
+    ) -> Iterator[tuple[str, Message]]:
+        """Yield what was not reported yet: a part repeats what its events said, if they arrived."""
+        if attempt.released:
+            return
+        if began and not attempt.began:
+            attempt.began, attempt.saved = True, None
+            yield attempt.name, began
+        for metrics in epochs:
+            if metrics.epoch > attempt.epoch:
+                attempt.epoch = metrics.epoch
+                yield attempt.name, EpochDone(metrics)
+
+    def _end(self, attempt: Attempt, message: Failed | Lost) -> Iterator[tuple[str, Message]]:
+        del self._attempts[attempt.stretch]
+        if not attempt.released:
+            yield attempt.name, message
+
+    def _is_current(self, attempt: Attempt, part: Future[Result]) -> bool:
+        return attempt.stretch in self._attempts and attempt.part is part
+
+    def _is_last(self, attempt: Attempt, epoch: int) -> bool:
+        return epoch >= attempt.assignment.config.epochs or self._stopping or attempt.released
+
+    def _seconds(self) -> float:
+        return max(self._save_every, self._saving * len(self._attempts) / SAVING_SHARE)
+
+    # Datasets
+
+    def _send_dataset(self, attempt: Attempt, reason: str) -> Iterator[tuple[str, Message]]:
+        """Send the dataset to one worker of a host at a time: the others then read its copy, if it could keep one."""
+        attempt.parts = 0
+        if self._is_receiving(attempt):
+            attempt.waiting = True
+            return
+        self._receivers[self._place(attempt)] = attempt
+        try:
+            self._submit(attempt, self._load(attempt.assignment.config.data))
+        except Exception as error:
+            yield from self._end(attempt, Failed(f"{reason}; {error}", "bad input"))
+
+    def _is_receiving(self, attempt: Attempt) -> bool:
+        """Return whether another worker of the host receives the dataset."""
+        other = self._receivers.get(self._place(attempt), attempt)
+        return other is not attempt and other.stretch in self._attempts and not other.began
+
+    def _place(self, attempt: Attempt) -> tuple[str, str]:
+        return self._sites[attempt.address].host, attempt.assignment.config.data.fingerprint

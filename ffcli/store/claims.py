@@ -7,7 +7,8 @@ ClaimLost otherwise. Each function here is one transaction that begins with BEGI
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -123,6 +124,14 @@ def heartbeat(store: Store, claim: Claim) -> None:
         _update(connection, claim)
 
 
+def heartbeats(store: Store, held: Iterable[Claim]) -> None:
+    """Record that runs are still being trained, in one transaction; lost claims are passed over."""
+    with writing(store) as connection:
+        for claim in held:
+            with suppress(ClaimLost):
+                _update(connection, claim)
+
+
 def record_epoch(store: Store, claim: Claim, metrics: EpochMetrics, trace: Sequence[HourTrace] = ()) -> None:
     """Commit an epoch with its trace, and update the run's accuracies, seconds and heartbeat.
 
@@ -142,6 +151,29 @@ def record_epoch(store: Store, claim: Claim, metrics: EpochMetrics, trace: Seque
         write_epoch(connection, claim.run_id, metrics)
         write_trace(connection, claim.run_id, trace)
         aggregate(connection, claim.run_id)
+
+
+def record_epochs(store: Store, epochs: Sequence[tuple[Claim, EpochMetrics]]) -> set[Claim]:
+    """Commit epochs of several runs in one transaction, as `record_epoch` does for one.
+
+    Returns:
+        The claims that were lost; nothing is written for their runs.
+    """
+    by_claim: dict[Claim, list[EpochMetrics]] = {}
+    for claim, metrics in epochs:
+        by_claim.setdefault(claim, []).append(metrics)
+    lost: set[Claim] = set()
+    with writing(store) as connection:
+        for claim, of_run in by_claim.items():
+            try:
+                _update(connection, claim)
+            except ClaimLost:
+                lost.add(claim)
+                continue
+            for metrics in of_run:
+                write_epoch(connection, claim.run_id, metrics)
+            aggregate(connection, claim.run_id)
+    return lost
 
 
 def add_provenance(store: Store, claim: Claim, provenance: Provenance) -> None:
