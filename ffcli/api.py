@@ -31,6 +31,7 @@ from ffcli.running import run as running
 from ffcli.store import export
 from ffcli.store import runs as stored
 from ffcli.store.database import open_store, open_to_read
+from ffcli.text import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -323,7 +324,7 @@ class Runs(Sequence[RunRecord]):
         return _data_frame([*export.RUN_COLUMNS, *measured], rows)
 
     def __repr__(self) -> str:
-        return f"<{len(self)} runs>"
+        return f"<{counted(len(self), 'run')}>"
 
     def _repr_html_(self) -> str:
         heads = ("run", "data", "neg", "phases", "seed", "final %", "best %", "epochs", "status", "name")
@@ -334,7 +335,7 @@ class Runs(Sequence[RunRecord]):
             )
             for run in self
         )  # fmt: skip
-        return notebook.table(heads, rows, f"{len(self)} runs")
+        return notebook.table(heads, rows, counted(len(self), "run"))
 
 
 class EpochRow(NamedTuple):
@@ -371,7 +372,7 @@ class Epochs(Sequence[EpochRow]):
         return _data_frame([*export.RUN_COLUMNS, *export.epoch_columns(layers)], rows)
 
     def __repr__(self) -> str:
-        return f"<{len(self)} epochs of {len({row.run.id for row in self})} runs>"
+        return f"<{counted(len(self), 'epoch')} of {counted(len({row.run.id for row in self}), 'run')}>"
 
     def _repr_html_(self) -> str:
         heads = ("run", "epoch", "hour", "phase", "test %", "loss positive", "loss negative")
@@ -382,7 +383,7 @@ class Epochs(Sequence[EpochRow]):
             )
             for run, epoch in self
         )  # fmt: skip
-        return notebook.table(heads, rows, f"{len(self)} epochs")
+        return notebook.table(heads, rows, counted(len(self), "epoch"))
 
 
 class _Watcher:

@@ -20,7 +20,7 @@ from ffcli.cli.options import (
     complete_runs,
     complete_setting,
 )
-from ffcli.cli.report import DataFilter, HorizonOption, MetricOption, NoPublishedOption
+from ffcli.cli.report import DataFilter, HorizonOption, MetricOption, NoPublishedOption, ProtocolFilter
 from ffcli.plots import Figure, figures
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def _of_runs(figure: Figure) -> Callable[..., None]:
         metric: MetricOption = "final",
         epochs: HorizonOption = None,
         no_published: NoPublishedOption = False,
+        protocol: ProtocolFilter = None,
         preset: PresetFilter = None,
         data: DataFilter = None,
         tag: TagFilter = None,
@@ -116,7 +117,9 @@ def _of_runs(figure: Figure) -> Callable[..., None]:
             reading = (
                 partial(outcomes, store, runs=runs), partial(evaluated_epochs, store), partial(timed_run, store)
             )  # fmt: skip
-            given = ManyRuns(runs, *reading, preset, metric, epochs, with_published=not no_published)
+            given = ManyRuns(
+                runs, *reading, preset, protocol, metric, epochs, with_published=not no_published
+            )  # fmt: skip
             _draw(partial(figure.of_runs, given), output or Path(f"{figure.name}.png"), json=json)
 
     return command

@@ -27,6 +27,9 @@ MetricOption = Annotated[
 ]
 HorizonOption = Annotated[int | None, typer.Option(min=1, help="Read every run after this many epochs.")]
 NoPublishedOption = Annotated[bool, typer.Option("--no-published", help="Leave out the paper's figures.")]
+ProtocolFilter = Annotated[
+    str | None, typer.Option(help="Only protocols with this name, as printed above a table, or with part of it.")
+]
 DataFilter = Annotated[DataKind | None, typer.Option(help="Only runs on full data, or on the sample.")]
 
 
@@ -52,9 +55,7 @@ def report(
         str | None,
         typer.Option(help="Only this cure beside plain runs, or none.", autocompletion=complete_setting("cure")),
     ] = None,
-    protocol: Annotated[
-        str | None, typer.Option(help="Only protocols with this name, as printed above a table, or with part of it.")
-    ] = None,
+    protocol: ProtocolFilter = None,
     preset: PresetFilter = None,
     data: DataFilter = None,
     tag: TagFilter = None,
@@ -84,6 +85,8 @@ def report(
         raise BadOption(
             f"--html and {'--json' if as_json else '--format'} contradict each other: leave out one of them"
         )
+    if html and protocol:
+        raise BadOption("--html shows every protocol: leave out --protocol, or choose runs with --tag")
     wanted = {
         "dataset": dataset, "neg": known_negatives(neg), "data": data, "tag": tag, "cure": named_cure(cure),
         "preset": known_preset(preset),

@@ -58,6 +58,8 @@ class ManyRuns(NamedTuple):
     """Returns a run, and its epochs without a trace, by its id."""
     preset: str | None
     """The preset that `--preset` asks for, or `custom`."""
+    protocol: str | None
+    """The protocol that `--protocol` asks for, by its name or a part of it."""
     metric: Metric
     epochs: int | None
     with_published: bool

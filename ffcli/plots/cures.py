@@ -52,6 +52,7 @@ def draw(given: ManyRuns) -> Drawn:
         BadOption: if there is none.
     """
     from ffcli.report.cures import START, cure_costs, cures_caption, cures_json, draw_cures
+    from ffcli.report.protocol import with_label
 
     tables = draw_cures(
         given.runs,
@@ -61,11 +62,12 @@ def draw(given: ManyRuns) -> Drawn:
         epochs=given.epochs,
         with_published=given.with_published,
     )
+    tables = with_label(tables, given.protocol, lambda table: table.family.label)
     drawable = [table for table in tables if table.lengths]
     if not drawable:
         raise BadOption(f"no cured runs with balanced phases here: `{START}` makes one")
     table, *others = drawable
-    remark = f"{counted(len(others), 'more table')} of cures not drawn: --preset, --data or --tag chooses another"
+    remark = f"{counted(len(others), 'more table')} of cures not drawn: --protocol, --data or --tag chooses another"
     return Drawn(
         [draw_table(table)],
         text=cures_caption(table),

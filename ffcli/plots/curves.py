@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -37,8 +38,8 @@ MAX_SHADED = 80
 MAX_MARKED = 40
 """Epochs up to which each has a marker."""
 
-MAX_NAME = 40
-"""Characters of a run's name up to which the legend has two columns."""
+MAX_NAME, LINE_NAME = 40, 66
+"""Characters of a run's name up to which the legend has two columns, and of a line of a longer name."""
 
 LEGEND_LINE = 0.17
 """Height of a line of the legend in inches."""
@@ -67,8 +68,7 @@ def draw(runs: Sequence[OneRun]) -> Drawn:
     layers = range(1, 1 + max(len(_evaluated(given)[-1].dead_units or ()) for given in runs))
     return Drawn(
         [_page(runs, page) for page in pages_of(layers)],
-        text=f"{counted(max(given.run.epochs_done for given in runs), 'epoch')} of run"
-        f"{'s' if len(runs) > 1 else ''} {', '.join(given.short_id for given in runs)}",
+        text=f"{_length(runs)} of run{'s' if len(runs) > 1 else ''} {', '.join(given.short_id for given in runs)}",
         data={"runs": [{"id": given.run.id, "epochs": list(map(epoch_json, given.epochs))} for given in runs]},
     )
 
@@ -86,7 +86,9 @@ def _page(runs: Sequence[OneRun], layers: Sequence[int]) -> Page:
 
     names, title = _names(runs)
     columns = 2 if max(map(len, names)) <= MAX_NAME else 1
-    figure = make_figure(1.25 * len(layers) + 3.1 + LEGEND_LINE * (len(names) + 4) / columns, title)
+    names = [textwrap.fill(name, LINE_NAME) for name in names]
+    lines = sum(name.count("\n") + 1 for name in names) + 4
+    figure = make_figure(1.25 * len(layers) + 3.1 + LEGEND_LINE * lines / columns, title)
     grid = figure.add_gridspec(len(layers) + 1, 2, height_ratios=[1.7, *[1] * len(layers)])
     accuracy = figure.add_subplot(grid[0, :])
     pairs = [[figure.add_subplot(grid[row, column]) for column in (0, 1)] for row in range(1, len(layers) + 1)]
@@ -118,7 +120,13 @@ def _names(runs: Sequence[OneRun]) -> tuple[list[str], str]:
     shared = [column[0] for column in columns if len(set(column)) == 1]
     own = [[part for part, column in zip(given.parts, columns, strict=True) if len(set(column)) > 1] for given in runs]
     names = [", ".join([*parts, given.short_id]) for parts, given in zip(own, runs, strict=True)]
-    return names, f"{', '.join(shared)}\n{counted(epochs, 'epoch')}"
+    return names, f"{', '.join(shared)}\n{_length(runs)}".strip()
+
+
+def _length(runs: Sequence[OneRun]) -> str:
+    """The epochs of the runs in words."""
+    fewest, most = (choose(given.run.epochs_done for given in runs) for choose in (min, max))
+    return counted(most, "epoch") if fewest == most else f"{fewest} to {counted(most, 'epoch')}"
 
 
 def _draw_accuracy(axis: Axes, runs: Sequence[OneRun], names: Sequence[str]) -> None:

@@ -47,7 +47,7 @@ def draw(given: ManyRuns) -> Drawn:
         BadOption: if nothing is measured.
     """
     from ffcli.report.cures import set_aside
-    from ffcli.report.protocol import default_protocol, select
+    from ffcli.report.protocol import default_protocol, select, with_label
     from ffcli.report.tables import caption, draw_tables, table_json
 
     runs, _ = set_aside(select(given.runs, preset=given.preset))
@@ -60,12 +60,13 @@ def draw(given: ManyRuns) -> Drawn:
         with_published=given.with_published,
         evaluated=given.evaluated,
     )
+    tables = with_label(tables, given.protocol, lambda table: table.protocol.label)
     pairs = zip(tables[::2], tables[1::2], strict=True)
     drawable = [pair for pair in pairs if any(map(_is_measured, pair[0].rows + pair[1].rows))]
     if not drawable:
         raise BadOption("no finished runs here: `ff sweep --table 1 --table 2` makes them")
     pair, *others = drawable
-    remark = f"{counted(len(others), 'more protocol')} not drawn: --preset, --data or --tag chooses another"
+    remark = f"{counted(len(others), 'more protocol')} not drawn: --protocol, --data or --tag chooses another"
     return Drawn(
         [_page(pair)],
         text=caption(_longer(pair)),

@@ -33,6 +33,9 @@ _FLATTENED = ("data", "negatives", "schedule", "seed", "hidden", "epochs")
 _SETTINGS = [name for name in RunConfig.model_fields if name not in _FLATTENED]
 """Settings that have the same name in the config and in CSV."""
 
+GROUP_ROWS = 10_000
+"""Rows of a row group of Parquet at least, except in the last one."""
+
 _BY_LAYER = ("goodness_positive", "goodness_negative", "dead_units")
 _PLAIN = [name for name in EpochMetrics.__slots__ if name not in (*_BY_LAYER, "seconds")]
 
@@ -66,7 +69,7 @@ def as_json(store: Store, filters: Filters, skipped: Skipped | None = None) -> I
 
 
 def write_parquet(store: Store, filters: Filters, path: Path, skipped: Skipped | None = None) -> None:
-    """Write the rows of CSV into a Parquet file, one row group per run.
+    """Write the rows of CSV into a Parquet file.
 
     Raises:
         MissingPackage: if pyarrow is not installed.
@@ -94,12 +97,15 @@ def write_parquet(store: Store, filters: Filters, path: Path, skipped: Skipped |
     fields += [(name, plain.get(name, pyarrow.float64())) for name in epoch_columns(layers)]
     schema = pyarrow.schema(fields)
     with ParquetWriter(path, schema) as writer:
-        for run, epochs in _with(store, records, epochs_by_run):
+        rows = []
+        for last, (run, epochs) in enumerate(_with(store, records, epochs_by_run), start=1 - len(records)):
             of_run = [typed(value) for value in run_values(run)]
-            rows = [[*of_run, *map(typed, epoch_values(epoch, layers))] for epoch in epochs]
-            if rows:
+            rows += [[*of_run, *map(typed, epoch_values(epoch, layers))] for epoch in epochs]
+            # Each row group has a description of all columns, which takes more space than the rows of one run.
+            if rows and (len(rows) >= GROUP_ROWS or last == 0):
                 columns = [pyarrow.array(c, f[1]) for c, f in zip(zip(*rows, strict=True), fields, strict=True)]
                 writer.write_table(pyarrow.Table.from_arrays(columns, schema=schema))
+                rows = []
 
 
 def runs_with_epochs(store: Store, records: list[RunRecord]) -> Iterator[tuple[RunRecord, list[EpochMetrics]]]:

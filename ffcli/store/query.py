@@ -43,6 +43,7 @@ def query(store: Store, sql: str) -> Answer:
     Raises:
         BadOption: if it is not one valid SELECT.
         StoreBusy: if another process holds the lock for too long.
+        KeyboardInterrupt: after Ctrl-C.
     """
     with reading(store) as connection, _only_reading(connection):
         try:
@@ -52,6 +53,8 @@ def query(store: Store, sql: str) -> Answer:
             return Answer(_distinct(result.keys()), [tuple(row) for row in result])
         except (DBAPIError, sqlite3.Warning) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
+            if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+                raise KeyboardInterrupt from error  # raised in the progress handler, where sqlite3 discards it
             if (reason := _reason(cause)) is None:
                 raise
             raise BadOption(f"the query cannot be answered: {reason}") from error

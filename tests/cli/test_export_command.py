@@ -185,9 +185,11 @@ def test_parquet_has_the_rows_of_csv_with_types(database: Path, tmp_path: Path) 
         assert isinstance(result.exception, MissingPackage)
         assert not list(tmp_path.iterdir())
         return
-    from pyarrow.parquet import read_table
+    from pyarrow.parquet import ParquetFile
 
-    table = read_table(path)
+    file = ParquetFile(path)
+    assert file.num_row_groups == 1
+    table = file.read()
     header, *rows = csv.reader(io.StringIO(run(db=database).stdout))
     assert table.column_names == header
     assert table.column("seed").to_pylist() == [int(row[header.index("seed")]) for row in rows]

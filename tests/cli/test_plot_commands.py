@@ -76,6 +76,18 @@ def test_curves_of_several_runs_are_named_by_what_differs(trained: Inside, tmp_p
     assert "mnist (sample), label, 16:16, fast@1 with hidden 30,20" in texts(file)
 
 
+def test_a_long_legend_stays_inside_the_figure(trained: Inside, tmp_path: Path) -> None:
+    file = tmp_path / "curves.svg"
+    long = run_of(trained, "--dataset", "fashion")
+    trained("plot", "curves", run_of(trained, "--tag", "deep")["id"], long["id"], "-o", str(file))
+    first = tmp_path / "curves-1.svg"
+    places = re.findall(r"<text[^>]*translate\(([-\d.]+) [^>]*>([^<]*)</text>", first.read_text(encoding="utf-8"))
+    named = [(float(x), text) for x, text in places if "hidden 9,9,9" in text or long["id"][:7] in text]
+    assert len(named) >= 2
+    # In points: the sample of a line is 23 wide, a character of the legend about 4.5, and the figure 374.
+    assert all(x > 27 and x + 4.5 * len(text) < 374 for x, text in named), named
+
+
 def test_a_deep_network_is_drawn_on_several_pages(trained: Inside, tmp_path: Path) -> None:
     deep = run_of(trained, "--tag", "deep")["id"]
     for figure in ("trace", "goodness"):
@@ -102,6 +114,9 @@ def test_phases_show_the_tables_of_the_report(trained: Inside, tmp_path: Path) -
     assert "bars: standard deviation over the seeds" not in shown
     _, err = trained("plot", "phases", "--preset", "fast", "-o", str(file))
     assert "more protocol" in err
+    trained("plot", "phases", "--protocol", "hidden 9,9", "-o", str(file))
+    assert "fast@1 with hidden 9,9,9,9,9,9,9" in " ".join(texts(file))
+    assert "there are fast@1" in trained.refused("plot", "phases", "--protocol", "nosuch", "-o", str(file))
     assert "no finished runs" in trained.refused("plot", "phases", "--tag", "none", "-o", str(file))
 
 

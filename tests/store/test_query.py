@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from sqlalchemy import text
@@ -92,6 +94,14 @@ def test_what_is_no_select_is_refused_and_changes_nothing(
     assert hashlib.sha256(db.read_bytes()).digest() == before
     added = {path.name for path in db.parent.iterdir()} - files
     assert added <= {"runs.db-shm", "runs.db-wal"}
+
+
+def test_an_endless_query_ends_with_ctrl_c(db: Path) -> None:
+    timer = Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        ask(db, "with recursive n (i) as (select 1 union all select i + 1 from n) select count(*) from n")
+    timer.join()
 
 
 def test_store_of_queries_cannot_write(db: Path) -> None:

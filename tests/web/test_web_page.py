@@ -108,6 +108,7 @@ def test_curves_have_null_for_numbers_that_are_not_finite(page: Page) -> None:
 def test_filters_of_the_report_choose_what_the_page_shows(stored: Inside) -> None:
     file = stored.ff.folder / "some.html"
     assert stored("report", "--html", str(file), "--tag", "night", "--table", "2").stdout == f"{file}: 1 run\n"
+    assert "leave out --protocol" in stored.refused("report", "--html", str(file), "--protocol", "fast")
     text = file.read_text(encoding="utf-8")
     assert "Table 2" in text
     assert "Table 1" not in text
