@@ -209,8 +209,9 @@ def automatic_lr_origin(config: RunConfig) -> float | None:
 
 
 def nearest_presets(settings: PresetSettings) -> list[Preset]:
-    """Return all presets, those with as many updates per batch as `settings` first."""
-    return sorted(all_presets(), key=lambda preset: preset.updates_per_batch != settings.updates_per_batch)
+    """Return all presets, those that differ from `settings` in fewest values, apart from the learning rate, first."""
+    names = PresetSettings.model_fields.keys() - {"lr"}
+    return sorted(all_presets(), key=lambda preset: sum(getattr(preset, n) != getattr(settings, n) for n in names))
 
 
 def _key_fields(key: Key) -> set[str]:

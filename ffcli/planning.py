@@ -16,7 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from ffcli import settings as definitions
-from ffcli.config import PRESETS, WARMUP, DataRef, Preset, RunConfig, automatic_lr, default_scaling
+from ffcli.config import (
+    PRESETS,
+    WARMUP,
+    DataRef,
+    Preset,
+    RunConfig,
+    automatic_lr,
+    automatic_lr_origin,
+    default_scaling,
+    nearest_presets,
+)
 from ffcli.data import datasets
 from ffcli.data.negatives import STRATEGIES
 from ffcli.errors import BadOption
@@ -269,6 +279,10 @@ def settings_of(config: RunConfig) -> Settings:
     }
     if config.mask_blur is None:
         del values["mask_blur"]
+    if (lr := automatic_lr_origin(config)) is not None:
+        base = next(preset for preset in nearest_presets(config) if preset.lr == lr)
+        values |= {"lr": definitions.AUTO, "preset": base.label}
+        del values["warmup"]
     return Settings(**values)
 
 

@@ -17,6 +17,7 @@ from ff import FF, SMALL
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ffcli.cli.words import published_line
 from ffcli.config import DataRef
 from ffcli.planning import resolve, to_toml
 from ffcli.plots.style import plain
@@ -118,9 +119,11 @@ COUNTS = st.integers(1, 500)
     st.fixed_dictionaries(
         {"neg": st.sampled_from(["label", "masks"])},
         optional={
-            "preset": st.sampled_from(["fast", "fast@1", "paper"]),
+            "preset": st.sampled_from(["fast", "fast@1", "paper", "scaled"]),
             "epochs": COUNTS,
-            "lr": RATES,
+            "lr": RATES | st.just("auto"),
+            "warmup": st.sampled_from([0, 10, 256]),
+            "cure": st.sampled_from(["none", "gradient-memory", "replay:1"]),
             "lr_scaling": st.sampled_from(["ratio", "notebook", "none"]),
             "updates_per_batch": COUNTS,
             "batch_size": COUNTS,
@@ -140,10 +143,22 @@ def test_toml_keeps_the_key_of_every_config(options: dict[str, Any], phases: dic
     def resolved(asked: Settings) -> Any:
         return resolve(asked, DATA)
 
+    if "unseparated" in phases:  # such runs have no cure
+        options = {name: value for name, value in options.items() if name != "cure"}
     config = resolved(parse(options | phases))
-    read = resolved(parse(tomllib.loads(to_toml(config))))
+    written = tomllib.loads(to_toml(config))
+    if options.get("lr") == "auto" and options.get("warmup", 256) == 256:
+        assert (written["lr"], "warmup" in written) == ("auto", False)
+    read = resolved(parse(written))
     assert read == config
     assert read.key == config.key
+
+
+def test_published_figure_beside_a_cured_run_is_that_of_plain_training() -> None:
+    full = DATA.model_copy(update={"source": "full"})
+    plain, cured = (resolve(parse({"cure": cure}), full) for cure in ("none", "replay"))
+    assert published_line(plain, 80.0) == "published (table 1): 89, -9.0 here"
+    assert published_line(cured, 80.0) == "the paper without a cure: 89 (table 1)"
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,13 @@ def test_runs_with_automatic_rates_share_one_protocol() -> None:
     ]
 
 
+@pytest.mark.parametrize("options", [{"updates_per_batch": 5}, {"preset": "scaled", "updates_per_batch": 3}])
+def test_automatic_rates_with_the_updates_of_another_preset_share_one_protocol(options: dict[str, Any]) -> None:
+    runs = [outcome(phases, lr="auto", **options) for phases in ("1:1", "16:16", "64:64")]
+    assert len(protocols(*runs)) == 1
+    assert len({describe(settings_of(run.run.config)) for run in runs}) == 1
+
+
 def test_every_protocol_setting_separates_tables() -> None:
     same = [
         outcome(),
