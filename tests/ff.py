@@ -59,11 +59,11 @@ class FF:
             return list_runs(store)
 
     @contextmanager
-    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    def started(self, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
         """Start a command in the background with pipes; it is killed at the end if it still runs."""
         pipe = subprocess.PIPE
         with subprocess.Popen(
-            self.command(*arguments), env=self.environment, stdout=pipe, stderr=pipe, text=True
+            self.command(*arguments), env=self.environment | environment, stdout=pipe, stderr=pipe, text=True
         ) as process:
             try:
                 yield process

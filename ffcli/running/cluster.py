@@ -20,6 +20,8 @@ import dask
 from distributed import Client, Nanny, Scheduler, SpecCluster
 
 from ffcli.errors import BadOption, ClusterLost, MissingPackage
+from ffcli.running.worker import silence_dask
+from ffcli.text import counted
 
 HERE = "127.0.0.1"
 """A cluster on one machine cannot be reached from others: whoever reaches a scheduler can execute code."""
@@ -66,7 +68,7 @@ def local_cluster(devices: Sequence[str], data_folder: Path, notice: Notice) -> 
     Raises:
         ClusterLost: if they cannot be started.
     """
-    prepare_logs()
+    silence_dask()
     scheduler = {"host": HERE, "dashboard": find_spec("bokeh") is not None, "dashboard_address": f"{HERE}:0"}
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(LOCAL_SETTINGS))
@@ -104,7 +106,7 @@ def remote_cluster(address: str, workers: int | None, data_folder: Path, notice:
         ClusterLost: if the scheduler does not answer.
         MissingPackage: if dask-jobqueue is needed and not installed.
     """
-    prepare_logs()
+    silence_dask()
     with ExitStack() as stack:
         if address in JOB_QUEUES:
             where: Any = {"address": stack.enter_context(_job_queue(address, workers, data_folder))}
@@ -130,7 +132,7 @@ def serve(address: str, devices: Sequence[str], data_folder: Path, notice: Notic
     Raises:
         BadOption: if `address` is neither an address nor the path of a scheduler's file.
     """
-    prepare_logs()
+    silence_dask()
     where = scheduler_location(address)
     asyncio.run(_serve(where, address, devices, data_folder, notice))
 
@@ -145,7 +147,7 @@ async def _serve(
             options = {"scheduler_ip": where["address"]} if "address" in where else dict(where)
             nannies = [Nanny(**options, **worker_options(device, data_folder)) for device in devices]
             await asyncio.wait_for(asyncio.gather(*nannies), CONNECT_SECONDS)
-            notice(f"{len(nannies)} workers for the scheduler at {address}; Ctrl-C ends them")
+            notice(f"{counted(len(nannies), 'worker')} for the scheduler at {address}; Ctrl-C ends them")
             told = False
             await asyncio.wait([asyncio.ensure_future(n.finished()) for n in nannies], return_when="FIRST_COMPLETED")
         except (OSError, TimeoutError, ValueError):
@@ -191,11 +193,6 @@ def worker_options(device: str, data_folder: Path) -> dict[str, Any]:
         "nthreads": 1, "memory_limit": 0, "env": env, "preload": ["ffcli.running.worker"],
         "silence_logs": logging.CRITICAL, "dashboard": False,
     }  # fmt: skip
-
-
-def prepare_logs() -> None:
-    """Keep Dask's messages to itself: a sweep reports in one line what a user has to know."""
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
 
 @contextmanager

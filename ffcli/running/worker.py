@@ -56,7 +56,14 @@ def dask_setup(worker: object) -> None:
     """Set up a worker process: its sweep handles Ctrl-C, and reports errors. Dask calls this when a process starts."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    silence_dask()
+
+
+def silence_dask() -> None:
+    """Turn Dask's log messages off: a sweep reports in one line what a user has to know."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def stop(topic: str) -> None:
