@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import gc
 import os
 import re
@@ -71,8 +70,6 @@ def run() -> NoReturn:
     with suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
-    if "distributed" in sys.modules:  # it leaves semaphores to be released
-        atexit._run_exitfuncs()
     os._exit(code if isinstance(code, int) else 0)
 
 

@@ -72,6 +72,9 @@ def local_cluster(devices: Sequence[str], data_folder: Path, notice: Notice) -> 
     scheduler = {"host": HERE, "dashboard": find_spec("bokeh") is not None, "dashboard_address": f"{HERE}:0"}
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(LOCAL_SETTINGS))
+        # `ff` ends without interpreter teardown: Python's resource tracker releases the semaphores of the workers'
+        # queues then, and would warn of it.
+        os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
         try:
             cluster = SpecCluster(
                 scheduler={"cls": Scheduler, "options": scheduler},

@@ -16,12 +16,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from . import archives, concurrency, damage, kill_points, random_kills, warm, world
+from . import archives, cluster_kills, concurrency, damage, kill_points, random_kills, warm, world
 from .campaign import Case, Outcome, Row, run_cases, selected
 
 PARTS = {
     "point": kill_points,
     "kill": random_kills,
+    "cluster": cluster_kills,
     "damage": damage,
     "crowd": concurrency,
     "archive": archives,

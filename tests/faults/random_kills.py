@@ -85,13 +85,13 @@ def _killed_sweep(
             time.sleep(rng.uniform(0.2, 0.9) * seconds)
             workers: list[psutil.Process] = []
             with suppress(psutil.Error):
-                workers = driver.children()
+                workers = [child for child in driver.children() if "spawn_main" in " ".join(child.cmdline())]
             for worker in workers if victim == "worker" else ():
                 with suppress(psutil.Error):
                     worker.kill()
                     yield 1
         if victim == "worker":
-            # A run that loses two workers in one epoch fails, and the command says so.
+            # A run that loses several workers in one epoch fails, and the command says so.
             yield from verdict(running.wait(PATIENCE), (0, 1))
             continue
         with suppress(ProcessLookupError):
