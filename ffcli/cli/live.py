@@ -248,6 +248,8 @@ class SweepDisplay(QuietSweep):
             parts.append((f"  {number['elsewhere']} trained by another sweep", ""))
         if number["failed"]:
             parts.append((f"  {number['failed']} failed", "red"))
+        if number["stopped"]:
+            parts.append((f"  {number['stopped']} stopped", "yellow"))
         if number["queued"]:
             parts.append((f"  {number['queued']} queued", ""))
         if self.sweep.stopping:

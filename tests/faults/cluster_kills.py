@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from .campaign import Case, Problems
-from .warm import ff
+from .warm import PATIENCE, start
 from .world import NEVER, Bits, World, bits, check_sound, copy, database, differences
 
 KILLS = 10
@@ -36,7 +36,7 @@ SWEEP_SECONDS = 240.0
 def cases(world: World, folder: Path, seed: int, scale: float) -> Iterator[Case]:
     """Yield cases of killed clusters."""
     reference = copy(world.empty, folder / "reference")
-    done = ff("sweep", *SETTINGS, "--workers", "1", "--quiet", folder=reference)
+    done = start("sweep", *SETTINGS, "--workers", "1", "--quiet", folder=reference).wait(PATIENCE)
     assert done.code == 0, done
     for number in range(max(1, round(scale))):
         check = partial(_killed_cluster, bits(reference))
