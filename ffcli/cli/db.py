@@ -97,12 +97,12 @@ def backup(
 
 @db_app.command()
 def merge(
-    other: Annotated[str, typer.Argument(help="Database whose runs are added; it is not changed.")],
+    others: Annotated[list[str], typer.Argument(metavar="OTHER...", help="Databases to add; they are not changed.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be added, without adding it.")] = False,
     db: Db = None,
     json: Json = False,
 ) -> None:
-    """Add the runs of another database. Of two runs with the same key, the shorter one becomes superseded."""
+    """Add the runs of other databases. Of two runs with the same key, the shorter one becomes superseded."""
     from dataclasses import asdict
 
     from ffcli.cli.console import line, message, print_json
@@ -111,20 +111,28 @@ def merge(
     from ffcli.store.merge import merge as merge_into
     from ffcli.text import counted
 
-    existing(other)
+    for other in others:
+        existing(other)
+    found = []
     with open_store(db, create=not dry_run) as store:
-        merged = merge_into(store, other, dry_run=dry_run)
+        for other in others:
+            merged = merge_into(store, other, dry_run=dry_run)
+            found.append({"path": other, **asdict(merged), "dry_run": dry_run})
+            if json:
+                continue
+            for notice in merged.notices:
+                message(notice)
+            line(
+                (f"{other}: " if len(others) > 1 else "")
+                + ("would add " if dry_run else "added ")
+                + f"{counted(merged.taken, 'run')} (already stored: {merged.already_here},"
+                f" extended: {merged.extended}),"
+                f" {counted(merged.epochs, 'epoch')}, {counted(merged.files, 'file')};"
+                f" {counted(merged.superseded, 'run')} superseded"
+                + (f"; {merged.left_out} omitted" if merged.left_out else "")
+            )
     if json:
-        print_json(asdict(merged) | {"dry_run": dry_run})
-        return
-    for notice in merged.notices:
-        message(notice)
-    line(
-        ("would add " if dry_run else "added ")
-        + f"{counted(merged.taken, 'run')} (already stored: {merged.already_here}, extended: {merged.extended}),"
-        f" {counted(merged.epochs, 'epoch')}, {counted(merged.files, 'file')};"
-        f" {counted(merged.superseded, 'run')} superseded" + (f"; {merged.left_out} omitted" if merged.left_out else "")
-    )
+        print_json(found)
 
 
 @db_app.command()

@@ -154,7 +154,7 @@ def show_sweep_plan(store: Store, plan: SweepPlan, *, workers: int, json: bool) 
             }
         )
         return
-    longest = max(len(describe(row[0])) for row in rows)
+    longest = max((len(describe(row[0])) for row in rows), default=0)
     for config, cached, done, seconds, _ in rows:
         state = "stored" if cached else f"{done}/{counted(config.epochs, 'epoch')}, {duration(seconds)}"
         out().print(f"{describe(config):{longest}}  {state}", markup=False, soft_wrap=True)

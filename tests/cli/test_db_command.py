@@ -133,11 +133,11 @@ def test_merge_shows_what_it_adds(db: Path) -> None:
             claims.record_epoch(store, claim, EPOCH)
             claims.finish(store, claim)
     counts = {"taken": 2, "extended": 0, "already_here": 0, "left_out": 0, "superseded": 0, "epochs": 2, "files": 0}
-    planned = json.loads(ff_db("merge", other, "--dry-run", "--json", db=db).stdout)
-    assert planned == counts | {"notices": [], "dry_run": True}
+    [planned] = json.loads(ff_db("merge", other, "--dry-run", "--json", db=db).stdout)
+    assert planned == counts | {"path": str(other), "notices": [], "dry_run": True}
     assert "would add 2 runs" in ff_db("merge", other, "--dry-run", db=db).stdout
     assert "added 2 runs" in ff_db("merge", other, db=db).stdout
-    again = json.loads(ff_db("merge", other, "--json", db=db).stdout)
+    [again] = json.loads(ff_db("merge", other, "--json", db=db).stdout)
     assert (again["taken"], again["already_here"], again["dry_run"]) == (0, 2, False)
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from ff import FF
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
     from inside import Inside
 
 pytest_plugins = ["inside"]
+
+ROOT = Path(__file__).parents[2]
 
 DATA = DataRef(
     name="mnist", source="full", fingerprint="0" * 64, features=784, classes=10, train=60_000, test=10_000,
@@ -49,6 +55,7 @@ def test_shards_cover_the_sweep_once(inside: Inside) -> None:
         for k in range(1, 6)
     ]
     assert sum(map(len, planned)) == len(set().union(*planned)) == 36
+    assert "0 of 0 cells to train" in inside("sweep", "--table", "1", "--shard", "40/40", "--dry-run").stdout
     for wrong in ("0/5", "6/5", "5", "a/b", "1/0"):
         assert "such as 3/16" in inside.refused("sweep", "--table", "1", "--shard", wrong)
 
@@ -68,3 +75,37 @@ def test_printed_commands_train_the_cells_of_the_sweep(ff: FF) -> None:
     assert ff(*grid, "--print-commands").stdout == ""
     assert ff.json(*grid)["cached"] == 2
     assert {run.tags for run in ff.runs()} == {("a b",)}
+
+
+def test_slurm_example_equals_one_sweep(ff: FF, uninterrupted: FF) -> None:
+    """The script runs as 16 processes, two at a time, on four cells: most shares are empty."""
+    tables, grid = "--table 1 --table 2 --data full", (*GRID, "--neg", "label,masks")
+    script = (ROOT / "examples" / "slurm" / "sweep.sh").read_text()
+    assert tables in script
+    (ff.folder / "sweep.sh").write_text(script.replace(tables, " ".join(grid)).replace("ff sweep", "$FF sweep"))
+    environment = ff.environment | {"FF": f"{sys.executable} -m ffcli", "PYTHONPATH": str(ROOT)}
+
+    def job(number: int) -> int:
+        own = environment | {"SLURM_ARRAY_TASK_ID": str(number)}
+        return subprocess.run(["bash", "sweep.sh"], cwd=ff.folder, env=own, check=False).returncode
+
+    with ThreadPoolExecutor(2) as jobs:
+        assert list(jobs.map(job, range(1, 17))) == [0] * 16
+    shards = sorted(map(str, ff.folder.glob("shard-*.db")))
+    assert len(shards) == 16
+    ff("db", "merge", *shards)
+    uninterrupted("sweep", *grid)
+    assert {run.key: run.final_accuracy for run in ff.runs()} == {
+        run.key: run.final_accuracy for run in uninterrupted.runs()
+    }
+    assert len(ff.runs()) == 4
+
+
+GRID = ("--dataset", "mnist", "--hidden", "8", "--epochs", "1", "--pos-phase", "1,2")
+
+
+@pytest.fixture
+def uninterrupted(ff: FF) -> FF:
+    folder = ff.folder / "uninterrupted"
+    folder.mkdir()
+    return FF(folder, ff.data)
