@@ -199,34 +199,33 @@ class DaskWorkers:
             return
         self._looked = time.monotonic()
         try:
-            present = self._client.nthreads() if self._client.status == "running" else None
+            present = self._client.nthreads()
         except (OSError, TimeoutError, asyncio.CancelledError):
             present = None
-        if present is None:
+        if self._client.status != "running":
             raise ClusterLost("the scheduler is gone: everything that was saved stays, and the same command continues")
+        if present is None:  # it is busy
+            return
         for address in (self._sites.keys() | self._asked.keys()) - present.keys():
             yield from self._forget(address, "was lost")
         for address in present.keys() - self._sites.keys() - self._asked.keys():
-            self._asked[address] = self._client.submit(site, workers=[address], pure=False)
-            self._asked[address].add_done_callback(lambda f, a=address: self._inbox.put(partial(self._introduce, a, f)))
+            self._asked[address] = answer = self._client.submit(site, workers=[address], pure=False)
+            answer.add_done_callback(partial(self._fetch, partial(self._introduce, address)))
         for attempt in [attempt for attempt in self._attempts.values() if attempt.waiting]:
             if not self._is_receiving(attempt):
                 self._submit(attempt)
         self._report_being_alone()
 
-    def _introduce(self, address: str, answer: Future[Site]) -> Iterator[tuple[str, Message]]:
+    def _introduce(self, address: str, answer: Future[Site], found: Site | Lost) -> Iterator[tuple[str, Message]]:
         """Use a new worker, unless it is refused."""
         if self._asked.get(address) is answer:
-            try:
-                found = answer.result(timeout=LOOK_SECONDS)
-            except Exception as error:
-                self._notice(f"worker {address} is not used: {error or type(error).__name__}")
+            if isinstance(found, Lost):
+                self._notice(f"worker {address} is not used: {found.reason}")
+            elif reason := self._refused(found):
+                self._notice(f"worker {found.pid} on {found.host} is not used: {reason}")
             else:
-                if reason := self._refused(found):
-                    self._notice(f"worker {found.pid} on {found.host} is not used: {reason}")
-                else:
-                    self._sites[address] = found
-                    del self._asked[address]
+                self._sites[address] = found
+                del self._asked[address]
         yield from ()
 
     def _forget(self, address: str, how: str) -> Iterator[tuple[str, Message]]:
@@ -278,15 +277,21 @@ class DaskWorkers:
         if self._is_current(attempt, part):
             if attempt.began and not self._is_last(attempt, attempt.epoch):
                 self._submit(attempt)
-            self._transfers.submit(self._fetch, attempt, part)
+            self._fetch(partial(self._result, attempt), part)
         yield from ()
 
-    def _fetch(self, attempt: Attempt, part: Future[Result]) -> None:
-        try:
-            result: Result | Lost = self._client.gather(part, direct=True)
-        except (Exception, asyncio.CancelledError) as error:
-            result = Lost(f"worker {attempt.address} was lost: {error or type(error).__name__}")
-        self._inbox.put(partial(self._result, attempt, part, result))
+    def _fetch(self, handle: Callable[[Any, Any], Iterator[tuple[str, Message]]], future: Future[Any]) -> None:
+        """Fetch a result directly from its worker in another thread, and pass it on to the thread of the sweep."""
+
+        def fetch() -> None:
+            try:
+                result = self._client.gather(future, direct=True)
+            except (Exception, asyncio.CancelledError) as error:
+                result = Lost(str(error) or type(error).__name__)
+            self._inbox.put(partial(handle, future, result))
+
+        with suppress(RuntimeError):  # the sweep has ended
+            self._transfers.submit(fetch)
 
     def _result(
         self, attempt: Attempt, part: Future[Result] | None, result: Result | Lost
