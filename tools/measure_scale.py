@@ -55,6 +55,9 @@ ROOT = Path(__file__).parents[1]
 GRID = ("--dataset", "mnist", "--pos-phase", "1", "--seeds", "0-15", "--epochs", "2", "--workers", "2", "--quiet")
 """16 equal cells."""
 
+MEMORY_SECONDS = 2.0
+"""Time between two looks at the memory, which takes some time itself."""
+
 WARM_UP = 45.0
 """Seconds before the measurement: the first states have arrived, and runs no longer begin together."""
 
@@ -120,10 +123,12 @@ def run_sweep(tree: Path) -> tuple[float, float, float]:
         command = [sys.executable, "-m", "ffcli", "sweep", *GRID, "--db", str(database)]
         started, first, memory = time.monotonic(), 0.0, 0.0
         process = psutil.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
+        looked = started
         while process.poll() is None:
-            memory = max(memory, _memory(process))
             if not first and _has_epoch(database):
                 first = time.monotonic() - started
+            if time.monotonic() - looked > MEMORY_SECONDS:
+                memory, looked = max(memory, _memory(process)), time.monotonic()
             time.sleep(0.1)
         assert process.returncode == 0
         return time.monotonic() - started, first, memory
@@ -231,9 +236,8 @@ def _measure_driver(
 
 
 def _start(stack: ExitStack, *arguments: str) -> psutil.Process:
-    process = psutil.Popen(
-        [sys.executable, *arguments], env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL
-    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = psutil.Popen([sys.executable, *arguments], env=environment, stderr=subprocess.DEVNULL)
     stack.callback(process.wait)
     stack.callback(process.kill)
     return process

@@ -32,10 +32,13 @@ CONNECT_SECONDS = 10.0
 KILL_SECONDS = 0.5
 """Time that a worker of this machine has to exit before it is killed."""
 
+WORKER_SETTINGS = {"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}
+"""Dask has freed memory returned to the system at once, and every large tensor would fetch its pages again."""
+
 LOCAL_SETTINGS = {
+    **WORKER_SETTINGS,
     "distributed.scheduler.worker-ttl": "60s",
     "distributed.scheduler.work-stealing": False,
-    "distributed.admin.tick.limit": "1h",
 }
 """Dask's settings of a cluster on this machine: a worker without a sign of life for a minute is replaced."""
 
@@ -137,7 +140,8 @@ def serve(address: str, devices: Sequence[str], data_folder: Path, notice: Notic
     """
     silence_dask()
     where = scheduler_location(address)
-    asyncio.run(_serve(where, address, devices, data_folder, notice))
+    with dask.config.set(WORKER_SETTINGS):
+        asyncio.run(_serve(where, address, devices, data_folder, notice))
 
 
 async def _serve(

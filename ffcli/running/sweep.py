@@ -247,19 +247,20 @@ def _handle(sweep: Sweep, workers: Workers, cell: Cell, message: Message) -> Non
                 if notice:
                     sweep.watcher.notice(f"run {recording.short_id}: {notice}")
                 claims.add_provenance(sweep.store, recording.claim, provenance)
-            case Part(arrays=arrays, epoch=epoch) if epoch < cell.config.epochs:
-                save_state(recording, arrays, epoch, keep_state=request.keep_state)
-                if sweep.stopping:
+            case Part(arrays=arrays, epoch=epoch):
+                if epoch < cell.config.epochs or request.keep_state != "never":
+                    save_state(recording, arrays, epoch, keep_state=request.keep_state)
+                if epoch == cell.config.epochs:
+                    finish(
+                        recording,
+                        arrays,
+                        keep_state=request.keep_state,
+                        state_budget=request.state_budget,
+                        notice=sweep.watcher.notice,
+                    )
+                    _set(sweep, cell, "done")
+                elif sweep.stopping:
                     _stop(cell)
-            case Part(arrays=arrays):
-                finish(
-                    recording,
-                    arrays,
-                    keep_state=request.keep_state,
-                    state_budget=request.state_budget,
-                    notice=sweep.watcher.notice,
-                )
-                _set(sweep, cell, "done")
             case Failed(reason, kind):
                 _retry_or_fail(sweep, cell, error_of_kind(kind, reason))
             case Lost(reason):

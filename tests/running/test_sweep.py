@@ -89,6 +89,22 @@ def test_sweep_equals_single_runs_and_trains_nothing_twice(inside: Inside, unint
         assert all((weights[name] == other_weights[name]).all() for name in weights)
 
 
+def test_longer_request_continues_a_run_of_a_sweep(inside: Inside, uninterrupted: Inside) -> None:
+    """The second sweep begins with the state that the first one kept, and sends it to the worker."""
+    grid = ("sweep", *SMALL, "--pos-phase", "1", "--workers", "1")
+    inside(*grid, "--epochs", "2")
+    [cell] = inside.json(*grid, "--epochs", "4")["cells"]
+    assert [stretch.from_epoch for run in inside.ff.runs() for stretch in run.provenance] == [0, 2]
+    alone = uninterrupted.json("train", *SMALL, "--epochs", "4")
+    assert trained(uninterrupted.ff, alone["id"])[0] == trained(inside.ff, cell["id"])[0]
+
+    inside(*grid, "--epochs", "1", "--seeds", "1", "--keep-state", "never")
+    [run] = [run for run in inside.ff.runs() if run.config.seed == 1]
+    assert [path.name for path in (inside.ff.folder / "ff.db.states").glob(f"{run.id}*")] == [
+        f"{run.id}.weights.safetensors"
+    ]
+
+
 def test_killed_sweep_or_worker_loses_nothing(inside: Inside, uninterrupted: Inside) -> None:
     ff, grid = inside.ff, ("sweep", *SMALL, "--pos-phase", "1,2")
     with ff.started(*grid, "--epochs", "4000", "--workers", "2", "--save-every", "0.2") as driver:
