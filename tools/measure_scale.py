@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import cProfile
 import heapq
 import os
+import pstats
 import random
 import statistics
 import subprocess
@@ -51,8 +53,8 @@ ROOT = Path(__file__).parents[1]
 GRID = ("--dataset", "mnist", "--pos-phase", "1", "--seeds", "0-15", "--epochs", "2", "--workers", "2", "--quiet")
 """16 equal cells."""
 
-MEMORY_SECONDS = 2.0
-"""Time between two looks at the memory, which takes some time itself."""
+WARM_UP = 45.0
+"""Seconds before the measurement: the first states have arrived, and runs no longer begin together."""
 
 HOSTS = 4
 """Processes that the workers without training share."""
@@ -74,9 +76,13 @@ def main() -> None:
     driver.add_argument("--workers", type=int, nargs="+", default=[100, 300, 1000])
     driver.add_argument("--epoch-seconds", type=float, default=2.5)
     driver.add_argument("--seconds", type=float, default=60.0)
+    driver.add_argument("--save-every", type=float, default=30.0)
+    driver.add_argument("--profile", action="store_true", help="print where the thread of the sweep spends its time")
     driver.add_argument("--hidden", type=int, nargs="+", default=[500, 500, 500], help="decides the size of a state")
     driver.set_defaults(
-        run=lambda given: measure_driver(given.workers, given.epoch_seconds, given.seconds, tuple(given.hidden))
+        run=lambda given: measure_driver(
+            given.workers, given.epoch_seconds, given.seconds, tuple(given.hidden), given.save_every, given.profile
+        )
     )
     other = commands.add_parser("stand-in", help="workers that do not train; started by `driver`")
     other.add_argument("address")
@@ -112,12 +118,10 @@ def run_sweep(tree: Path) -> tuple[float, float, float]:
         command = [sys.executable, "-m", "ffcli", "sweep", *GRID, "--db", str(database)]
         started, first, memory = time.monotonic(), 0.0, 0.0
         process = psutil.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
-        looked = started
         while process.poll() is None:
+            memory = max(memory, _memory(process))
             if not first and _has_epoch(database):
                 first = time.monotonic() - started
-            if time.monotonic() - looked > MEMORY_SECONDS:
-                memory, looked = max(memory, _memory(process)), time.monotonic()
             time.sleep(0.1)
         assert process.returncode == 0
         return time.monotonic() - started, first, memory
@@ -167,16 +171,22 @@ class Window(QuietSweep):
         return found | {"network": float(psutil.net_io_counters(pernic=True)["lo"].bytes_recv)}
 
 
-def measure_driver(numbers: Sequence[int], epoch_seconds: float, seconds: float, hidden: tuple[int, ...]) -> None:
+def measure_driver(
+    numbers: Sequence[int], epoch_seconds: float, seconds: float, hidden: tuple[int, ...], save_every: float,
+    profile: bool,
+) -> None:  # fmt: skip
     """Print what recording the epochs of many workers costs. The workers do not train: they wait, and send a state."""
     silence_dask()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for number in numbers:
-            _measure_driver(folder / f"{number}", number, epoch_seconds, seconds, hidden)
+            _measure_driver(folder / f"{number}", number, epoch_seconds, seconds, hidden, save_every, profile)
 
 
-def _measure_driver(folder: Path, number: int, epoch_seconds: float, seconds: float, hidden: tuple[int, ...]) -> None:
+def _measure_driver(
+    folder: Path, number: int, epoch_seconds: float, seconds: float, hidden: tuple[int, ...], save_every: float,
+    profile: bool,
+) -> None:  # fmt: skip
     folder.mkdir()
     address, port = folder / "scheduler.json", 8700 + number % 97
     ref = locate("mnist", wanted="sample", folder=folder / "data", notify=lambda _: None)
@@ -192,10 +202,17 @@ def _measure_driver(folder: Path, number: int, epoch_seconds: float, seconds: fl
         store = stack.enter_context(open_store(folder / "runs.db"))
         client = stack.enter_context(remote_cluster(f"tcp://127.0.0.1:{port}", None, folder, lambda _: None))
         client.wait_for_workers(number, timeout=300)
-        window = Window(20.0, seconds, {"driver": psutil.Process(), "scheduler": scheduler})
-        open_workers = partial(dask_workers, client, configs, folder / "data", 30.0, print)
+        window = Window(WARM_UP, seconds, {"driver": psutil.Process(), "scheduler": scheduler})
+        open_workers = partial(dask_workers, client, configs, folder / "data", save_every, print)
+        profiler = cProfile.Profile()
         with suppress(KeyboardInterrupt):
+            if profile:
+                profiler.enable()
             sweep(configs, Request(), store, open_workers, window)
+        if profile:
+            profiler.disable()
+            pstats.Stats(profiler).sort_stats("cumulative").print_stats(45)
+            pstats.Stats(profiler).sort_stats("tottime").print_stats(20)
         size = sum(path.stat().st_size for path in folder.glob("runs.db*") if path.is_file())
         epochs = sum(run.epochs_done for run in list_runs(store))
     rate, wanted = len(window.delays) / window.elapsed, number / epoch_seconds
@@ -209,8 +226,9 @@ def _measure_driver(folder: Path, number: int, epoch_seconds: float, seconds: fl
 
 
 def _start(stack: ExitStack, *arguments: str) -> psutil.Process:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = psutil.Popen([sys.executable, *arguments], env=environment, stderr=subprocess.DEVNULL)
+    process = psutil.Popen(
+        [sys.executable, *arguments], env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL
+    )
     stack.callback(process.wait)
     stack.callback(process.kill)
     return process
@@ -256,7 +274,7 @@ def stand_in(address: str, number: int, epoch_seconds: float) -> None:
 def simulate_study(database: Path) -> None:
     """Print how long the study takes on more workers if each trains as fast as those of `database` did."""
     with open_to_read(database) as store:
-        runs = [run for run in list_runs(store) if run.status == "completed"]
+        runs = [run for run in list_runs(store) if run.epochs_done]
         measured = timings(store, host=runs[0].provenance[-1].host)
     shared = {"preset": "scaled", "precision": "bf16", "eval_every": 10}
     configs = [

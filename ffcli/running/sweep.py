@@ -65,10 +65,11 @@ class Cell:
     """Why it failed."""
     recording: Recording | None = None
     worker: Site | None = None
+    name: str = field(init=False)
+    """The key of the config: computing it takes a millisecond."""
 
-    @property
-    def name(self) -> str:
-        return self.config.key
+    def __post_init__(self) -> None:
+        self.name = self.config.key
 
 
 class SweepWatcher(Protocol):

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import Empty, PriorityQueue
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
@@ -53,6 +55,9 @@ LOOK_SECONDS = 1.0
 ALONE_SECONDS = 10.0
 """Time without any worker after which the user is told."""
 
+ANSWER_SECONDS = 10.0
+"""Time that a new worker has to say who it is, after it has found out."""
+
 TRANSFERS = 4
 """States that are fetched or sent at the same time."""
 
@@ -60,6 +65,9 @@ SAVING_SHARE = 0.5
 """Share of the sweep's time that saving may take: with many workers, parts become longer than `save_every`."""
 
 Message = Began | EpochDone | Part | Failed | Lost
+
+Handler = Callable[[], Iterator[tuple[str, Message]]]
+"""Handles something that arrived, and yields its messages."""
 
 
 class Workers(Protocol):
@@ -137,8 +145,10 @@ class DaskWorkers:
         self._client, self._save_every, self._load = client, save_every, load
         self._notice, self._refused = notice, refused
         self._topic = f"ffcli-{uuid4().hex}"
-        self._inbox: SimpleQueue[Callable[[], Iterator[tuple[str, Message]]]] = SimpleQueue()
-        """What is to be handled in the thread of the sweep."""
+        self._inbox: PriorityQueue[tuple[bool, int, Handler]] = PriorityQueue()
+        """What is to be handled in the thread of the sweep: results of parts after everything else, because a state
+        takes long to save, and neither metrics nor idle workers are to wait for the states of all others."""
+        self._order = count()
         self._transfers = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="transfer")
         self._sites: dict[str, Site] = {}
         """Workers that can be used, by address."""
@@ -148,11 +158,15 @@ class DaskWorkers:
         """By stretch."""
         self._receivers: dict[tuple[str, str], Attempt] = {}
         """The last attempt that was sent a dataset, by host and fingerprint."""
+        self._unfetched: deque[tuple[Attempt, Future[Result]]] = deque()
+        """Parts that ended."""
+        self._fetched = 0
+        """Results that are being fetched or wait in the inbox: only a few, because each has a state."""
         self._looked, self._alone_since = 0.0, time.monotonic()
         self._saving = 0.0
         """Seconds that it takes to record a state."""
         self._stopping = False
-        client.subscribe_topic(self._topic, lambda event: self._inbox.put(partial(self._event, event[1])))
+        client.subscribe_topic(self._topic, lambda event: self._put(partial(self._event, event[1])))
 
     @property
     def free(self) -> int:
@@ -166,11 +180,14 @@ class DaskWorkers:
 
     def messages(self, seconds: float) -> Iterator[tuple[str, Message]]:
         yield from self._look()
+        until = time.monotonic() + seconds
         with suppress(Empty):
-            handle = self._inbox.get(timeout=seconds)
-            while True:
+            *_, handle = self._inbox.get(timeout=seconds)
+            yield from handle()
+            # With very many workers the inbox is never empty.
+            while time.monotonic() < until:
+                *_, handle = self._inbox.get_nowait()
                 yield from handle()
-                handle = self._inbox.get_nowait()
 
     def stop(self) -> None:
         if not self._stopping:
@@ -186,6 +203,14 @@ class DaskWorkers:
         """Give up all runs."""
         self._stopping = True
         self._transfers.shutdown(wait=False, cancel_futures=True)
+
+    def _put(self, handle: Handler, *, has_state: bool = False) -> None:
+        self._inbox.put((has_state, next(self._order), handle))
+
+    def _transfer(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Call a function in another thread, because it may take long; not after the end of the sweep."""
+        with suppress(RuntimeError):
+            self._transfers.submit(function, *arguments)
 
     def _idle(self) -> Sequence[str]:
         busy = {attempt.address for attempt in self._attempts.values()}
@@ -209,18 +234,26 @@ class DaskWorkers:
         for address in (self._sites.keys() | self._asked.keys()) - present.keys():
             yield from self._forget(address, "was lost")
         for address in present.keys() - self._sites.keys() - self._asked.keys():
-            self._asked[address] = answer = self._client.submit(site, workers=[address], pure=False)
-            answer.add_done_callback(partial(self._fetch, partial(self._introduce, address)))
+            self._asked[address] = self._client.submit(site, workers=[address], pure=False)
+            self._asked[address].add_done_callback(partial(self._transfer, self._fetch_site, address))
         for attempt in [attempt for attempt in self._attempts.values() if attempt.waiting]:
             if not self._is_receiving(attempt):
                 self._submit(attempt)
         self._report_being_alone()
 
-    def _introduce(self, address: str, answer: Future[Site], found: Site | Lost) -> Iterator[tuple[str, Message]]:
-        """Use a new worker, unless it is refused."""
+    def _fetch_site(self, address: str, answer: Future[Site]) -> None:
+        found: Site | str
+        try:
+            found = answer.result(timeout=ANSWER_SECONDS)
+        except (Exception, asyncio.CancelledError) as error:
+            found = str(error) or type(error).__name__
+        self._put(partial(self._introduce, address, answer, found))
+
+    def _introduce(self, address: str, answer: Future[Site], found: Site | str) -> Iterator[tuple[str, Message]]:
+        """Use a new worker, unless it is refused or did not say who it is."""
         if self._asked.get(address) is answer:
-            if isinstance(found, Lost):
-                self._notice(f"worker {address} is not used: {found.reason}")
+            if isinstance(found, str):
+                self._notice(f"worker {address} is not used: {found}")
             elif reason := self._refused(found):
                 self._notice(f"worker {found.pid} on {found.host} is not used: {reason}")
             else:
@@ -246,7 +279,7 @@ class DaskWorkers:
     # The parts of an attempt
 
     def _submit(self, attempt: Attempt, dataset: Dataset | None = None) -> None:
-        """Submit the next part. Arrays are sent from another thread, because that may take long."""
+        """Submit the next part."""
         task = Task(
             attempt.assignment, attempt.stretch, self._sites[attempt.address].process, attempt.parts, self._seconds(),
             self._topic,
@@ -256,7 +289,7 @@ class DaskWorkers:
         if saved is None and dataset is None:
             self._submit_now(attempt, task, None, None)
         else:
-            self._transfers.submit(self._submit_now, attempt, task, saved, dataset)
+            self._transfer(self._submit_now, attempt, task, saved, dataset)
 
     def _submit_now(self, attempt: Attempt, task: Task, saved: Arrays | None, dataset: Dataset | None) -> None:
         workers = [attempt.address]
@@ -267,31 +300,38 @@ class DaskWorkers:
             ]
             part = self._client.submit(train_part, task, *sent, workers=workers, pure=False)
         except Exception as error:
-            self._inbox.put(partial(self._result, attempt, None, Lost(f"worker {attempt.address}: {error}")))
+            self._put(partial(self._result, attempt, None, Lost(f"worker {attempt.address}: {error}")))
             return
         attempt.part = part
-        part.add_done_callback(lambda part: self._inbox.put(partial(self._done, attempt, part)))
+        part.add_done_callback(lambda part: self._put(partial(self._done, attempt, part)))
 
     def _done(self, attempt: Attempt, part: Future[Result]) -> Iterator[tuple[str, Message]]:
         """Submit the next part, and then fetch the result of this one."""
         if self._is_current(attempt, part):
             if attempt.began and not self._is_last(attempt, attempt.epoch):
                 self._submit(attempt)
-            self._fetch(partial(self._result, attempt), part)
+            self._unfetched.append((attempt, part))
+            self._fetch_some()
         yield from ()
 
-    def _fetch(self, handle: Callable[[Any, Any], Iterator[tuple[str, Message]]], future: Future[Any]) -> None:
-        """Fetch a result directly from its worker in another thread, and pass it on to the thread of the sweep."""
+    def _fetch_some(self) -> None:
+        while self._unfetched and self._fetched < TRANSFERS:
+            self._fetched += 1
+            self._transfer(self._fetch, *self._unfetched.popleft())
 
-        def fetch() -> None:
-            try:
-                result = self._client.gather(future, direct=True)
-            except (Exception, asyncio.CancelledError) as error:
-                result = Lost(str(error) or type(error).__name__)
-            self._inbox.put(partial(handle, future, result))
+    def _fetch(self, attempt: Attempt, part: Future[Result]) -> None:
+        try:
+            result: Result | Lost = self._client.gather(part, direct=True)
+        except (Exception, asyncio.CancelledError) as error:
+            result = Lost(f"worker {attempt.address} was lost: {error or type(error).__name__}")
+        self._put(partial(self._handle_fetched, attempt, part, result), has_state=True)
 
-        with suppress(RuntimeError):  # the sweep has ended
-            self._transfers.submit(fetch)
+    def _handle_fetched(
+        self, attempt: Attempt, part: Future[Result], result: Result | Lost
+    ) -> Iterator[tuple[str, Message]]:
+        self._fetched -= 1
+        self._fetch_some()
+        yield from self._result(attempt, part, result)
 
     def _result(
         self, attempt: Attempt, part: Future[Result] | None, result: Result | Lost

@@ -14,14 +14,14 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, CursorResult, func, insert, select, update
+from sqlalchemy import Connection, CursorResult, func, insert, or_, select, update
 
 from ffcli.choices import FailureKind, Status
 from ffcli.config import RunConfig
 from ffcli.errors import ClaimLost, RunBusy, RunStored
 from ffcli.records import ID_DIGITS, EpochMetrics, HourTrace, Provenance, RunRecord
 from ffcli.store.database import Store, writing
-from ffcli.store.liveness import Owner, utc_now
+from ffcli.store.liveness import STALE_AFTER, Owner, utc_now
 from ffcli.store.mapping import (
     RUN_COLUMNS,
     config_columns,
@@ -78,7 +78,7 @@ def claim(
     """
     with writing(store) as connection:
         now = utc_now()
-        _mark_abandoned(connection, now)
+        _mark_abandoned(connection, owner, now)
         current = connection.execute(select(*RUN_COLUMNS).where(RUN.c.key == config.key, IS_CURRENT)).one_or_none()
         if current is not None and current.status == "running":
             raise RunBusy(_busy(run_record(current, now), current.pid, current.host))
@@ -269,9 +269,18 @@ def _update(connection: Connection, claim: Claim, **values: Any) -> None:
         )
 
 
-def _mark_abandoned(connection: Connection, now: datetime) -> None:
-    """Mark running rows whose process no longer trains them as interrupted or stale."""
-    running = connection.execute(select(*RUN_COLUMNS).where(RUN.c.status == "running")).all()
+def _mark_abandoned(connection: Connection, owner: Owner, now: datetime) -> None:
+    """Mark running rows whose process no longer trains them as interrupted or stale.
+
+    Rows of `owner`, the process that claims a run, are read only if their heartbeat is old: a sweep has hundreds.
+    """
+    process = {"host": owner.host, "pid": owner.pid, "pid_started": owner.pid_started, "boot": owner.boot}
+    doubtful = or_(
+        RUN.c.heartbeat.is_(None),
+        RUN.c.heartbeat < now - STALE_AFTER,
+        *(RUN.c[name].is_distinct_from(value) for name, value in process.items()),
+    )
+    running = connection.execute(select(*RUN_COLUMNS).where(RUN.c.status == "running", doubtful)).all()
     for run in run_records(running, now, skipped=lambda _: None):
         if run.status != "running":
             ended = {"status": run.status, "failure": run.failure, "ended": run.ended, "token": None}
