@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shlex
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -123,6 +124,8 @@ def remote_cluster(address: str, workers: int | None, data_folder: Path, notice:
                 # Each worker's versions are compared when it is used.
                 warnings.simplefilter("ignore")
                 client = stack.enter_context(Client(**where, timeout=CONNECT_SECONDS, set_as_default=False))
+        except TypeError as error:
+            raise _tls_error(address) from error
         except (OSError, TimeoutError, ValueError) as error:
             raise ClusterLost(f"no scheduler answers at {address}: `dask scheduler` starts one") from error
         if client.dashboard_link and find_spec("bokeh") is not None:
@@ -157,7 +160,9 @@ async def _serve(
             notice(f"{counted(len(nannies), 'worker')} for the scheduler at {address}; Ctrl-C ends them")
             told = False
             await asyncio.wait([asyncio.ensure_future(n.finished()) for n in nannies], return_when="FIRST_COMPLETED")
-        except (OSError, TimeoutError, ValueError):
+        except (OSError, RuntimeError, TimeoutError, ValueError) as error:
+            if isinstance(error.__cause__, TypeError):
+                raise _tls_error(address) from error
             await asyncio.sleep(1.0)
         finally:
             for nanny in nannies:
@@ -188,6 +193,11 @@ def scheduler_location(address: str) -> dict[str, str]:
     return {"address": address}
 
 
+def _tls_error(address: str) -> BadOption:
+    """The error for Dask's TypeError: an address with TLS without a certificate."""
+    return BadOption(f"{address} needs the certificates of TLS in Dask's configuration: docs/scale.md shows an example")
+
+
 def worker_options(device: str, data_folder: Path) -> dict[str, Any]:
     """Return Dask's options of a worker process on a device."""
     env = {"FFCLI_DATA_DIR": str(data_folder.absolute())}
@@ -212,7 +222,7 @@ def _job_queue(name: str, workers: int | None, data_folder: Path) -> Iterator[An
         raise BadOption(f"--cluster {name}: give --workers, the number of jobs to start")
     cluster = getattr(dask_jobqueue, JOB_QUEUES[name])(
         cores=1, processes=1, memory="4 GB", worker_extra_args=["--preload", "ffcli.running.worker"],
-        job_script_prologue=[f"export FFCLI_DATA_DIR={data_folder.absolute()}"],
+        job_script_prologue=[f"export FFCLI_DATA_DIR={shlex.quote(str(data_folder.absolute()))}"],
     )  # fmt: skip
     with cluster:
         cluster.scale(jobs=workers)

@@ -97,7 +97,7 @@ def _begin(task: Task, saved: Arrays | None, dataset: Dataset | None) -> Trainin
     from ffcli.running.session import load_data, make_stretch
 
     STATE.training, asked = None, task.assignment
-    folder = datasets.data_folder(_data_folder(), create=True)
+    folder = _data_folder()
     try:
         data = load_data(asked.config, device=asked.device, threads=asked.threads, data_folder=folder, received=dataset)
     except (BadData, DownloadFailed, StorageFull) as error:
@@ -136,6 +136,7 @@ def _send(task: Task, event: dict[str, Any]) -> None:
     get_worker().log_event(task.topic, {"stretch": task.stretch, **event})
 
 
-def _data_folder() -> Path | None:
-    folder = os.environ.get("FFCLI_DATA_DIR")
-    return Path(folder) if folder else None
+def _data_folder() -> Path:
+    """Return the data folder of this host. It need not be writable: the sweep sends what a worker cannot keep."""
+    named = os.environ.get("FFCLI_DATA_DIR")
+    return Path(named) if named else datasets.data_folder(None, create=True)

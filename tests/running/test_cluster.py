@@ -237,6 +237,7 @@ def test_local_cluster_listens_on_this_machine_only(ff: FF) -> None:
     ("address", "message"),
     [
         ("node7", "'node7' is no cluster: give an address such as tcp://node7:8786"),
+        ("tls://127.0.0.1:9", "tls://127.0.0.1:9 needs the certificates of TLS in Dask's configuration"),
         ("missing.json", "missing.json does not exist: `dask scheduler --scheduler-file missing.json` writes it"),
     ],
 )
