@@ -156,7 +156,7 @@ def _has_epoch(database: Path) -> bool:
 class Window(QuietSweep):
     """Counts the epochs that are recorded in a stretch of time, then ends the sweep."""
 
-    def __init__(self, after: float, seconds: float, processes: dict[str, psutil.Process]) -> None:
+    def __init__(self, after: float, seconds: float, processes: dict[str, list[psutil.Process]]) -> None:
         self.opens, self.closes = time.monotonic() + after, time.monotonic() + after + seconds
         self.processes, self.delays = processes, list[float]()
         self.before: dict[str, float] | None = None
@@ -175,7 +175,7 @@ class Window(QuietSweep):
             raise KeyboardInterrupt
 
     def usage(self) -> dict[str, float]:
-        found = {name: sum(process.cpu_times()[:2]) for name, process in self.processes.items()}
+        found = {name: sum(sum(each.cpu_times()[:2]) for each in group) for name, group in self.processes.items()}
         return found | {"network": float(psutil.net_io_counters(pernic=True)["lo"].bytes_recv)}
 
 
@@ -207,13 +207,12 @@ def _measure_driver(
         while not file.exists():
             time.sleep(0.1)
         address = json.loads(file.read_text())["address"]
-        for process in range(HOSTS):
-            share = len(range(process, number, HOSTS))
-            _start(stack, __file__, "stand-in", address, str(share), str(epoch_seconds))
+        shares = [str(len(range(process, number, HOSTS))) for process in range(HOSTS)]
+        hosts = [_start(stack, __file__, "stand-in", address, share, str(epoch_seconds)) for share in shares]
         store = stack.enter_context(open_store(folder / "runs.db"))
         client = stack.enter_context(remote_cluster(address, None, folder, lambda _: None))
         client.wait_for_workers(number, timeout=300)
-        window = Window(WARM_UP, seconds, {"driver": psutil.Process(), "scheduler": scheduler})
+        window = Window(WARM_UP, seconds, {"driver": [psutil.Process()], "scheduler": [scheduler], "stand-ins": hosts})
         open_workers = partial(dask_workers, client, configs, folder / "data", save_every, print)
         profiler = cProfile.Profile()
         with suppress(KeyboardInterrupt):
@@ -224,13 +223,15 @@ def _measure_driver(
             profiler.disable()
             pstats.Stats(profiler).sort_stats("cumulative").print_stats(45)
             pstats.Stats(profiler).sort_stats("tottime").print_stats(20)
+        memory = psutil.Process().memory_info().rss
         size = sum(path.stat().st_size for path in folder.glob("runs.db*") if path.is_file())
         epochs = sum(run.epochs_done for run in list_runs(store))
     rate, wanted = len(window.delays) / window.elapsed, number / epoch_seconds
     delays = statistics.quantiles(window.delays, n=20)
     print(
         f"{number:5} workers: {rate:6.1f} epochs/s of {wanted:6.1f}; CPU driver {window.used['driver']:.2f}, scheduler"
-        f" {window.used['scheduler']:.2f} cores; {window.used['network'] / 1e6:6.1f} MB/s; delay median"
+        f" {window.used['scheduler']:.2f}, stand-ins {window.used['stand-ins']:.2f} cores; memory of the driver"
+        f" {memory / 2**20:,.0f} MiB; {window.used['network'] / 1e6:6.1f} MB/s; delay median"
         f" {statistics.median(delays):.2f} s, 95 % {delays[-1]:.2f} s; database {size / epochs:.0f} bytes/epoch",
         flush=True,
     )

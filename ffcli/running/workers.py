@@ -242,17 +242,21 @@ class DaskWorkers:
         self._report_being_alone()
 
     def _fetch_site(self, address: str, answer: Future[Site]) -> None:
-        found: Site | str
+        found: Site | str | None
         try:
             found = answer.result(timeout=ANSWER_SECONDS)
+        except TimeoutError:
+            found = None
         except (Exception, asyncio.CancelledError) as error:
             found = str(error) or type(error).__name__
         self._put(partial(self._introduce, address, answer, found))
 
-    def _introduce(self, address: str, answer: Future[Site], found: Site | str) -> Iterator[tuple[str, Message]]:
+    def _introduce(self, address: str, answer: Future[Site], found: Site | str | None) -> Iterator[tuple[str, Message]]:
         """Use a new worker, unless it is refused or did not say who it is."""
         if self._asked.get(address) is answer:
-            if isinstance(found, str):
+            if found is None:  # it is busy, as when very many begin together: ask again
+                del self._asked[address]
+            elif isinstance(found, str):
                 self._notice(f"worker {address} is not used: {found}")
             elif reason := self._refused(found):
                 self._notice(f"worker {found.pid} on {found.host} is not used: {reason}")
