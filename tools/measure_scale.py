@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import cProfile
 import heapq
+import json
 import os
 import pstats
 import random
@@ -26,6 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import dask
 import psutil
 import torch
 from distributed import Worker, get_worker
@@ -52,6 +54,9 @@ from ffcli.store.timings import timings
 ROOT = Path(__file__).parents[1]
 GRID = ("--dataset", "mnist", "--pos-phase", "1", "--seeds", "0-15", "--epochs", "2", "--workers", "2", "--quiet")
 """16 equal cells."""
+
+MEMORY_SECONDS = 2.0
+"""Time between two looks at the memory, which takes some time itself."""
 
 WARM_UP = 45.0
 """Seconds before the measurement: the first states have arrived, and runs no longer begin together."""
@@ -118,10 +123,12 @@ def run_sweep(tree: Path) -> tuple[float, float, float]:
         command = [sys.executable, "-m", "ffcli", "sweep", *GRID, "--db", str(database)]
         started, first, memory = time.monotonic(), 0.0, 0.0
         process = psutil.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
+        looked = started
         while process.poll() is None:
-            memory = max(memory, _memory(process))
             if not first and _has_epoch(database):
                 first = time.monotonic() - started
+            if time.monotonic() - looked > MEMORY_SECONDS:
+                memory, looked = max(memory, _memory(process)), time.monotonic()
             time.sleep(0.1)
         assert process.returncode == 0
         return time.monotonic() - started, first, memory
@@ -188,19 +195,22 @@ def _measure_driver(
     profile: bool,
 ) -> None:  # fmt: skip
     folder.mkdir()
-    address, port = folder / "scheduler.json", 8700 + number % 97
+    file = folder / "scheduler.json"
     ref = locate("mnist", wanted="sample", folder=folder / "data", notify=lambda _: None)
     configs = [resolve(Settings(seed=seed, hidden=hidden), ref) for seed in range(3 * number)]
     with ExitStack() as stack:
         scheduler = _start(
-            stack, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", f"{port}",
-            "--scheduler-file", str(address), "--no-dashboard", "--dashboard-address", "127.0.0.1:0",
+            stack, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0",
+            "--scheduler-file", str(file), "--no-dashboard", "--dashboard-address", "127.0.0.1:0",
         )  # fmt: skip
+        while not file.exists():
+            time.sleep(0.1)
+        address = json.loads(file.read_text())["address"]
         for process in range(HOSTS):
             share = len(range(process, number, HOSTS))
-            _start(stack, __file__, "stand-in", f"127.0.0.1:{port}", str(share), str(epoch_seconds))
+            _start(stack, __file__, "stand-in", address, str(share), str(epoch_seconds))
         store = stack.enter_context(open_store(folder / "runs.db"))
-        client = stack.enter_context(remote_cluster(f"tcp://127.0.0.1:{port}", None, folder, lambda _: None))
+        client = stack.enter_context(remote_cluster(address, None, folder, lambda _: None))
         client.wait_for_workers(number, timeout=300)
         window = Window(WARM_UP, seconds, {"driver": psutil.Process(), "scheduler": scheduler})
         open_workers = partial(dask_workers, client, configs, folder / "data", save_every, print)
@@ -226,9 +236,8 @@ def _measure_driver(
 
 
 def _start(stack: ExitStack, *arguments: str) -> psutil.Process:
-    process = psutil.Popen(
-        [sys.executable, *arguments], env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL
-    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = psutil.Popen([sys.executable, *arguments], env=environment, stderr=subprocess.DEVNULL)
     stack.callback(process.wait)
     stack.callback(process.kill)
     return process
@@ -258,10 +267,12 @@ def stand_in(address: str, number: int, epoch_seconds: float) -> None:
         return Part(began, tuple(epochs), states[config.hidden], progress[task.stretch])
 
     running_worker.train_part = part
+    # What hundreds of workers on this machine would measure of themselves would leave no time for the driver.
+    dask.config.set({"distributed.worker.profile.enabled": False, "distributed.admin.system-monitor.interval": "60s"})
 
     async def serve() -> None:
         workers = [
-            Worker(f"tcp://{address}", nthreads=1, memory_limit=0, host="127.0.0.1", dashboard=False, silence_logs=50)
+            Worker(address, nthreads=1, memory_limit=0, host="127.0.0.1", dashboard=False, silence_logs=50)
             for _ in range(number)
         ]
         for start in range(0, number, 20):

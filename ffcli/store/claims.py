@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, CursorResult, func, insert, or_, select, update
+from sqlalchemy import Connection, CursorResult, Update, bindparam, func, insert, or_, select, update
 
 from ffcli.choices import FailureKind, Status
 from ffcli.config import RunConfig
@@ -29,7 +29,7 @@ from ffcli.store.mapping import (
     is_complete,
     run_record,
     run_records,
-    write_epoch,
+    write_epochs,
 )
 from ffcli.store.tables import EPOCH, IS_CURRENT, RUN
 from ffcli.store.traces import drop_phases, write_trace
@@ -148,7 +148,7 @@ def record_epoch(store: Store, claim: Claim, metrics: EpochMetrics, trace: Seque
     """
     with writing(store) as connection:
         _update(connection, claim)
-        write_epoch(connection, claim.run_id, metrics)
+        write_epochs(connection, claim.run_id, [metrics])
         write_trace(connection, claim.run_id, trace)
         aggregate(connection, claim.run_id)
 
@@ -170,8 +170,7 @@ def record_epochs(store: Store, epochs: Sequence[tuple[Claim, EpochMetrics]]) ->
             except ClaimLost:
                 lost.add(claim)
                 continue
-            for metrics in of_run:
-                write_epoch(connection, claim.run_id, metrics)
+            write_epochs(connection, claim.run_id, of_run)
             aggregate(connection, claim.run_id)
     return lost
 
@@ -222,15 +221,14 @@ def fail(store: Store, claim: Claim, reason: str, kind: FailureKind) -> None:
     _end(store, claim, "failed", reason, kind)
 
 
-def aggregate(connection: Connection, run_id: str) -> None:
-    """Update the columns of a run that summarise its epochs (see `records.best_accuracy` and `RunRecord`)."""
-    of_run = EPOCH.c.run_id == run_id
+def _aggregation() -> Update:
+    of_run = EPOCH.c.run_id == bindparam("this_run")
     trained = (of_run, EPOCH.c.epoch > 0, EPOCH.c.accuracy.is_not(None))
     choice = func.coalesce(EPOCH.c.validation_accuracy, EPOCH.c.accuracy)
     last = select(func.coalesce(func.max(EPOCH.c.epoch), 0)).where(of_run).scalar_subquery()
-    connection.execute(
+    return (
         update(RUN)
-        .where(RUN.c.id == run_id)
+        .where(RUN.c.id == bindparam("this_run"))
         .values(
             epochs_done=last,
             best_accuracy=select(EPOCH.c.accuracy)
@@ -242,6 +240,20 @@ def aggregate(connection: Connection, run_id: str) -> None:
             seconds=select(func.coalesce(func.sum(EPOCH.c.seconds), 0.0)).where(of_run).scalar_subquery(),
         )
     )
+
+
+_AGGREGATE = _aggregation()
+_UPDATE = (
+    update(RUN)
+    .where(RUN.c.id == bindparam("this_run"), RUN.c.token == bindparam("held_token"), RUN.c.status == "running")
+    .values(heartbeat=bindparam("now"))
+)
+"""These two are executed for each epoch. SQLAlchemy takes longer to make them than SQLite to execute them."""
+
+
+def aggregate(connection: Connection, run_id: str) -> None:
+    """Update the columns of a run that summarise its epochs (see `records.best_accuracy` and `RunRecord`)."""
+    connection.execute(_AGGREGATE, {"this_run": run_id})
 
 
 def _end(
@@ -259,8 +271,8 @@ def _end(
 
 def _update(connection: Connection, claim: Claim, **values: Any) -> None:
     """Update the heartbeat and `values` of the claimed run. Raises ClaimLost."""
-    held = (RUN.c.id == claim.run_id, RUN.c.token == claim.token, RUN.c.status == "running")
-    result = connection.execute(update(RUN).where(*held).values(heartbeat=utc_now(), **values))
+    held = {"this_run": claim.run_id, "held_token": claim.token, "now": utc_now()}
+    result = connection.execute(_UPDATE.values(**values) if values else _UPDATE, held)
     assert isinstance(result, CursorResult)
     if result.rowcount == 0:
         raise ClaimLost(

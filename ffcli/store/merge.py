@@ -27,7 +27,7 @@ from ffcli.store.claims import aggregate
 from ffcli.store.database import Store, open_store, reading, writing
 from ffcli.store.liveness import utc_now
 from ffcli.store.location import database_path
-from ffcli.store.mapping import RUN_COLUMNS, Skipped, epochs_by_run, run_records, write_epoch
+from ffcli.store.mapping import RUN_COLUMNS, Skipped, epochs_by_run, run_records, write_epochs
 from ffcli.store.migrate import HEAD, refuse_newer, revisions, stored_revision
 from ffcli.store.sqlite import copy_database, is_writable, translated
 from ffcli.store.tables import EPOCH, RUN
@@ -208,9 +208,7 @@ def _add_epochs(connection: Connection, id: str, epochs: list[EpochMetrics], cou
     new = [{"run_id": id, **asdict(epoch)} for epoch in gained if epoch.epoch not in known]
     if new:
         connection.execute(insert(EPOCH), new)
-    for epoch in gained:
-        if mine := known.get(epoch.epoch):
-            write_epoch(connection, id, _joined(mine, epoch))
+    write_epochs(connection, id, [_joined(known[epoch.epoch], epoch) for epoch in gained if epoch.epoch in known])
     if gained:
         aggregate(connection, id)
     counts["epochs"] += len(new)

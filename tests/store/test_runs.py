@@ -20,7 +20,7 @@ from ffcli.records import RunSummary
 from ffcli.store import claims, maintenance, outcomes, runs, states
 from ffcli.store.database import Store, open_to_read, writing
 from ffcli.store.liveness import this_process, utc_now
-from ffcli.store.mapping import write_epoch
+from ffcli.store.mapping import write_epochs
 from ffcli.store.runs import Filters
 from ffcli.store.tables import RUN
 
@@ -299,7 +299,7 @@ def test_epoch_that_cannot_be_read_is_reported(store: Store, change: str) -> Non
     kept, damaged = add(store, epochs=0), add(store, seed=1, epochs=0)
     for id in (kept, damaged):
         with writing(store) as connection:
-            write_epoch(connection, id, make_epoch(0))
+            write_epochs(connection, id, [make_epoch(0)])
     damage(store, f"UPDATE epoch SET {change} WHERE run_id = '{damaged}'")
     problem = f"run {damaged[:7]} is damaged: its epoch 0 cannot be read; `ff delete {damaged[:7]}` deletes the run"
     with pytest.raises(DamagedRun, match=f"^{problem}$"):
