@@ -387,7 +387,7 @@ def _hints(table: Table) -> Iterator[Span]:
 def _legend(cells: Sequence[Cell]) -> str:
     parts = []
     if any(cell.published_learned is not None for cell in cells):
-        parts.append("below each accuracy the paper's (one seed) and the difference")
+        parts.append("after each accuracy the paper's (one seed) and the difference")
         parts.append(f"cyan within {NEAR} points, blue within {FAR}, magenta beyond")
     if any(cell.within_spread is False for cell in cells):
         parts.append(f"{OUTSIDE} the paper's figure is outside the seeds' spread")
