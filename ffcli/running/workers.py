@@ -55,6 +55,9 @@ LOOK_SECONDS = 1.0
 ALONE_SECONDS = 10.0
 """Time without any worker after which the user is told."""
 
+ANSWER_SECONDS = 10.0
+"""Time that a new worker has to say who it is, after it has found out."""
+
 TRANSFERS = 4
 """States that are fetched or sent at the same time."""
 
@@ -204,6 +207,11 @@ class DaskWorkers:
     def _put(self, handle: Handler, *, has_state: bool = False) -> None:
         self._inbox.put((has_state, next(self._order), handle))
 
+    def _transfer(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Call a function in another thread, because it may take long; not after the end of the sweep."""
+        with suppress(RuntimeError):
+            self._transfers.submit(function, *arguments)
+
     def _idle(self) -> Sequence[str]:
         busy = {attempt.address for attempt in self._attempts.values()}
         return [address for address in self._sites if address not in busy]
@@ -226,18 +234,30 @@ class DaskWorkers:
         for address in (self._sites.keys() | self._asked.keys()) - present.keys():
             yield from self._forget(address, "was lost")
         for address in present.keys() - self._sites.keys() - self._asked.keys():
-            self._asked[address] = answer = self._client.submit(site, workers=[address], pure=False)
-            answer.add_done_callback(partial(self._fetch, partial(self._introduce, address)))
+            self._asked[address] = self._client.submit(site, workers=[address], pure=False)
+            self._asked[address].add_done_callback(partial(self._transfer, self._fetch_site, address))
         for attempt in [attempt for attempt in self._attempts.values() if attempt.waiting]:
             if not self._is_receiving(attempt):
                 self._submit(attempt)
         self._report_being_alone()
 
-    def _introduce(self, address: str, answer: Future[Site], found: Site | Lost) -> Iterator[tuple[str, Message]]:
-        """Use a new worker, unless it is refused."""
+    def _fetch_site(self, address: str, answer: Future[Site]) -> None:
+        found: Site | str | None
+        try:
+            found = answer.result(timeout=ANSWER_SECONDS)
+        except TimeoutError:
+            found = None
+        except (Exception, asyncio.CancelledError) as error:
+            found = str(error) or type(error).__name__
+        self._put(partial(self._introduce, address, answer, found))
+
+    def _introduce(self, address: str, answer: Future[Site], found: Site | str | None) -> Iterator[tuple[str, Message]]:
+        """Use a new worker, unless it is refused or did not say who it is."""
         if self._asked.get(address) is answer:
-            if isinstance(found, Lost):
-                self._notice(f"worker {address} is not used: {found.reason}")
+            if found is None:  # it is busy, as when very many begin together: ask again
+                del self._asked[address]
+            elif isinstance(found, str):
+                self._notice(f"worker {address} is not used: {found}")
             elif reason := self._refused(found):
                 self._notice(f"worker {found.pid} on {found.host} is not used: {reason}")
             else:
@@ -263,7 +283,7 @@ class DaskWorkers:
     # The parts of an attempt
 
     def _submit(self, attempt: Attempt, dataset: Dataset | None = None) -> None:
-        """Submit the next part. Arrays are sent from another thread, because that may take long."""
+        """Submit the next part."""
         task = Task(
             attempt.assignment, attempt.stretch, self._sites[attempt.address].process, attempt.parts, self._seconds(),
             self._topic,
@@ -273,7 +293,7 @@ class DaskWorkers:
         if saved is None and dataset is None:
             self._submit_now(attempt, task, None, None)
         else:
-            self._transfers.submit(self._submit_now, attempt, task, saved, dataset)
+            self._transfer(self._submit_now, attempt, task, saved, dataset)
 
     def _submit_now(self, attempt: Attempt, task: Task, saved: Arrays | None, dataset: Dataset | None) -> None:
         workers = [attempt.address]
@@ -301,8 +321,14 @@ class DaskWorkers:
     def _fetch_some(self) -> None:
         while self._unfetched and self._fetched < TRANSFERS:
             self._fetched += 1
-            attempt, part = self._unfetched.popleft()
-            self._fetch(partial(self._handle_fetched, attempt), part, has_state=True)
+            self._transfer(self._fetch, *self._unfetched.popleft())
+
+    def _fetch(self, attempt: Attempt, part: Future[Result]) -> None:
+        try:
+            result: Result | Lost = self._client.gather(part, direct=True)
+        except (Exception, asyncio.CancelledError) as error:
+            result = Lost(f"worker {attempt.address} was lost: {error or type(error).__name__}")
+        self._put(partial(self._handle_fetched, attempt, part, result), has_state=True)
 
     def _handle_fetched(
         self, attempt: Attempt, part: Future[Result], result: Result | Lost
@@ -310,22 +336,6 @@ class DaskWorkers:
         self._fetched -= 1
         self._fetch_some()
         yield from self._result(attempt, part, result)
-
-    def _fetch(
-        self, handle: Callable[[Any, Any], Iterator[tuple[str, Message]]], future: Future[Any], *,
-        has_state: bool = False,
-    ) -> None:  # fmt: skip
-        """Fetch a result directly from its worker in another thread, and pass it on to the thread of the sweep."""
-
-        def fetch() -> None:
-            try:
-                result = self._client.gather(future, direct=True)
-            except (Exception, asyncio.CancelledError) as error:
-                result = Lost(str(error) or type(error).__name__)
-            self._put(partial(handle, future, result), has_state=has_state)
-
-        with suppress(RuntimeError):  # the sweep has ended
-            self._transfers.submit(fetch)
 
     def _result(
         self, attempt: Attempt, part: Future[Result] | None, result: Result | Lost
