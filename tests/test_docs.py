@@ -47,6 +47,7 @@ COMMANDS = dict(commands())
 def test_every_command_and_option_has_help(words: tuple[str, ...]) -> None:
     command = COMMANDS[words]
     assert command.help
+    assert not words or "\n" not in command.help.split("\n\n")[0], "`ff --help` would break the summary"
     for parameter in command.params:
         assert parameter.param_type_name == "argument" or parameter.help, f"{parameter.opts} has no help"
 

@@ -126,10 +126,12 @@ def run_sweep(tree: Path) -> tuple[float, float, float]:
         command = [sys.executable, "-m", "ffcli", "sweep", *GRID, "--db", str(database)]
         started, first, memory = time.monotonic(), 0.0, 0.0
         process = psutil.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
+        looked = started
         while process.poll() is None:
-            memory = max(memory, _memory(process))
             if not first and _has_epoch(database):
                 first = time.monotonic() - started
+            if time.monotonic() - looked > MEMORY_SECONDS:
+                memory, looked = max(memory, _memory(process)), time.monotonic()
             time.sleep(0.1)
         assert process.returncode == 0
         return time.monotonic() - started, first, memory

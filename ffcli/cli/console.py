@@ -79,7 +79,7 @@ def _console(*, stderr: bool) -> Console:
 
     # NO_COLOR alone would leave rich its bold and dim.
     console = SafeConsole(stderr=stderr, highlight=False, color_system=None if os.environ.get("NO_COLOR") else "auto")
-    if not console.is_terminal and "COLUMNS" not in os.environ:
+    if not console.is_terminal and not os.environ.get("COLUMNS"):
         console.width = UNBOUNDED  # a file or another program: one line per row, uncut
     return console
 
@@ -94,10 +94,13 @@ def print_document(document: Document, format: str = "rich") -> None:
     from ffcli.report.writers import WRITERS
 
     written = WRITERS[format](document)
-    if isinstance(written, str):
-        sys.stdout.write(written)
-    else:
-        out().print(written, crop=False)
+    if not isinstance(written, str):
+        with out().capture() as drawn:
+            out().print(written, crop=False)
+        written = drawn.get()
+        if not out().is_terminal:
+            written = "\n".join(line.rstrip(" ") for line in written.split("\n"))
+    sys.stdout.write(written)
 
 
 def print_json(value: Any) -> None:

@@ -58,7 +58,7 @@ def list_data(data_dir: DataDir = None, json: Json = False) -> None:
         print_json([asdict(entry) for entry in entries])
         return
     sheet = make_list(
-        LAYOUTS, {"": _lines(entries)}, right=("CxHxW", "training", "test", "MB"), wrap=("dataset", "from")
+        LAYOUTS, {"": _lines(entries)}, right=("CxHxW", "training", "test", "MB"), least={"dataset": 12, "from": 12}
     )
     print_document(Document((sheet,)))
     if missing := [name for name in CATALOGUE if (name, "full") not in {(e.name, e.source) for e in entries}]:

@@ -24,8 +24,7 @@ def delete(
     db: DatabaseOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Delete runs with their epochs, weights and states: those that are named, or those that
-    `ff list-runs --tag TAG --status STATUS` lists."""
+    """Delete runs with their epochs, weights and states: those that are named, or all with a tag or a status."""
     from ffcli.cli.console import message, print_json
     from ffcli.errors import BadOption
     from ffcli.store import runs

@@ -25,25 +25,29 @@ if TYPE_CHECKING:
 Sort = Literal["started", "oldest", "best", "final", "epochs", "seconds", "dataset"]
 
 MIDDLE = ("run", "data", "neg", "phases", "final", "best", "epochs", "status")
-WIDE = (*MIDDLE, "preset", "seed", "time", "started", "name, tags")
+WIDE = (*MIDDLE, "preset", "seed", "time", "started", "name")
 NARROW = ("run", "what", "final", "status")
 LAYOUTS: tuple[tuple[str, ...], ...] = (
     WIDE,
-    (*MIDDLE, "preset", "seed", "name, tags"),
-    ("run", "data", "neg", "phases", "final", "epochs", "status", "preset", "seed", "name, tags"),
-    ("run", "what", "final", "best", "epochs", "status", "seed", "name, tags"),
+    (*MIDDLE, "preset", "seed", "name"),
+    ("run", "data", "neg", "phases", "final", "epochs", "status", "preset", "seed", "name"),
+    ("run", "data", "neg", "phases", "final", "status", "preset", "seed", "name"),
+    ("run", "data", "neg", "phases", "final", "status", "preset", "name"),
+    ("run", "what", "final", "best", "epochs", "status", "seed", "name"),
     ("run", "what", "final", "best", "epochs", "status"),
     NARROW,
 )
 """Columns, from the widest terminal to the narrowest. No number is cut; `ff show` has what is left out."""
 DEFAULT_LAYOUTS: tuple[tuple[str, ...], ...] = (
     WIDE,
-    (*MIDDLE, "seed", "name, tags"),
+    (*MIDDLE, "seed", "name"),
     MIDDLE,
     ("run", "data", "neg", "phases", "final", "status"),
     NARROW,
 )
 """The same where every run has the default preset, which is not named."""
+LEAST = {"data": 14, "what": 12, "preset": 24, "name": 9}
+"""Characters that each text needs: `mnist (sample)`, `fast@1 with hidden 40,40`."""
 
 
 def list_runs(
@@ -95,11 +99,9 @@ def list_runs(
         return
     lines = list(_lines(shown, ids))
     layouts = DEFAULT_LAYOUTS if {line["preset"] for line in lines} == {DEFAULT_PRESET.label} else LAYOUTS
-    if not any(line["name, tags"] for line in lines):
-        layouts = tuple(tuple(title for title in layout if title != "name, tags") for layout in layouts)
-    runs = make_list(
-        layouts, {"": lines}, right=("final", "best", "epochs"), wrap=("data", "what", "preset", "name, tags")
-    )
+    if not any(line["name"] for line in lines):
+        layouts = tuple(tuple(title for title in layout if title != "name") for layout in layouts)
+    runs = make_list(layouts, {"": lines}, right=("final", "best", "epochs"), least=LEAST)
     print_document(Document((runs,)))
     if len(found) > len(shown):
         message(f"the first {len(shown)}; --limit 0 shows all")
@@ -128,7 +130,7 @@ def _lines(shown: Sequence[RunRecord], ids: Mapping[str, str]) -> Iterator[dict[
             "seed": str(config.seed),
             "time": duration(run.seconds),
             "started": local_time(run.started),
-            "name, tags": " ".join([run.name or "", *(f"#{tag}" for tag in run.tags)]).strip(),
+            "name": " ".join([run.name or "", *(f"#{tag}" for tag in run.tags)]).strip(),
         }
 
 

@@ -135,6 +135,8 @@ def report(
                 numbers=(1, 2) if table == "all" else (int(table),),
                 with_published=not no_published,
                 evaluated=partial(evaluated_epochs, store),
+                dataset=dataset,
+                negatives=wanted["neg"],
             )
             paper = with_label(paper, protocol, lambda table: table.protocol.label)
             document = tables.tables_document(tables.measured_only(paper) if stored and not all else paper)

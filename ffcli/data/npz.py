@@ -161,7 +161,7 @@ def _listed(names: Iterable[str]) -> str:
 
 def _check_images(path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if dtype.kind not in "uif" or dtype.itemsize > 8:
-        raise BadData(f"{path}: {name} has type {_type(dtype)}, expected uint8 (pixels 0 to 255)")
+        raise BadData(f"{path}: {name} has type {_type(dtype)}, expected uint8 from 0 to 255, or floats in [0, 1]")
     if len(shape) not in (3, 4) or 0 in shape:
         raise BadData(f"{path}: {name} has shape {shape}, expected (N, H, W) or (N, H, W, C) without zeros")
     if len(shape) == 4 and shape[1] <= 4 < shape[3]:

@@ -62,7 +62,11 @@ def sweep_command(
         return None
     if not all(schedule in paper.get((dataset, negatives), {}) for dataset, negatives, schedule in missing):
         return None
-    flags = ["--table", str(number), "--data", protocol.data, *_protocol_flags(protocol, epochs)]
+    flags = ["--table", str(number), "--data", protocol.data]
+    for option, every, needed in zip(("--dataset", "--neg"), zip(*paper, strict=True), zip(*missing, strict=True)):
+        if set(needed) < set(every):
+            flags += [option, ",".join(dict.fromkeys(needed))]
+    flags += _protocol_flags(protocol, epochs)
     return shlex.join(["ff", "sweep", *flags])
 
 

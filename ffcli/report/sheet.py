@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ class Column(NamedTuple):
 
     title: str
     align: Literal["left", "right"] = "left"
-    wrap: bool = False
-    """Whether entries may break between words on a narrow terminal."""
+    least: int = 0
+    """Characters to which entries may be shortened, or in which they may wrap, on a narrow terminal; 0 for neither."""
 
 
 class Line(NamedTuple):
@@ -130,7 +131,7 @@ def make_list(
     blocks: Mapping[str, Iterable[Mapping[str, str | Item]]],
     *,
     right: Iterable[str] = (),
-    wrap: Iterable[str] = (),
+    least: Mapping[str, int] = MappingProxyType({}),
     **attributes: Any,
 ) -> Sheet:
     """Return a sheet of lines that are described by the titles of their columns.
@@ -140,13 +141,13 @@ def make_list(
         blocks: lines by the name of their block, empty for a table without blocks. A line has its text or item by
             column title; a missing one is empty.
         right: titles of the columns that are aligned to the right.
-        wrap: titles of the columns whose entries may break between words.
+        least: characters to which entries may be shortened, or in which they may wrap, by column title.
         attributes: other attributes of the sheet.
     """
     titles = list(dict.fromkeys(chain.from_iterable(layouts)))
-    right, wrap = set(right), set(wrap)
+    right = set(right)
     return Sheet(
-        columns=tuple(Column(title, "right" if title in right else "left", title in wrap) for title in titles),
+        columns=tuple(Column(title, "right" if title in right else "left", least.get(title, 0)) for title in titles),
         blocks=tuple(
             Block(tuple(_line(line, titles) for line in lines), (name,) if name else ())
             for name, lines in blocks.items()

@@ -99,6 +99,8 @@ def draw_tables(
     numbers: Sequence[int] = (1, 2),
     with_published: bool = True,
     evaluated: EvaluatedEpochs | None = None,
+    dataset: str | None = None,
+    negatives: str | None = None,
 ) -> list[Table]:
     """Return tables for every protocol that the runs have.
 
@@ -111,6 +113,8 @@ def draw_tables(
         numbers: the tables to make, 1 and 2.
         with_published: whether to show the paper's figures.
         evaluated: counts the runs that were evaluated after each epoch; None if all were, after all of their epochs.
+        dataset: the only dataset to have rows; None for all.
+        negatives: the only negative data to have rows; None for all.
     """
     groups = by_signature(runs)
     read = cache(lambda horizon: {outcome.run.id: outcome for outcome in outcomes_at(horizon)})
@@ -118,10 +122,10 @@ def draw_tables(
     for protocol, horizon in with_horizons(groups, epochs, evaluated or _all_epochs):
         reached = read(horizon)
         outcomes = [reached[run.id] for run in groups[protocol.signature] if run.id in reached]
-        tables += build(protocol, horizon, outcomes, metric, numbers, with_published)
+        tables += build(protocol, horizon, outcomes, metric, numbers, with_published, dataset, negatives)
     if not tables:
         horizon = epochs or (default.preset or DEFAULT_PRESET).epochs
-        tables = build(default, horizon, [], metric, numbers, with_published)
+        tables = build(default, horizon, [], metric, numbers, with_published, dataset, negatives)
     return tables
 
 
@@ -197,6 +201,8 @@ def build(
     metric: Metric = "final",
     numbers: Sequence[int] = (1, 2),
     with_published: bool = True,
+    dataset: str | None = None,
+    negatives: str | None = None,
 ) -> list[Table]:
     """Return the tables `numbers` of one protocol.
 
@@ -207,10 +213,14 @@ def build(
         metric: the accuracy to show.
         numbers: the tables to make, 1 and 2.
         with_published: whether to show the paper's figures.
+        dataset: the only dataset to have rows; None for all.
+        negatives: the only negative data to have rows; None for all.
     """
     members = _members(protocol, outcomes)
     measured = {place: reduce_runs(runs.values(), metric, epochs) for place, runs in members.items()}
-    heads = _heads(members)
+    heads = [
+        head for head in _heads(members) if dataset in (None, head.dataset) and negatives in (None, head.negatives)
+    ]
     tables = []
     for number in numbers:
         schedules = _schedules(number, {place.schedule for place in measured})
@@ -242,11 +252,17 @@ class _Head(NamedTuple):
 
 
 def _heads(members: Mapping[Place, Mapping[str, Outcome]]) -> list[_Head]:
-    """The paper's rows in its order, once for each content measured under that name, then the other datasets."""
+    """The paper's rows in its order, once for each content measured under that name, then the other datasets.
+
+    The paper's rows are left out if all runs have other datasets.
+    """
     data = {place[:2]: _data(runs) for place, runs in members.items()}
     measured = sorted({place[:3] for place in members})
     heads: dict[tuple[str, str | None, str], bool] = {}
-    for name, negatives in paper_tables()[1].rows:
+    paper = paper_tables()[1].rows
+    if members and not {name for name, _ in paper} & {place.dataset for place in members}:
+        paper = {}
+    for name, negatives in paper:
         known = sorted(key for (n, key), ref in data.items() if n == name and ref.source != "file")
         for fingerprint in known or (None,):
             heads[name, fingerprint, negatives] = True
@@ -387,7 +403,7 @@ def _hints(table: Table) -> Iterator[Span]:
 def _legend(cells: Sequence[Cell]) -> str:
     parts = []
     if any(cell.published_learned is not None for cell in cells):
-        parts.append("below each accuracy the paper's (one seed) and the difference")
+        parts.append("after each accuracy the paper's (one seed) and the difference")
         parts.append(f"cyan within {NEAR} points, blue within {FAR}, magenta beyond")
     if any(cell.within_spread is False for cell in cells):
         parts.append(f"{OUTSIDE} the paper's figure is outside the seeds' spread")

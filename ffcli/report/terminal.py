@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 from rich import box
@@ -22,14 +23,8 @@ from rich.text import Text
 from ffcli.report.colours import STYLES
 from ffcli.report.sheet import UNBOUNDED, Block, Document, Item, Line, Sheet, Span
 
-LONGEST_WORD = 12
-"""Characters. A longer word, such as a path, may be broken if its column wraps."""
-
 ONE_LINE = 100
 """Width of a terminal from which on text is shortened rather than wrapped, so that every row is one line."""
-
-SHORTEST = 12
-"""Characters to which text may be shortened so that more columns fit."""
 
 
 class Grid(NamedTuple):
@@ -90,53 +85,44 @@ def _listed(sheet: Sheet, console: Console, options: ConsoleOptions) -> Iterator
     """The table of each block, in the first layout that fits, else in the last."""
     layouts = [sheet.shown(layout) for layout in sheet.layouts] or [list(range(len(sheet.columns)))]
     shortens = options.max_width >= ONE_LINE
-    least = {place: _least(sheet, place, SHORTEST if shortens else LONGEST_WORD, shortens) for place in _used(layouts)}
+    least = {place: _least(sheet, place) for place in chain.from_iterable(layouts)}
     places = next((layout for layout in layouts if _total(least, layout) <= options.max_width), layouts[-1])
-    widths = _shortened(sheet, places, options.max_width) if shortens else {}
+    widths = _shortened(sheet, places, least, options.max_width) if shortens else {}
     for block in sheet.blocks:
         table = Table(box=None, header_style=STYLES["heading"], pad_edge=False)
         for place in places:
-            title, align, wrap = sheet.columns[place]
+            title, align, flexible = sheet.columns[place]
             table.add_column(
-                Text(title), justify=align, no_wrap=shortens or not wrap, max_width=widths.get(place),
-                overflow="ellipsis" if shortens and wrap else "fold",
+                Text(title), justify=align, no_wrap=shortens or not flexible, max_width=widths.get(place),
+                overflow="ellipsis" if shortens and flexible else "fold",
             )  # fmt: skip
         for line in block.lines:
             table.add_row(*(_text(line.items[place]) for place in places))
         yield Grid(table, " ".join(block.name))
 
 
-def _used(layouts: Iterable[Sequence[int]]) -> set[int]:
-    return {place for layout in layouts for place in layout}
+def _longest(sheet: Sheet, place: int) -> int:
+    texts = (line.items[place].flat for block in sheet.blocks for line in block.lines)
+    return max(map(cell_len, (sheet.columns[place].title, *texts)))
 
 
-def _texts(sheet: Sheet, place: int) -> list[str]:
-    return [sheet.columns[place].title, *(line.items[place].flat for block in sheet.blocks for line in block.lines)]
-
-
-def _least(sheet: Sheet, place: int, most: int, shortens: bool) -> int:
-    """Characters that a column needs: at most `most` for text that is shortened, or for a word of text that wraps."""
-    texts = _texts(sheet, place)
-    if not sheet.columns[place].wrap:
-        return max(map(cell_len, texts))
-    parts = texts if shortens else [word for text in texts for word in text.split()]
-    return min(most, max(map(cell_len, parts), default=0))
+def _least(sheet: Sheet, place: int) -> int:
+    longest = _longest(sheet, place)
+    return min(longest, sheet.columns[place].least or longest)
 
 
 def _total(widths: Mapping[int, int], places: Sequence[int]) -> int:
     return sum(widths[place] for place in places) + 2 * (len(places) - 1)
 
 
-def _shortened(sheet: Sheet, places: Sequence[int], max_width: int) -> dict[int, int]:
-    """Widths of the columns, in which the longest texts are shortened until all columns fit."""
-    widths = {place: max(map(cell_len, _texts(sheet, place))) for place in places}
-    flexible = [place for place in places if sheet.columns[place].wrap]
-    excess = _total(widths, places) - max_width
-    while excess > 0 and (longest := max(flexible, key=lambda place: widths[place], default=None)) is not None:
-        if widths[longest] <= 1:
+def _shortened(sheet: Sheet, places: Sequence[int], least: Mapping[int, int], max_width: int) -> dict[int, int]:
+    """Widths of the columns, in which the longest texts are shortened until all columns fit, at most to `least`."""
+    widths = {place: _longest(sheet, place) for place in places}
+    flexible = [place for place in places if sheet.columns[place].least]
+    for _ in range(_total(widths, places) - max_width):
+        if not (longer := [place for place in flexible if widths[place] > least[place]]):
             break
-        widths[longest] -= 1
-        excess -= 1
+        widths[max(longer, key=lambda place: widths[place])] -= 1
     return {place: widths[place] for place in flexible}
 
 

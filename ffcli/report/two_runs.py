@@ -68,7 +68,7 @@ def _settings_sheet(differing: Mapping[str, tuple[Any, Any]]) -> Sheet:
     lines = [{"setting": name, "a": _text(one), "b": _text(other)} for name, (one, other) in differing.items()]
     if not lines:
         return make_list([["setting", "a", "b"]], {}, caption="the settings are the same")
-    return make_list([["setting", "a", "b"]], {"": lines}, wrap=("a", "b"))
+    return make_list([["setting", "a", "b"]], {"": lines}, least={"a": 12, "b": 12})
 
 
 def _text(value: Any) -> str:

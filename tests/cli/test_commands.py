@@ -249,6 +249,21 @@ def test_numbers_are_never_cut_at_any_width(study: Inside, columns: int) -> None
         assert max(map(len, text.splitlines())) <= columns
 
 
+def test_each_run_is_one_line_from_100_columns_on(study: Inside) -> None:
+    runs = study.json("list-runs", "--all")
+    uncut, *others = (study("list-runs", "--all", env={"COLUMNS": width})[0] for width in ("", "100", "140"))
+    assert "…" not in uncut
+    assert all(len(listed.splitlines()) == 1 + len(runs) for listed in (uncut, *others))
+    assert not re.search(" $", uncut, re.MULTILINE), "no spaces at the ends of lines"
+    presets = [re.split("  +", line)[8] for line in uncut.splitlines()[1:]]
+    assert "custom: lr 0.01, hidden 30,20" in presets
+    for columns, listed in zip((100, 140), others, strict=True):
+        assert max(map(len, listed.splitlines())) <= columns
+        for run, preset, line in zip(runs, presets, listed.splitlines()[1:], strict=True):
+            assert preset[:23] in line
+            assert {run["id"][:7], run["config"]["dataset"], run["config"]["neg"], run["status"]} <= set(line.split())
+
+
 def test_delete_asks_first_and_deletes_the_files(inside: Inside) -> None:
     run = inside.json("train", *SMALL, "--epochs", "1", "--keep-state", "always")
     files = inside.ff.folder / "ff.db.states"

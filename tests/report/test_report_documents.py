@@ -77,7 +77,9 @@ def sheets(draw: st.DrawFn) -> Sheet:
             transposable=True,
         )
     rows = draw(st.lists(st.dictionaries(st.sampled_from(columns), texts), max_size=4))
-    return make_list([columns, columns[:1]], {"": rows}, right=columns[1:2], wrap=columns[:1], title=draw(texts))
+    return make_list(
+        [columns, columns[:1]], {"": rows}, right=columns[1:2], least=dict.fromkeys(columns[:1], 12), title=draw(texts)
+    )
 
 
 @settings(deadline=None, max_examples=60)
@@ -101,7 +103,7 @@ def test_list_uses_the_widest_layout_that_fits() -> None:
         [["run", "what", "final", "status"], ["run", "final", "status"], ["run", "final"]],
         {"": rows},
         right=["final"],
-        wrap=["what"],
+        least={"what": 12},
     )
     shown = {width: printed(Document((runs,)), width).splitlines() for width in (80, 40, 25, 12)}
     assert shown[80][1] == "6d04824  [dim]fashion masks  25.59  completed"

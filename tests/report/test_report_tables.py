@@ -15,7 +15,7 @@ from ffcli.choices import Metric
 from ffcli.records import Outcome
 from ffcli.report.cells import Cell
 from ffcli.report.protocol import Protocol
-from ffcli.report.tables import Table, build, draw_tables
+from ffcli.report.tables import Table, build, draw_tables, tables_document
 from ffcli.schedule import Schedule
 
 
@@ -46,6 +46,24 @@ def test_tables_without_runs_equal_the_paper() -> None:
                 assert (cell.measured.mean, cell.measured.runs, cell.measured.learned) == (None, 0, None)
         assert table.epochs == 20
         assert table.next_command == "ff train --dataset mnist --data full --neg label --unseparated"
+
+
+def test_selected_rows_and_own_data_bring_no_other_rows() -> None:
+    runs = [outcome("2:1", 50.0, data=data_ref("fashion"), neg="masks")]
+    (_, table) = draw_tables(
+        [o.run for o in runs], lambda _: runs, default=Protocol(), dataset="fashion", negatives="masks"
+    )
+    assert [(row.dataset, row.negatives) for row in table.rows] == [("fashion", "masks")]
+    assert (table.size, len(table.missing)) == (6, 5)
+    (sheet,) = tables_document([table]).sheets
+    assert sheet.hints[-1].text == "  ff sweep --table 2 --data full --dataset fashion --neg masks"
+
+    own = outcome("2:1", 50.0, data=data_ref("mine", "file"))
+    (_, table) = draw_tables([own.run], lambda _: [own], default=Protocol())
+    assert [row.dataset for row in table.rows] == ["mine"]
+    assert table.next_command == "ff train --dataset /data/mine.npz --neg label --unseparated"
+    (_, table) = tables_of(own, *runs)
+    assert [row.dataset for row in table.rows] == ["mnist", "mnist", "fashion", "fashion", "mine"]
 
 
 def test_cell_is_the_mean_over_its_seeds() -> None:
