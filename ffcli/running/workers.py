@@ -61,6 +61,10 @@ ANSWER_SECONDS = 10.0
 TRANSFERS = 4
 """States that are fetched or sent at the same time."""
 
+STATE_PATIENCE = 1.0
+"""Seconds that a state waits while there are other messages: it takes long to save, and neither metrics nor idle workers
+are to wait for the states of all others. It does not wait forever, because a run ends with a state."""
+
 SAVING_SHARE = 0.5
 """Share of the sweep's time that saving may take: with many workers, parts become longer than `save_every`."""
 
@@ -145,9 +149,9 @@ class DaskWorkers:
         self._client, self._save_every, self._load = client, save_every, load
         self._notice, self._refused = notice, refused
         self._topic = f"ffcli-{uuid4().hex}"
-        self._inbox: PriorityQueue[tuple[bool, int, Handler]] = PriorityQueue()
-        """What is to be handled in the thread of the sweep: results of parts after everything else, because a state
-        takes long to save, and neither metrics nor idle workers are to wait for the states of all others."""
+        self._inbox: PriorityQueue[tuple[float, int, Handler]] = PriorityQueue()
+        """What is to be handled in the thread of the sweep, in the order of arrival; results of parts as if they had
+        arrived STATE_PATIENCE later."""
         self._order = count()
         self._transfers = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="transfer")
         self._sites: dict[str, Site] = {}
@@ -205,7 +209,7 @@ class DaskWorkers:
         self._transfers.shutdown(wait=False, cancel_futures=True)
 
     def _put(self, handle: Handler, *, has_state: bool = False) -> None:
-        self._inbox.put((has_state, next(self._order), handle))
+        self._inbox.put((time.monotonic() + (STATE_PATIENCE if has_state else 0.0), next(self._order), handle))
 
     def _transfer(self, function: Callable[..., None], *arguments: Any) -> None:
         """Call a function in another thread, because it may take long; not after the end of the sweep."""
