@@ -447,12 +447,12 @@ def loaded(ff: FF, *arguments: str) -> set[str]:
 
 def test_only_training_loads_torch(study: Inside) -> None:
     for arguments in (("--help",), ("--version",)):
-        assert not loaded(study.ff, *arguments) & {"torch", "sqlalchemy", "numpy", "alembic"}
+        assert not loaded(study.ff, *arguments) & {"torch", "sqlalchemy", "numpy", "alembic", "distributed"}
     planned = ["sweep", *SMALL, "--epochs", "2", "--dry-run"]
     for command in (["train", *SMALL, "--epochs", "2"], planned, ["list-runs"], ["report"]):
         packages = loaded(study.ff, *command)
         assert "sqlalchemy" in packages
-        assert not packages & {"torch", "torchvision", "scipy", "alembic", "matplotlib"}
+        assert not packages & {"torch", "torchvision", "scipy", "alembic", "matplotlib", "distributed", "dask"}
         assert command[0] in ("train", "sweep") or "numpy" not in packages
 
 
