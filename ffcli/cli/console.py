@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -58,7 +59,7 @@ def err() -> Console:
 
 
 def _console(*, stderr: bool) -> Console:
-    from rich.console import Console
+    from rich.console import Console, ConsoleDimensions
     from rich.segment import Segment
     from rich.text import Text
 
@@ -81,6 +82,8 @@ def _console(*, stderr: bool) -> Console:
     console = SafeConsole(stderr=stderr, highlight=False, color_system=None if os.environ.get("NO_COLOR") else "auto")
     if not console.is_terminal and not os.environ.get("COLUMNS"):
         console.width = UNBOUNDED  # a file or another program: one line per row, uncut
+    if console.is_dumb_terminal:
+        console.size = ConsoleDimensions(*shutil.get_terminal_size())  # rich assumes 80 columns
     return console
 
 

@@ -112,7 +112,7 @@ def to_bytes(images: NDArray[Any], name: str, *, unit: bool) -> NDArray[np.uint8
         outside = ~((values >= 0) & (values <= limit))
         if outside.any():
             raise BadData(
-                f"{name} has a pixel {values[outside][0]:g}, expected 0 to {limit}, as in the training images"
+                f"{name} has a pixel {values[outside][0]:g}, expected 0 to {limit} in training and test images"
             )
         levels = np.rint(scaled)
         between = np.abs(scaled - levels) > tolerance

@@ -63,9 +63,10 @@ def sweep_command(
     if not all(schedule in paper.get((dataset, negatives), {}) for dataset, negatives, schedule in missing):
         return None
     flags = ["--table", str(number), "--data", protocol.data]
-    for option, every, needed in zip(("--dataset", "--neg"), zip(*paper, strict=True), zip(*missing, strict=True)):
-        if set(needed) < set(every):
-            flags += [option, ",".join(dict.fromkeys(needed))]
+    for place, option in enumerate(("--dataset", "--neg")):
+        needed = dict.fromkeys(str(cell[place]) for cell in missing)
+        if needed.keys() < {row[place] for row in paper}:
+            flags += [option, ",".join(needed)]
     flags += _protocol_flags(protocol, epochs)
     return shlex.join(["ff", "sweep", *flags])
 

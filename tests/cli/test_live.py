@@ -141,6 +141,10 @@ def test_no_color_gives_plain_lines_on_a_terminal(ff: FF) -> None:
             assert terminal.read_to_end() == 0
         assert shows in terminal.text
         assert ("\x1b" not in terminal.written) == plain
+    with on_terminal(ff, "list-runs", TERM="dumb", COLUMNS="60", LINES="") as terminal:
+        assert terminal.read_to_end() == 0
+    assert "\x1b" not in terminal.written
+    assert max(map(len, terminal.text.splitlines())) <= 60
 
 
 @pytest.mark.parametrize("width", [100, 40])

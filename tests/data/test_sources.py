@@ -204,7 +204,7 @@ GRAY = np.zeros((6, 4, 5), np.uint8)
         ),
         (
             {"train_images": np.zeros((6, 4, 5, 3), complex)},
-            "train_images has type complex128, expected uint8 from 0 to 255, or floats in [0, 1]",
+            "train_images has type complex128, expected uint8 from 0",
         ),
         ({"train_images": np.zeros((6, 20), np.uint8)}, r"shape \(6, 20\), expected \(N, H, W\)"),
         ({"train_images": np.zeros((0, 4, 5), np.uint8)}, r"shape \(0, 4, 5\)"),
