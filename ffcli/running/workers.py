@@ -62,8 +62,8 @@ TRANSFERS = 4
 """States that are fetched or sent at the same time."""
 
 STATE_PATIENCE = 1.0
-"""Seconds that a state waits while there are other messages: it takes long to save, and neither metrics nor idle workers
-are to wait for the states of all others. It does not wait forever, because a run ends with a state."""
+"""Seconds that a state waits while there are other messages: it takes long to save, and neither metrics nor idle
+workers are to wait for the states of all others. It does not wait forever, because a run ends with a state."""
 
 SAVING_SHARE = 0.5
 """Share of the sweep's time that saving may take: with many workers, parts become longer than `save_every`."""
