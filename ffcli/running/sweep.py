@@ -1,8 +1,8 @@
 """Many runs: look up what is missing, let workers train it, and record what they send back.
 
 Only this process writes the database. If a worker or this process is killed, every run continues from its last saved
-state. Sweeps of the same runs in two processes share the work: a run that the other one
-trains is left to it and looked up again later.
+state. Sweeps of the same runs in two processes share the work: a run that the other one trains is left to it and looked
+up again later.
 """
 
 from __future__ import annotations
@@ -134,13 +134,15 @@ def sweep(
 
 
 def _train_all(sweep: Sweep, workers: Workers) -> None:
+    cells = {cell.name: cell for cell in sweep.cells}
     try:
         with heartbeats(lambda: [c.recording for c in sweep.running if c.recording]):
             while sweep.running or (not sweep.stopping and _is_waiting(sweep)):
                 if sweep.stopping:
                     workers.stop()
                 _start_cells(sweep, workers)
-                _handle_all(sweep, workers, workers.messages(MESSAGE_SECONDS))
+                messages = ((cells[name], message) for name, message in workers.messages(MESSAGE_SECONDS))
+                _handle_all(sweep, workers, messages)
                 if workers.free and not sweep.queue:
                     _requeue_elsewhere(sweep)
     finally:
@@ -209,18 +211,22 @@ def _start_cells(sweep: Sweep, workers: Workers) -> None:
         _set(sweep, cell, "running")
 
 
-def _handle_all(sweep: Sweep, workers: Workers, messages: Iterator[tuple[str, Message]]) -> None:
-    """Record what workers sent; the epochs that arrived together in one transaction."""
-    cells = {cell.name: cell for cell in sweep.running}
+def _handle_all(sweep: Sweep, workers: Workers, messages: Iterator[tuple[Cell, Message]]) -> None:
+    """Record what workers sent; the epochs that arrived together in one transaction.
+
+    A cell that was stopped is passed over: its worker may send more before it hears of that.
+    """
     epochs: list[tuple[Cell, EpochMetrics]] = []
-    for name, message in messages:
+    for cell, message in messages:
+        if cell.status != "running":
+            continue
         if isinstance(message, EpochDone):
-            epochs.append((cells[name], message.metrics))
+            epochs.append((cell, message.metrics))
             continue
         # A state must not be ahead of the database.
         _record_epochs(sweep, workers, epochs)
-        if cells[name].status == "running":
-            _handle(sweep, workers, cells[name], message)
+        if cell.status == "running":
+            _handle(sweep, workers, cell, message)
     _record_epochs(sweep, workers, epochs)
 
 
