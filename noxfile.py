@@ -9,6 +9,7 @@ the newest ones (several gigabytes each).
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,11 +24,14 @@ PROJECT = nox.project.load_toml("pyproject.toml")["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 EVERYTHING = f".[{','.join(EXTRAS)}]"
 
+IN_PARALLEL = ("-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal")
+"""One process more than there are cores, because tests of workers that fail spend much of their time waiting."""
+
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the test suite, one process per core; arguments after `--` go to pytest."""
-    session.run(sys.executable, "-m", "pytest", "-n", "auto", *session.posargs, external=True)
+    """Run the test suite; arguments after `--` go to pytest."""
+    session.run(sys.executable, "-m", "pytest", *IN_PARALLEL, *session.posargs, external=True)
 
 
 @nox.session
@@ -82,4 +86,4 @@ def lowest_versions() -> Iterator[str]:
 def run_suite(session: nox.Session) -> None:
     """Run pytest in the session's environment; the log shows its versions first."""
     session.run("python", "-m", "pip", "list")
-    session.run("python", "-m", "pytest", "-n", "auto", *session.posargs)
+    session.run("python", "-m", "pytest", *IN_PARALLEL, *session.posargs)

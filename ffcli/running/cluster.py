@@ -33,15 +33,23 @@ CONNECT_SECONDS = 10.0
 KILL_SECONDS = 0.5
 """Time that a worker of this machine has to exit before it is killed."""
 
-WORKER_SETTINGS = {"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}
-"""Dask has freed memory returned to the system at once, and every large tensor would fetch its pages again."""
+WORKER_SETTINGS = {
+    # Dask looks at the stacks of all threads every 10 ms, and at its event loop every 20 ms: several per cent of the
+    # time of a training thread.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+    # Dask has freed memory returned to the system at once, and every large tensor would fetch its pages again.
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
+}
+"""Dask's settings of a worker."""
 
 LOCAL_SETTINGS = {
     **WORKER_SETTINGS,
     "distributed.scheduler.worker-ttl": "60s",
     "distributed.scheduler.work-stealing": False,
 }
-"""Dask's settings of a cluster on this machine: a worker without a sign of life for a minute is replaced."""
+"""Those of a cluster on this machine: a worker without a sign of life for a minute is replaced."""
 
 JOB_QUEUES = {
     "slurm": "SLURMCluster",
@@ -222,7 +230,10 @@ def _job_queue(name: str, workers: int | None, data_folder: Path) -> Iterator[An
         raise BadOption(f"--cluster {name}: give --workers, the number of jobs to start")
     cluster = getattr(dask_jobqueue, JOB_QUEUES[name])(
         cores=1, processes=1, memory="4 GB", worker_extra_args=["--preload", "ffcli.running.worker"],
-        job_script_prologue=[f"export FFCLI_DATA_DIR={shlex.quote(str(data_folder.absolute()))}"],
+        job_script_prologue=[
+            f"export FFCLI_DATA_DIR={shlex.quote(str(data_folder.absolute()))}",
+            "export DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=False DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL=1s",
+        ],
     )  # fmt: skip
     with cluster:
         cluster.scale(jobs=workers)

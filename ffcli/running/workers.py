@@ -114,6 +114,8 @@ class Attempt:
     waiting: bool = False
     """Whether another worker of the host receives the dataset at present."""
     released: bool = False
+    trained: bool = False
+    """Whether its last part ended: the worker can train another run while the state of this one is fetched."""
 
 
 @contextmanager
@@ -217,7 +219,10 @@ class DaskWorkers:
             self._transfers.submit(function, *arguments)
 
     def _idle(self) -> Sequence[str]:
-        busy = {attempt.address for attempt in self._attempts.values()}
+        """Return the workers that train nothing, and keep at most one state that was not fetched."""
+        busy, kept = set[str](), set[str]()
+        for attempt in self._attempts.values():
+            (busy if not attempt.trained or attempt.address in kept else kept).add(attempt.address)
         return [address for address in self._sites if address not in busy]
 
     # Which workers exist
@@ -316,7 +321,8 @@ class DaskWorkers:
     def _done(self, attempt: Attempt, part: Future[Result]) -> Iterator[tuple[str, Message]]:
         """Submit the next part, and then fetch the result of this one."""
         if self._is_current(attempt, part):
-            if attempt.began and not self._is_last(attempt, attempt.epoch):
+            attempt.trained = attempt.began and self._is_last(attempt, attempt.epoch)
+            if attempt.began and not attempt.trained:
                 self._submit(attempt)
             self._unfetched.append((attempt, part))
             self._fetch_some()
@@ -356,6 +362,7 @@ class DaskWorkers:
                 if self._is_last(attempt, result.epoch):
                     del self._attempts[attempt.stretch]
                 elif attempt.part is part:
+                    attempt.trained = False
                     self._submit(attempt)
             case NoData(reason):
                 yield from self._send_dataset(attempt, reason)

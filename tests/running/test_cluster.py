@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -24,10 +24,16 @@ from safetensors.numpy import load_file
 import ffcli
 from ffcli.data.datasets import locate
 from ffcli.planning import resolve
+from ffcli.running import cluster as running_cluster
 from ffcli.running.handshake import site
 from ffcli.running.messages import Assignment, Gone, Part, Task
 from ffcli.running.worker import train_part
 from ffcli.settings import Settings
+
+if TYPE_CHECKING:
+    from inside import Inside
+
+pytest_plugins = ["inside"]
 
 SMALL = ("--dataset", "mnist", "--hidden", "8")
 GRID = (*SMALL, "--epochs", "3", "--pos-phase", "1,2")
@@ -247,6 +253,7 @@ def test_address_that_is_none_is_refused(ff: FF, address: str, message: str) -> 
     assert ff.runs() == []
 
 
-def test_scheduler_that_does_not_answer_is_one_line(ff: FF) -> None:
-    line = ff("sweep", *GRID, "--cluster", "tcp://127.0.0.1:9", code=1).stderr.splitlines()[-1]
+def test_scheduler_that_does_not_answer_is_one_line(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running_cluster, "CONNECT_SECONDS", 0.5)
+    line = inside("sweep", *GRID, "--cluster", "tcp://127.0.0.1:9", code=1).stderr.splitlines()[-1]
     assert line == "ff: no scheduler answers at tcp://127.0.0.1:9: `dask scheduler` starts one"
