@@ -33,12 +33,16 @@ CONNECT_SECONDS = 10.0
 KILL_SECONDS = 0.5
 """Time that a worker of this machine has to exit before it is killed."""
 
-WORKER_SETTINGS = {
-    # Dask looks at the stacks of all threads every 10 ms, and at its event loop every 20 ms: several per cent of the
-    # time of a training thread.
+LOOKS = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
+}
+"""Dask looks at the stacks of all threads every 10 ms, and at its event loop every 20 ms: several per cent of the time
+of a training thread."""
+
+WORKER_SETTINGS = {
+    **LOOKS,
     # Dask has freed memory returned to the system at once, and every large tensor would fetch its pages again.
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
 }
@@ -232,7 +236,8 @@ def _job_queue(name: str, workers: int | None, data_folder: Path) -> Iterator[An
         cores=1, processes=1, memory="4 GB", worker_extra_args=["--preload", "ffcli.running.worker"],
         job_script_prologue=[
             f"export FFCLI_DATA_DIR={shlex.quote(str(data_folder.absolute()))}",
-            "export DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=False DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL=1s",
+            *(f"export DASK_{name.upper().replace('.', '__').replace('-', '_')}={value}"
+              for name, value in LOOKS.items()),
         ],
     )  # fmt: skip
     with cluster:

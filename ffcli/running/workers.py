@@ -362,7 +362,6 @@ class DaskWorkers:
                 if self._is_last(attempt, result.epoch):
                     del self._attempts[attempt.stretch]
                 elif attempt.part is part:
-                    attempt.trained = False
                     self._submit(attempt)
             case NoData(reason):
                 yield from self._send_dataset(attempt, reason)
