@@ -99,6 +99,11 @@ def normalise(v: Tensor, *, out: Tensor) -> Tensor:
 
 def activity(inputs: LayerInput, weight: Tensor, bias: Tensor, *, out: Tensor) -> Tensor:
     """Return h = max(x W' + b, 0), (rows, units)."""
+    return linear(inputs, weight, out=out).add_(bias).relu_()
+
+
+def linear(inputs: LayerInput, weight: Tensor, *, out: Tensor) -> Tensor:
+    """Return x W', (rows, units)."""
     match inputs:
         case Rows(x):
             product(x, weight.t(), precision=x.dtype, out=out)
@@ -108,7 +113,7 @@ def activity(inputs: LayerInput, weight: Tensor, bias: Tensor, *, out: Tensor) -
             shared = product(images, weight.t(), precision=images.dtype, out=torch.empty_like(out[:half]))
             out[:half] += shared
             out[half:] += shared
-    return out.add_(bias).relu_()
+    return out
 
 
 def goodness(h: Tensor, divisor: int) -> Tensor:

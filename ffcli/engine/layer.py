@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ffcli.engine.cures import Memory, OtherGradient, combine_gradients, make_memory
 from ffcli.engine.goodness import LayerInput, Rows, loss_gradient
+from ffcli.engine.kernels import fused_for
 from ffcli.engine.optimisers import Hyperparameters, Optimiser, State
 from ffcli.engine.parameters import views
 from ffcli.schedule import Phase
@@ -103,8 +104,10 @@ def update(layer: Layer, inputs: LayerInput, sign: Tensor, hour: Hour, *, h: Ten
     """
     total = torch.zeros_like(sign)
     state = layer.states[hour.phase]
+    fused = fused_for(layer.parameters)
+    compute = fused.loss_gradient if fused else loss_gradient
     for _ in range(hour.updates):
-        total += loss_gradient(
+        total += compute(
             inputs,
             layer.weight,
             layer.bias,

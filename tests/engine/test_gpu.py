@@ -14,7 +14,7 @@ from torch import Tensor
 from ffcli.data import datasets
 from ffcli.data.negatives import STRATEGIES
 from ffcli.data.tensors import training_tensors
-from ffcli.engine import training
+from ffcli.engine import optimisers, training
 from ffcli.engine.graphs import Graphs, play_hour
 from ffcli.engine.labels import Labelled
 from ffcli.engine.layer import Hour
@@ -97,6 +97,21 @@ def test_recorded_hours_give_the_same_bits_in_new_and_resumed_runs(
     plain = initial_state(config, place)
     assert losses == [(m.loss_positive, m.loss_negative) for m, _ in train(config, data, plain)]
     assert bits(recorded) == bits(resumed) == bits(plain)
+
+
+@pytest.mark.parametrize("size", [3, 1000, 250_500, 392_500])
+def test_adam_in_pieces_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    found = []
+    for pieces in (1, optimisers.PIECES):
+        monkeypatch.setattr(optimisers, "PIECES", pieces)
+        random = torch.Generator(CUDA).manual_seed(0)
+        parameters = torch.randn(size, device=CUDA, generator=random)
+        state = optimisers.adam_state(parameters)
+        for _ in range(3):
+            gradient = torch.randn(size, device=CUDA, generator=random)
+            optimisers.adam_step(parameters, gradient, state, 0.01, optimisers.Hyperparameters(0.348678, 0.990045))
+        found.append([parameters, *state.values()])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
