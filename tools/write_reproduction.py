@@ -53,8 +53,8 @@ def number_of_cells() -> int:
 def by_epoch(runs: list[tuple[RunRecord, list[EpochMetrics]]]) -> str:
     """Return a table with one row per run: the paper's figure, and the accuracy after some epochs."""
     lines = [
-        ["run", "paper", *(f"epoch {epoch}" for epoch in EPOCHS), "epochs"],
-        ["---", *["---:"] * (len(EPOCHS) + 2)],
+        ["run", "device", "paper", *(f"epoch {epoch}" for epoch in EPOCHS), "epochs"],
+        ["---", "---", *["---:"] * (len(EPOCHS) + 2)],
         *(_row(run, measured) for run, measured in runs),
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -66,7 +66,7 @@ def _row(run: RunRecord, measured: list[EpochMetrics]) -> list[str]:
     published = cell(config.data.name, config.negatives, config.schedule)
     paper = "" if published is None else "-" if published[1] is None else f"{published[1]:g}"
     values = ["" if (value := accuracy.get(epoch)) is None else f"{value:.1f}" for epoch in EPOCHS]
-    return [f"{' '.join(_place(run))}, seed {config.seed}", paper, *values, str(run.epochs_done)]
+    return [f"{' '.join(_place(run))}, seed {config.seed}", config.device, paper, *values, str(run.epochs_done)]
 
 
 def _place(run: RunRecord) -> tuple[str, str, str]:
