@@ -6,7 +6,7 @@ Imports no torch: states are numpy arrays by name.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,6 +18,7 @@ from ffcli.choices import KeepState
 from ffcli.config import RunConfig
 from ffcli.errors import BadOption, ClaimLost, DamagedState, Diverged, FFError, Interrupted, OutOfMemory, kind_of
 from ffcli.records import ID_DIGITS, EpochMetrics, HourTrace, RunRecord
+from ffcli.running.messages import Arrays
 from ffcli.schedule import phase_hours
 from ffcli.store import claims, maintenance, runs, states
 from ffcli.store.claims import Claim
@@ -30,7 +31,6 @@ HEARTBEAT_SECONDS = 15.0
 PERMANENT = (Diverged, OutOfMemory)
 """Errors that another attempt would meet again."""
 
-Arrays = Mapping[str, NDArray[Any]]
 Notice = Callable[[str], None]
 """Shows a line to the user."""
 

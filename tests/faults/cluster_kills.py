@@ -22,7 +22,7 @@ import psutil
 
 from .campaign import Case, Problems
 from .warm import PATIENCE, start
-from .world import NEVER, Bits, World, bits, check_sound, copy, database, differences
+from .world import NEVER, Bits, World, bits, check_sound, copy, database, differences, worker_processes
 
 KILLS = 10
 SETTINGS = (
@@ -114,7 +114,7 @@ def _kill_one(cluster: Cluster, rng: random.Random) -> Iterator[int]:
     name = rng.choice(sorted(cluster.processes))
     victim = psutil.Process(cluster.processes[name].pid)
     with suppress(psutil.Error):
-        children = [child for child in victim.children() if "spawn_main" in " ".join(child.cmdline())]
+        children = worker_processes(victim)
         if name.startswith("worker") and children and rng.random() < 0.5:
             victim = children[0]
         victim.kill()

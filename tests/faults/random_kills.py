@@ -15,7 +15,7 @@ import psutil
 
 from .campaign import Case, Problems
 from .warm import PATIENCE, SECONDS, Argument, ff, start, wait_until
-from .world import Bits, World, bits, check_sound, copy, differences, verdict
+from .world import Bits, World, bits, check_sound, copy, differences, verdict, worker_processes
 
 KILLS = 5
 """Kills of one run before it may end."""
@@ -85,7 +85,7 @@ def _killed_sweep(
             time.sleep(rng.uniform(0.2, 0.9) * seconds)
             workers: list[psutil.Process] = []
             with suppress(psutil.Error):
-                workers = [child for child in driver.children() if "spawn_main" in " ".join(child.cmdline())]
+                workers = worker_processes(driver)
             for worker in workers if victim == "worker" else ():
                 with suppress(psutil.Error):
                     worker.kill()

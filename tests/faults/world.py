@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from ffcli.data.catalogue import CATALOGUE, Spec
 from ffcli.store.database import open_store
@@ -168,6 +169,11 @@ def check_sound(folder: Path) -> Iterator[str]:
     if database(folder).exists():
         done = ff("db", "check", folder=folder)
         yield from verdict(done, (0,))
+
+
+def worker_processes(parent: psutil.Process) -> list[psutil.Process]:
+    """Return the worker processes of a sweep or of `ff worker`."""
+    return [child for child in parent.children() if "spawn_main" in " ".join(child.cmdline())]
 
 
 def snapshot(folder: Path) -> dict[str, str]:

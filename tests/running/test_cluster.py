@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -28,6 +29,7 @@ from ffcli.running import cluster as running_cluster
 from ffcli.running.handshake import site
 from ffcli.running.messages import Assignment, Gone, Part, Task
 from ffcli.running.worker import train_part
+from ffcli.running.workers import dask_workers
 from ffcli.settings import Settings
 
 if TYPE_CHECKING:
@@ -224,6 +226,45 @@ def test_part_that_runs_twice_changes_nothing(data_folder: Path, monkeypatch: py
         third = part(2)
         assert isinstance(third, Part)
         assert third.epoch == 2
+
+
+def test_worker_trains_the_next_run_while_the_last_state_is_fetched(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But it keeps at most one state that was not fetched."""
+    monkeypatch.setenv("FFCLI_DATA_DIR", str(data_folder))
+    ref = locate("mnist", wanted="sample", folder=data_folder, notify=lambda _: None)
+    runs = {str(seed): resolve(Settings(hidden=(8,), epochs=1, seed=seed), ref) for seed in range(2)}
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as local,
+        Client(local, set_as_default=False) as client,
+        dask_workers(client, list(runs.values()), data_folder, 30.0, lambda _: None) as workers,
+    ):
+        gather, may_fetch = client.gather, threading.Event()
+
+        def gather_later(*given: Any, **options: Any) -> Any:
+            may_fetch.wait()
+            return gather(*given, **options)
+
+        monkeypatch.setattr(client, "gather", gather_later)
+        fetched: list[str] = []
+
+        def wait_until(true: Callable[[], bool]) -> None:
+            def look() -> bool:
+                fetched.extend(name for name, message in workers.messages(0.1) if isinstance(message, Part))
+                return true()
+
+            wait_for(look)
+
+        for name, config in runs.items():
+            wait_until(lambda: workers.free == 1)
+            workers.submit(name, Assignment(config, "cpu"), None)
+        until = time.monotonic() + 3
+        wait_until(lambda: time.monotonic() > until)
+        assert (fetched, workers.free) == ([], 0)
+        may_fetch.set()
+        wait_until(lambda: len(fetched) == 2)
+        assert (fetched, workers.free) == (["0", "1"], 1)
 
 
 def test_local_cluster_listens_on_this_machine_only(ff: FF) -> None:
