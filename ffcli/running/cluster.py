@@ -84,13 +84,10 @@ def local_cluster(devices: Sequence[str], data_folder: Path, notice: Notice) -> 
     Raises:
         ClusterLost: if they cannot be started.
     """
-    silence_dask()
+    _silence()
     scheduler = {"host": HERE, "dashboard": find_spec("bokeh") is not None, "dashboard_address": f"{HERE}:0"}
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(LOCAL_SETTINGS))
-        # `ff` ends without interpreter teardown: Python's resource tracker releases the semaphores of the workers'
-        # queues then, and would warn of it.
-        os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
         try:
             cluster = SpecCluster(
                 scheduler={"cls": Scheduler, "options": scheduler},
@@ -153,7 +150,7 @@ def serve(address: str, devices: Sequence[str], data_folder: Path, notice: Notic
     Raises:
         BadOption: if `address` is neither an address nor the path of a scheduler's file.
     """
-    silence_dask()
+    _silence()
     where = scheduler_location(address)
     with dask.config.set(WORKER_SETTINGS):
         asyncio.run(_serve(where, address, devices, data_folder, notice))
@@ -245,13 +242,26 @@ def _job_queue(name: str, workers: int | None, data_folder: Path) -> Iterator[An
         yield cluster
 
 
+def _silence() -> None:
+    """Turn the messages of Dask off, and a warning of this process's worker processes.
+
+    `ff` ends without interpreter teardown: Python's resource tracker then releases the semaphores of the workers'
+    queues, and would warn of it.
+    """
+    silence_dask()
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
+
+
 def _close(cluster: SpecCluster) -> None:
-    """Close a cluster of this machine, killing workers that are still training."""
+    """Close a cluster of this machine, killing workers that are still training.
+
+    Dask may wait for ever for a worker that was just being started again. Such a worker ends with this process.
+    """
 
     async def kill() -> None:
         await asyncio.gather(*(nanny.kill(timeout=KILL_SECONDS) for nanny in cluster.workers.values()))
 
     with suppress(Exception):
-        cluster.sync(kill)
+        cluster.sync(kill, callback_timeout=2 * KILL_SECONDS)
     with suppress(Exception):
         cluster.close(timeout=KILL_SECONDS)
