@@ -151,7 +151,10 @@ def _data(data_dir: Path | None) -> Iterator[Finding]:
     except (FFError, OSError) as error:
         yield Finding(part, "folder", str(error), "broken")
         return
-    yield _writable(part, "folder", folder)
+    if os.access(_existing(folder), os.W_OK):
+        yield Finding(part, "folder", str(folder))
+    else:
+        yield Finding(part, "folder", f"{folder} is read-only: its datasets can be used, none can be added", "note")
     for damaged in prepared.copies(folder):
         if isinstance(damaged, Path):
             yield Finding(part, damaged.name, "damaged: it is prepared again when it is used", "note")
@@ -173,7 +176,7 @@ def _database(db: str | None) -> Iterator[Finding]:
     try:
         path = locate(db).path
         if not path.exists():
-            yield _writable(part, "path", path.parent)
+            yield _new_database(part, path.parent)
             yield Finding(part, "schema", "there is no database yet: the first run creates it")
             return
         health = maintenance.check(db)
@@ -200,11 +203,11 @@ def _database(db: str | None) -> Iterator[Finding]:
     yield _space(part, path.parent)
 
 
-def _writable(part: str, name: str, folder: Path) -> Finding:
+def _new_database(part: str, folder: Path) -> Finding:
     place = _existing(folder)
     if os.access(place, os.W_OK):
-        return Finding(part, name, str(folder))
-    return Finding(part, name, f"{folder} cannot be written", "broken", f"chmod u+w {shlex.quote(str(place))}")
+        return Finding(part, "path", str(folder))
+    return Finding(part, "path", f"{folder} cannot be written", "broken", f"chmod u+w {shlex.quote(str(place))}")
 
 
 def _space(part: str, folder: Path) -> Finding:

@@ -106,6 +106,10 @@ def sweep(
     with open_store(db, timeout=LOCK_TIMEOUT) as store:
         with watching_sweep(quiet=quiet) as watcher, results.stopping_on_ctrl_c(watcher.notice) as stop_on_signal:
 
+            def show(line: str) -> None:
+                if not quiet:
+                    watcher.notice(line)
+
             def begin(under_way: Sweep) -> None:
                 stop_on_signal(under_way)
                 watcher.begins(under_way)
@@ -116,7 +120,7 @@ def sweep(
                 from ffcli.running.workers import dask_workers
 
                 with (
-                    open_cluster(cluster, devices, workers, plan.data_folder, watcher.notice) as client,
+                    open_cluster(cluster, devices, workers, plan.data_folder, show) as client,
                     dask_workers(client, plan.configs, plan.data_folder, save_every, watcher.notice) as crew,
                 ):
                     yield crew
