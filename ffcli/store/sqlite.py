@@ -189,13 +189,13 @@ def _explain(error: BaseException | None, path: Path) -> FFError | None:
             return BadDatabase(f"{path} cannot be read or written: {error}")
         case sqlite3.SQLITE_CONSTRAINT | sqlite3.SQLITE_MISMATCH:
             return DamagedDatabase(f"{path} is damaged or was changed by another program: {error}")
-        case sqlite3.SQLITE_ERROR if any(sign in str(error) for sign in _OTHER_SCHEMA):
+        case sqlite3.SQLITE_ERROR if any(sign in str(error) for sign in _DAMAGED):
             return DamagedDatabase(f"{path} is damaged or was changed by another program: {error}")
     return None
 
 
-_OTHER_SCHEMA = ("no such", "already exists", "duplicate column name")
-"""Parts of SQLite's messages where the tables are not those of the stored revision."""
+_DAMAGED = ("no such", "already exists", "duplicate column name", "unsupported file format")
+"""Parts of SQLite's messages where the tables are not those of the stored revision, or the header has other values."""
 
 
 def _at_size_limit(path: Path) -> bool:

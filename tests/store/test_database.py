@@ -91,6 +91,13 @@ def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5000])
 
 
+def of_a_later_schema_format(path: Path) -> None:
+    with_one_run(path)
+    content = bytearray(path.read_bytes())
+    content[44:48] = (9).to_bytes(4, "big")  # SQLite knows the formats 1 to 4
+    path.write_bytes(content)
+
+
 def of_another_program(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE bookmarks (url TEXT)")
@@ -139,6 +146,7 @@ def list_and_claim(path: Path) -> None:
         (garbage, "is not a database"),
         (folder, "is a folder"),
         (truncated, "damaged"),
+        (of_a_later_schema_format, "damaged or was changed by another program: unsupported file format"),
         (of_another_program, "other tables"),
         (newer, f"newer than this program .*9999.*{HEAD}"),
         (without_its_tables, "damaged"),
