@@ -1,26 +1,38 @@
 """Write the state of the study with `scaled@1` into docs/reproduction.md.
 
     python tools/write_reproduction.py results/scaled.db docs/reproduction.md
+    python tools/write_reproduction.py results/scaled.db docs/reproduction.md results/study.db docs/dead-units.svg
 
-Writes how many cells are complete, the tables of `ff report`, and the accuracy of each run by epoch.
+Writes how many cells are complete, the tables of `ff report`, by how much masks beat wrong labels, and the accuracy of
+each run by epoch. The second form also draws the inactive units of each layer, beside those of another preset's study.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import defaultdict
+from itertools import product
 from pathlib import Path
+from statistics import fmean, stdev
 
+from matplotlib.figure import Figure
+from scipy.stats import t  # type: ignore[import-untyped]
 from write_study import put, study_tables
 
 from ffcli.config import PRESETS
+from ffcli.plots.style import LOOKS, finish_grid, labelled, legend_below, make_figure, styled
 from ffcli.published import cell, tables
 from ffcli.records import EpochMetrics, RunRecord
+from ffcli.schedule import Schedule
 from ffcli.store.database import open_to_read
 from ffcli.store.runs import Filters, epochs, list_runs
 from ffcli.text import counted
 
 TOOL = Path(__file__).name
 PRESET = PRESETS["scaled@1"]
+DATASETS = ("mnist", "fashion")
+CHANCE = 10.0
+MARGIN = "Accuracy with masks minus accuracy with wrong labels, in points:"
 EPOCHS = (50, 100, 150, 200, 300, 400, 500)
 """Epochs whose accuracy is listed."""
 
@@ -29,8 +41,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("database", type=Path)
     parser.add_argument("page", type=Path)
+    parser.add_argument("study", type=Path, nargs="?")
+    parser.add_argument("figure", type=Path, nargs="?")
     arguments = parser.parse_args()
     put(state(arguments.database), arguments.page, TOOL)
+    if arguments.figure:
+        with styled():
+            figure = draw_dead_units([arguments.study, arguments.database])
+            figure.savefig(arguments.figure, metadata={"Date": None})
 
 
 def state(database: Path) -> str:
@@ -43,11 +61,82 @@ def state(database: Path) -> str:
         f" {len({_place(run) for run in complete})} of {number_of_cells()} cells;"
         f" {counted(len(runs) - len(complete), 'run')} under way."
     )
-    return "\n\n".join([coverage, *([study_tables(database)] if complete else []), by_epoch(runs)])
+    tables = [study_tables(database), MARGIN, margins(complete)] if complete else []
+    return "\n\n".join([coverage, *tables, "Accuracy by epoch:", by_epoch(runs)])
 
 
 def number_of_cells() -> int:
     return len({(*row, s) for table in tables().values() for row, line in table.rows.items() for s in line})
+
+
+def margins(complete: list[RunRecord]) -> str:
+    """Return a table of the accuracy with masks minus that with wrong labels, by schedule and dataset."""
+    accuracy: dict[tuple[str, str, str], dict[tuple[int, str], float]] = defaultdict(dict)
+    schedules: dict[str, Schedule] = {}
+    for run in complete:
+        schedules[str(run.config.schedule)] = run.config.schedule
+        if run.final_accuracy is not None:
+            accuracy[_place(run)][run.config.seed, run.config.device] = run.final_accuracy
+    lines = [["phases", *(f"{name}{of}" for name in DATASETS for of in ("", ", paper"))], ["---", *["---:"] * 4]]
+    for text, schedule in sorted(schedules.items(), key=lambda item: (item[1].negative, item[1].positive)):
+        both = [[accuracy[name, negatives, text] for negatives in ("masks", "label")] for name in DATASETS]
+        if any(masks.keys() & label.keys() for masks, label in both):
+            margin = [[masks[run] - label[run] for run in masks.keys() & label.keys()] for masks, label in both]
+            cells = [
+                [_interval(values), _published(name, schedule)] for name, values in zip(DATASETS, margin, strict=True)
+            ]
+            lines.append([text, *cells[0], *cells[1]])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _interval(values: list[float]) -> str:
+    """Return the mean, with the 95 % interval of Student's t if there are several values."""
+    if len(values) < 2:
+        return f"{values[0]:+.1f}" if values else ""
+    half = t.ppf(0.975, len(values) - 1) * stdev(values) / len(values) ** 0.5
+    return f"{fmean(values):+.1f} ± {half:.1f} ({len(values)} seeds)"
+
+
+def _published(name: str, schedule: Schedule) -> str:
+    """Return the published difference; the paper's "-" counts as chance."""
+    found = [cell(name, negatives, schedule) for negatives in ("masks", "label")]
+    masks, label = (CHANCE if each is None or each[1] is None else each[1] for each in found)
+    return f"{masks - label:+.1f}" if all(found) else ""
+
+
+def draw_dead_units(databases: list[Path]) -> Figure:
+    """Return a figure of the share of units in each layer that are inactive on all test images, after the last epoch.
+
+    One row of panels per database, one column per dataset and kind of schedule.
+    """
+    figure = make_figure(
+        4.6, "units inactive on all test images after the last epoch; solid: masks, dashed: wrong labels"
+    )
+    axes = figure.subplots(len(databases), 4, sharey=True, sharex="col")
+    for row, database in zip(axes, databases, strict=True):
+        with open_to_read(database) as store:
+            runs = [(run, epochs(store, run.id)) for run in list_runs(store) if run.epochs_done >= run.config.epochs]
+        for axis, (name, balanced) in zip(row, product(DATASETS, (False, True)), strict=True):
+            for negatives, line in (("masks", "-"), ("label", "--")):
+                shares = {
+                    run.config.schedule.positive: measured[-1].dead_units
+                    for run, measured in runs
+                    if (run.config.data.name, run.config.negatives) == (name, negatives)
+                    and run.config.schedule.separated
+                    and run.config.schedule.negative == (run.config.schedule.positive if balanced else 1)
+                }
+                lengths = sorted(length for length, units in shares.items() if units)
+                for layer, look in enumerate(LOOKS[:3]):
+                    values = [100 * units[layer] for length in lengths if (units := shares[length])]
+                    label = f"layer {layer + 1}" if line == "-" else None
+                    axis.plot(lengths, values, line, color=look.color, marker=look.marker, markersize=3, label=label)
+            axis.set_xscale("log", base=2)
+            axis.set_xticks(ticks := [1, 4, 16, 128] if balanced else [1, 2, 4, 8, 16], list(map(str, ticks)))
+            axis.set_ylim(-3, 103)
+            axis.set_title(f"{runs[0][0].config.preset}\n{name} {'n:n' if balanced else 'n:1'}")
+    finish_grid(axes.flatten(), axes.size, 4, "n", "inactive units in %")
+    legend_below(figure, labelled(axes.flatten()), columns=3)
+    return figure
 
 
 def by_epoch(runs: list[tuple[RunRecord, list[EpochMetrics]]]) -> str:
