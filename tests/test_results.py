@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ffcli.config import DEFAULT_PRESET
 from ffcli.published import tables
 from ffcli.store.database import open_store
 from ffcli.store.runs import Filters, epochs, list_runs
@@ -17,6 +18,7 @@ from ffcli.store.runs import Filters, epochs, list_runs
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
+import choose_preset  # noqa: E402
 import choose_updates  # noqa: E402
 import write_reproduction  # noqa: E402
 import write_scaling  # noqa: E402
@@ -70,6 +72,13 @@ def test_the_page_on_reproduction_has_the_distances_of_the_calibration_runs() ->
     page = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
     table = choose_updates.written_tables(ROOT / "results" / "calibration.db")
     assert written(page, choose_updates.TOOL) == table
+
+
+def test_the_page_on_reproduction_has_the_candidates_for_the_default_preset() -> None:
+    page = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
+    measured = choose_preset.read_accuracies(ROOT / "results" / "fast.db")
+    assert written(page, choose_preset.TOOL) == choose_preset.table(measured)
+    assert choose_preset.chosen(measured) == DEFAULT_PRESET.label
 
 
 def test_the_page_on_reproduction_has_the_state_of_the_study() -> None:

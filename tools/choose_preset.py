@@ -141,24 +141,26 @@ def published(place: Place) -> float:
 
 
 def table(measured: Accuracies) -> str:
-    """Return all candidates with their differences and accuracies in Markdown."""
+    """Return all candidates with their differences and accuracies in Markdown; finalists have all ten cells."""
     header = ["candidate", "screening", "table 1", "table 2", "ten cells", *(" ".join(place) for place in CELLS)]
     paper = ["paper", "", "", "", "", *(f"{published(place):g}" for place in CELLS)]
-    passed = finalists(measured)
     rows = [
-        [
-            f"**{name}**" if name in passed else name,
-            *(f"{points:.1f}" for points in _differences(found)),
-            *(f"{found[place]:.1f}" for place in CELLS),
-        ]
+        [name, *map(_points, _differences(found)), *(_points(found.get(place)) for place in CELLS)]
         for name, found in measured.items()
     ]
     lines = [header, ["---", *["---:"] * (len(header) - 1)], paper, *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _differences(found: Mapping[Place, float]) -> list[float]:
-    return [difference(found, SCREENING), by_table(found, 1), by_table(found, 2), difference(found, list(CELLS))]
+def _differences(found: Mapping[Place, float]) -> list[float | None]:
+    screening = difference(found, SCREENING)
+    if not found.keys() >= CELLS.keys():
+        return [screening, None, None, None]
+    return [screening, by_table(found, 1), by_table(found, 2), difference(found, list(CELLS))]
+
+
+def _points(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
 
 
 def _place(config: RunConfig) -> Place:

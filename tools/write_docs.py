@@ -39,6 +39,7 @@ GENERATORS = """
     tools/write_study.py results/cures.db docs/cures.md --table cures
     tools/write_scaling.py results/scaling.json docs/speed.md docs/scaling.svg
     tools/choose_updates.py results/calibration.db docs/reproduction.md docs/updates.svg
+    tools/choose_preset.py table results/fast.db docs/reproduction.md
     tools/write_reproduction.py results/scaled.db docs/reproduction.md results/study.db docs/dead-units.svg
     tools/make_readme_picture.py results/study.db --table 2
     -m ffcli plot cures --db results/cures.db --output docs/cures.svg
