@@ -7,6 +7,9 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+UNBOUNDED = 10_000
+"""Width, in characters, of an output that is never too narrow, such as a file: every row is one line."""
+
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that printed text must not have: control characters, line ends, characters that change the direction of
 writing so that text reads differently, and bytes that are not UTF-8."""

@@ -16,8 +16,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ffcli.report.sheet import UNBOUNDED
-from ffcli.text import CONTROL, printable
+from ffcli.text import CONTROL, UNBOUNDED, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType

@@ -18,9 +18,6 @@ NOT_LEARNED = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 OUTSIDE = "\N{DAGGER}"
 
-UNBOUNDED = 10_000
-"""Width, in characters, of an output that is never too narrow, such as a file: every row is one line."""
-
 
 class Span(NamedTuple):
     """A piece of text with one role."""

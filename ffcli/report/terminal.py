@@ -21,7 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ffcli.report.colours import STYLES
-from ffcli.report.sheet import UNBOUNDED, Block, Document, Item, Line, Sheet, Span
+from ffcli.report.sheet import Block, Document, Item, Line, Sheet, Span
+from ffcli.text import UNBOUNDED
 
 ONE_LINE = 100
 """Width of a terminal from which on text is shortened rather than wrapped, so that every row is one line."""
