@@ -50,12 +50,12 @@ def main() -> None:
 
 def written_tables(database: Path) -> str:
     """Return both tables, of D and of precisions, with a sentence between them."""
-    sentence = f"Mean difference between {REFERENCE} and {PRECISION} for U = {CHOSEN}, in the cells measured so far:"
+    sentence = f"Mean difference between {REFERENCE} and {PRECISION} for U = {CHOSEN}, three seeds each:"
     return "\n\n".join([distances(database), sentence, precisions(database)])
 
 
 def precisions(database: Path) -> str:
-    """Return a table of S and of the distance between the precisions, for each cell measured in both."""
+    """Return a table of S and of the distance between the precisions, for each cell."""
     curves, reference = read_curves(database), read_curves(database, REFERENCE)
     lines = [["cell", "S", "difference"], ["---", "---:", "---:"]]
     for cell in sorted(curves):
