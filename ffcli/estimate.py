@@ -19,6 +19,9 @@ from ffcli.records import Timing
 ROUGH_RATE = 3e10
 """Operations per second, if no run was measured on this machine yet."""
 
+NEWEST = 4
+"""Number of stored runs from which the speed of this machine is taken."""
+
 EPOCH_SECONDS = 0.04
 """Time of an epoch without its matrix products, measured with layers of four units."""
 
@@ -57,13 +60,14 @@ def seconds_left(
     Args:
         config: the run.
         epochs_done: number of epochs that are trained already.
-        timings: runs of this machine, from which its speed is taken: from those that are most like this one.
+        timings: runs of this machine, the newest first. Its speed is taken from the newest of those that are most like
+            this one, because a machine may be busier at one time than at another.
         eval_every: evaluate the epochs that this number divides.
 
     Returns:
         Seconds, and whether the speed was measured.
     """
-    rates = [_rate(timing) for timing in _most_alike(config, timings)]
+    rates = [_rate(timing) for timing in _most_alike(config, timings)[:NEWEST]]
     products = operations_left(config, epochs_done, eval_every=eval_every) / (
         statistics.median(rates) if rates else ROUGH_RATE
     )

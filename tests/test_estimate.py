@@ -36,6 +36,12 @@ def test_speed_is_taken_from_the_runs_most_alike() -> None:
     assert seconds_left(bf16, 100, timings) == (0.0, True)
 
 
+def test_old_runs_of_a_busier_time_do_not_count() -> None:
+    config = make_config(epochs=100)
+    newest = [Timing(config, 100, 100, seconds=seconds) for seconds in (99.0, 100.0, 100.0, 101.0)]
+    assert seconds_left(config, 0, [*newest, *[Timing(config, 100, 100, seconds=1000.0)] * 20])[0] == pytest.approx(100)
+
+
 def test_speed_is_guessed_where_nothing_was_measured() -> None:
     config = make_config(epochs=1000)
     seconds, measured = seconds_left(config, 0, [])

@@ -14,7 +14,7 @@ RECENT = 200
 
 
 def timings(store: Store, *, host: str) -> list[Timing]:
-    """Return the timings of recent runs, all of whose epochs were trained on `host`."""
+    """Return the timings of recent runs, all of whose epochs were trained on `host`, the newest first."""
     recent = [
         run
         for run in list_runs(store, Filters(limit=RECENT), lambda _: None)
