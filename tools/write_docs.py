@@ -3,8 +3,9 @@
     python tools/write_docs.py
 
 Generated are docs/commands.md, the tables of the study, the cures and the scaling benchmark, the pictures
-docs/report.svg, docs/cures.svg, docs/phases.svg, docs/updates.svg, docs/dead-units.svg and docs/scaling.svg, and every
-output block. An output block is a marker with a command, followed by a fenced block with the command and its output:
+docs/report.svg, docs/cures.svg, docs/phases.svg, docs/updates.svg, docs/curves.svg, docs/dead-units.svg and
+docs/scaling.svg, and every output block. An output block is a marker with a command, followed by a fenced block with the
+command and its output:
 
     <!-- output: ff list-runs --limit 3 --db results/study.db -->
     ```console
@@ -40,7 +41,7 @@ GENERATORS = """
     tools/write_scaling.py results/scaling.json docs/speed.md docs/scaling.svg
     tools/choose_updates.py results/calibration.db docs/reproduction.md docs/updates.svg
     tools/choose_preset.py table results/fast.db docs/reproduction.md
-    tools/write_reproduction.py results/scaled.db docs/reproduction.md results/study.db docs/dead-units.svg
+    tools/write_reproduction.py results/scaled.db docs/reproduction.md --figures results/study.db docs
     tools/make_readme_picture.py results/study.db --table 2
     -m ffcli plot cures --db results/cures.db --output docs/cures.svg
     -m ffcli plot phases --db results/study.db --output docs/phases.svg

@@ -1,10 +1,11 @@
 """Write the state of the study with `scaled@1` into docs/reproduction.md.
 
     python tools/write_reproduction.py results/scaled.db docs/reproduction.md
-    python tools/write_reproduction.py results/scaled.db docs/reproduction.md results/study.db docs/dead-units.svg
+    python tools/write_reproduction.py results/scaled.db docs/reproduction.md --figures results/study.db docs
 
 Writes how many cells are complete, the tables of `ff report`, by how much masks beat wrong labels, and the accuracy of
-each run by epoch. The second form also draws the inactive units of each layer, beside those of another preset's study.
+each run by epoch. With `--figures` it also draws the accuracy by hour, and the inactive units of each layer beside
+those of another preset's study.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from scipy.stats import t  # type: ignore[import-untyped]
 from write_study import put, study_tables
 
 from ffcli.config import PRESETS
-from ffcli.plots.style import LOOKS, finish_grid, labelled, legend_below, make_figure, styled
+from ffcli.plots.style import LOOKS, accuracy_axis, finish_grid, labelled, legend_below, make_figure, styled
 from ffcli.published import cell, tables
 from ffcli.records import EpochMetrics, RunRecord
 from ffcli.schedule import Schedule
@@ -33,7 +34,7 @@ PRESET = PRESETS["scaled@1"]
 DATASETS = ("mnist", "fashion")
 CHANCE = 10.0
 MARGIN = "Accuracy with masks minus accuracy with wrong labels, in points:"
-EPOCHS = (50, 100, 150, 200, 300, 400, 500)
+EPOCHS = (50, 100, 200, 300, 400, 500)
 """Epochs whose accuracy is listed."""
 
 
@@ -41,14 +42,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("database", type=Path)
     parser.add_argument("page", type=Path)
-    parser.add_argument("study", type=Path, nargs="?")
-    parser.add_argument("figure", type=Path, nargs="?")
+    parser.add_argument("--figures", type=Path, nargs=2, metavar=("STUDY", "FOLDER"))
     arguments = parser.parse_args()
     put(state(arguments.database), arguments.page, TOOL)
-    if arguments.figure:
+    if arguments.figures:
+        study, folder = arguments.figures
         with styled():
-            figure = draw_dead_units([arguments.study, arguments.database])
-            figure.savefig(arguments.figure, metadata={"Date": None})
+            curves, units = draw_curves(arguments.database), draw_dead_units([study, arguments.database])
+            curves.savefig(folder / "curves.svg", metadata={"Date": None})
+            units.savefig(folder / "dead-units.svg", metadata={"Date": None})
 
 
 def state(database: Path) -> str:
@@ -102,6 +104,28 @@ def _published(name: str, schedule: Schedule) -> str:
     found = [cell(name, negatives, schedule) for negatives in ("masks", "label")]
     masks, label = (CHANCE if each is None or each[1] is None else each[1] for each in found)
     return f"{masks - label:+.1f}" if all(found) else ""
+
+
+def draw_curves(database: Path) -> Figure:
+    """Return a figure of accuracy against hours in table 2, one panel per dataset: masks solid, wrong labels dashed."""
+    figure = make_figure(3.4, f"test accuracy, {PRESET.label}, seed 0, GPU; solid: masks, dashed: wrong labels")
+    axes = figure.subplots(1, 2, sharey=True)
+    with open_to_read(database) as store:
+        runs = [(run, epochs(store, run.id)) for run in list_runs(store) if run.config.device == "cuda"]
+    for axis, name in zip(axes, DATASETS, strict=True):
+        for length, look in zip((2, 4, 8, 16), LOOKS, strict=False):
+            for run, measured in runs:
+                config = run.config
+                if (config.data.name, config.schedule) == (name, Schedule(positive=length, negative=1)):
+                    masks = config.negatives == "masks"
+                    points = [(e.hour / 1000, e.accuracy) for e in measured if e.accuracy is not None]
+                    line, label = ("-", f"{length}:1") if masks else ("--", None)
+                    axis.plot(*zip(*points, strict=True), line, color=look.color, linewidth=1, label=label)
+        axis.set_title(name)
+        accuracy_axis(axis)
+    finish_grid(axes, 2, 2, "thousand hours", "accuracy in %")
+    legend_below(figure, labelled(axes), columns=4)
+    return figure
 
 
 def draw_dead_units(databases: list[Path]) -> Figure:
