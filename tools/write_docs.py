@@ -4,8 +4,8 @@
 
 Generated are docs/commands.md, the tables of the study, the cures and the scaling benchmark, the pictures
 docs/report.svg, docs/cures.svg, docs/phases.svg, docs/updates.svg, docs/curves.svg, docs/dead-units.svg and
-docs/scaling.svg, and every output block. An output block is a marker with a command, followed by a fenced block with the
-command and its output:
+docs/scaling.svg, and every output block. An output block is a marker with a command, followed by a fenced block with
+the command and its output:
 
     <!-- output: ff list-runs --limit 3 --db results/study.db -->
     ```console
