@@ -33,6 +33,7 @@ OPTIONAL = {
 """Packages with the extra of ffcli that installs them, and what needs them."""
 
 REINSTALL = "pip install --force-reinstall torch"
+INSTALL = {"Triton": "pip install triton", "a C compiler": "apt install gcc"}
 
 LITTLE, TOO_LITTLE = 2 << 30, 100 << 20
 """Free bytes on a disk below which it is nearly full, and full: a sweep keeps states of up to 2 GB."""
@@ -61,7 +62,7 @@ def examine(db: str | None, data_dir: Path | None) -> Iterator[Finding]:
         yield Finding("processor", "torch", f"cannot be imported: {reason}", "broken", REINSTALL)
     else:
         yield from _processor(facts)
-        yield _device()
+        yield from _device()
     yield from _data(data_dir)
     yield from _database(db)
 
@@ -132,15 +133,17 @@ def _processor(facts: machine.Capabilities) -> Iterator[Finding]:
     yield Finding(part, "memory", f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free")
 
 
-def _device() -> Finding:
-    names = machine.cuda_names()
-    if names:
-        return Finding("device", "CUDA", ", ".join(names))
-    if machine.has_driver():
-        return Finding(
-            "device", "CUDA", "there is an NVIDIA driver, but this torch finds no device", "slow", REINSTALL
-        )  # fmt: skip
-    return Finding("device", "CPU", "no CUDA device: runs use the CPU")
+def _device() -> Iterator[Finding]:
+    part = "device"
+    if names := machine.cuda_names():
+        yield Finding(part, "CUDA", ", ".join(names))
+        if missing := machine.missing_for_kernels():
+            value = f"hours take half as long again without the fused kernel, which needs {missing}"
+            yield Finding(part, "kernel", value, "slow", INSTALL[missing])
+    elif machine.has_driver():
+        yield Finding(part, "CUDA", "there is an NVIDIA driver, but this torch finds no device", "slow", REINSTALL)
+    else:
+        yield Finding(part, "CPU", "no CUDA device: runs use the CPU")
 
 
 def _data(data_dir: Path | None) -> Iterator[Finding]:
@@ -153,6 +156,8 @@ def _data(data_dir: Path | None) -> Iterator[Finding]:
         return
     if os.access(_existing(folder), os.W_OK):
         yield Finding(part, "folder", str(folder))
+    elif not folder.is_dir():
+        yield _unwritable(part, "folder", folder)
     else:
         yield Finding(part, "folder", f"{folder} is read-only: its datasets can be used, none can be added", "note")
     for damaged in prepared.copies(folder):
@@ -176,7 +181,9 @@ def _database(db: str | None) -> Iterator[Finding]:
     try:
         path = locate(db).path
         if not path.exists():
-            yield _new_database(part, path.parent)
+            folder = path.parent
+            writable = os.access(_existing(folder), os.W_OK)
+            yield Finding(part, "path", str(folder)) if writable else _unwritable(part, "path", folder)
             yield Finding(part, "schema", "there is no database yet: the first run creates it")
             return
         health = maintenance.check(db)
@@ -203,11 +210,9 @@ def _database(db: str | None) -> Iterator[Finding]:
     yield _space(part, path.parent)
 
 
-def _new_database(part: str, folder: Path) -> Finding:
-    place = _existing(folder)
-    if os.access(place, os.W_OK):
-        return Finding(part, "path", str(folder))
-    return Finding(part, "path", f"{folder} cannot be written", "broken", f"chmod u+w {shlex.quote(str(place))}")
+def _unwritable(part: str, name: str, folder: Path) -> Finding:
+    fix = f"chmod u+w {shlex.quote(str(_existing(folder)))}"
+    return Finding(part, name, f"{folder} cannot be written", "broken", fix)
 
 
 def _space(part: str, folder: Path) -> Finding:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import socket
 import subprocess
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ffcli import __version__
 from ffcli.benchmark import Machine
@@ -32,6 +34,10 @@ BF16_FLAGS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16"}
 
 INSTRUCTION_SETS = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "AVX512-BF16", "amx_bf16": "AMX"}
 """Names of the instruction sets that speed up matrix products, by their flag in /proc/cpuinfo."""
+
+
+COMPILERS = ("gcc", "clang")
+"""C compilers that Triton looks for, unless CC names one."""
 
 
 def cores() -> int:
@@ -226,6 +232,13 @@ def cuda_names() -> list[str]:
     import torch
 
     return [torch.cuda.get_device_name(index) for index in range(cuda_devices())]
+
+
+def missing_for_kernels() -> Literal["Triton", "a C compiler"] | None:
+    """Return what is missing to compile the kernels for CUDA devices, or None."""
+    if not find_spec("triton"):
+        return "Triton"
+    return None if os.environ.get("CC") or any(map(shutil.which, COMPILERS)) else "a C compiler"
 
 
 @cache

@@ -3,7 +3,8 @@
     python tools/measure_gpu.py hours
     python tools/measure_gpu.py processes 1 4 16
 
-Both print Markdown tables (see docs/gpu.md). The data are MNIST's from the data folder, and the bundled sample without.
+`hours` prints Markdown tables (see docs/speed.md). The data are MNIST's from the data folder, or without those the
+bundled sample.
 """
 
 from __future__ import annotations
@@ -41,7 +42,14 @@ from ffcli.settings import Settings
 DEVICE = torch.device("cuda")
 RUNS: tuple[dict[str, Any], ...] = ({"neg": "masks", "pos_phase": 4}, {"neg": "label", "unseparated": True})
 PRECISIONS = ("float32", "tf32", "bf16")
-CONTESTANTS = ("recorded", "without the kernel", "not recorded", "plain autograd", "launches", "products alone")
+CONTESTANTS = (
+    "recorded",
+    "without the kernel",
+    "not recorded",
+    "plain autograd",
+    "one-element additions",
+    "products alone",
+)
 UPDATES = {1: "fast", 5: "scaled", 50: "paper"}
 
 

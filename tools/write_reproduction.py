@@ -3,9 +3,9 @@
     python tools/write_reproduction.py results/scaled.db docs/reproduction.md
     python tools/write_reproduction.py results/scaled.db docs/reproduction.md --figures results/study.db docs
 
-Writes how many cells are complete, the tables of `ff report`, by how much masks beat wrong labels, and the accuracy of
-each run by epoch. With `--figures` it also draws the accuracy by hour, and the inactive units of each layer beside
-those of another preset's study.
+Writes how many cells are complete, the tables of `ff report`, the margin of masks over wrong labels, and the accuracy
+of each run by epoch. With `--figures` it also draws the accuracy by hour, and the dead units of each layer beside those
+of another preset's study.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ TOOL = Path(__file__).name
 PRESET = PRESETS["scaled@1"]
 DATASETS = ("mnist", "fashion")
 CHANCE = 10.0
+DEVICE = "cuda"
+"""The device of the runs in the margins and figures: it has more cells than the CPU."""
 MARGIN = "Accuracy with masks minus accuracy with wrong labels, in points:"
 EPOCHS = (50, 100, 200, 300, 400, 500)
 """Epochs whose accuracy is listed."""
@@ -73,17 +75,17 @@ def number_of_cells() -> int:
 
 def margins(complete: list[RunRecord]) -> str:
     """Return a table of the accuracy with masks minus that with wrong labels, by schedule and dataset."""
-    accuracy: dict[tuple[str, str, str], dict[tuple[int, str], float]] = defaultdict(dict)
+    accuracy: dict[tuple[str, str, str], dict[int, float]] = defaultdict(dict)
     schedules: dict[str, Schedule] = {}
     for run in complete:
         schedules[str(run.config.schedule)] = run.config.schedule
-        if run.final_accuracy is not None:
-            accuracy[_place(run)][run.config.seed, run.config.device] = run.final_accuracy
+        if run.final_accuracy is not None and run.config.device == DEVICE:
+            accuracy[_place(run)][run.config.seed] = run.final_accuracy
     lines = [["phases", *(f"{name}{of}" for name in DATASETS for of in ("", ", paper"))], ["---", *["---:"] * 4]]
     for text, schedule in sorted(schedules.items(), key=lambda item: (item[1].negative, item[1].positive)):
         both = [[accuracy[name, negatives, text] for negatives in ("masks", "label")] for name in DATASETS]
         if any(masks.keys() & label.keys() for masks, label in both):
-            margin = [[masks[run] - label[run] for run in masks.keys() & label.keys()] for masks, label in both]
+            margin = [[masks[seed] - label[seed] for seed in masks.keys() & label.keys()] for masks, label in both]
             cells = [
                 [_interval(values), _published(name, schedule)] for name, values in zip(DATASETS, margin, strict=True)
             ]
@@ -111,7 +113,11 @@ def draw_curves(database: Path) -> Figure:
     figure = make_figure(3.4, f"test accuracy, {PRESET.label}, seed 0, GPU; solid: masks, dashed: wrong labels")
     axes = figure.subplots(1, 2, sharey=True)
     with open_to_read(database) as store:
-        runs = [(run, epochs(store, run.id)) for run in list_runs(store) if run.config.device == "cuda"]
+        runs = [
+            (run, epochs(store, run.id))
+            for run in list_runs(store)
+            if (run.config.device, run.config.seed) == (DEVICE, 0)
+        ]
     for axis, name in zip(axes, DATASETS, strict=True):
         for length, look in zip((2, 4, 8, 16), LOOKS, strict=False):
             for run, measured in runs:
@@ -129,17 +135,19 @@ def draw_curves(database: Path) -> Figure:
 
 
 def draw_dead_units(databases: list[Path]) -> Figure:
-    """Return a figure of the share of units in each layer that are inactive on all test images, after the last epoch.
+    """Return a figure of the share of dead units in each layer after the last epoch: those inactive on all test images.
 
     One row of panels per database, one column per dataset and kind of schedule.
     """
-    figure = make_figure(
-        4.6, "units inactive on all test images after the last epoch; solid: masks, dashed: wrong labels"
-    )
+    figure = make_figure(4.6, "dead units after the last epoch, seed 0; solid: masks, dashed: wrong labels")
     axes = figure.subplots(len(databases), 4, sharey=True, sharex="col")
     for row, database in zip(axes, databases, strict=True):
         with open_to_read(database) as store:
-            runs = [(run, epochs(store, run.id)) for run in list_runs(store) if run.epochs_done >= run.config.epochs]
+            complete = [run for run in list_runs(store) if run.epochs_done >= run.config.epochs]
+            device = DEVICE if any(run.config.device == DEVICE for run in complete) else "cpu"
+            runs = [
+                (run, epochs(store, run.id)) for run in complete if (run.config.device, run.config.seed) == (device, 0)
+            ]
         for axis, (name, balanced) in zip(row, product(DATASETS, (False, True)), strict=True):
             for negatives, line in (("masks", "-"), ("label", "--")):
                 shares = {
@@ -158,7 +166,7 @@ def draw_dead_units(databases: list[Path]) -> Figure:
             axis.set_xticks(ticks := [1, 4, 16, 128] if balanced else [1, 2, 4, 8, 16], list(map(str, ticks)))
             axis.set_ylim(-3, 103)
             axis.set_title(f"{runs[0][0].config.preset}\n{name} {'n:n' if balanced else 'n:1'}")
-    finish_grid(axes.flatten(), axes.size, 4, "n", "inactive units in %")
+    finish_grid(axes.flatten(), axes.size, 4, "n", "dead units in %")
     legend_below(figure, labelled(axes.flatten()), columns=3)
     return figure
 

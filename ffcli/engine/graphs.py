@@ -1,6 +1,6 @@
 """Hours as CUDA graphs: all kernels of an hour are started by one call.
 
-An hour of three layers is about a hundred small operations with one update and 3,300 with 50. Started one by one, they
+An hour of three layers is about 60 small operations with one update and 1,400 with 50. Started one by one, they
 take the host longer than the device. A CUDA graph records the operations and the addresses they use once, and replays
 them as often as needed: the same operations in the same order, so the results have the same bits.
 

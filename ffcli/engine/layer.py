@@ -104,7 +104,7 @@ def update(layer: Layer, inputs: LayerInput, sign: Tensor, hour: Hour, *, h: Ten
     """
     total = torch.zeros_like(sign)
     state = layer.states[hour.phase]
-    fused = fused_for(layer.parameters)
+    fused = fused_for(layer.parameters, len(layer.bias))
     compute = fused.loss_gradient if fused else loss_gradient
     for _ in range(hour.updates):
         total += compute(

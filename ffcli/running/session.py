@@ -9,7 +9,7 @@ import errno
 import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from ffcli.config import RunConfig
 from ffcli.data import datasets
 from ffcli.data.prepared import Arrays
 from ffcli.data.tensors import TrainingTensors, training_tensors
+from ffcli.engine.kernels import fused_for, is_for_kernel
 from ffcli.engine.tracing import Tracer, drain, make_tracer, observe, tracer_arrays
 from ffcli.engine.training import TrainingState, initial_state, restored_state, state_arrays, train
 from ffcli.errors import DamagedState, OutOfMemory
@@ -123,7 +124,16 @@ def make_stretch(
             state, saved = initial_state(config, device), None
             notice = f"{error}: starting again from the beginning"
         tracer = make_tracer(config, data, state, trace, saved) if trace else None
-    return Stretch(config, data, state, provenance(device, state.epoch), tracer, notice)
+    return Stretch(config, data, state, _provenance(state, device), tracer, notice)
+
+
+def _provenance(state: TrainingState, device: torch.device) -> Provenance:
+    """Return where and with what a run is trained from here on; on a GPU, also whether its kernel is missing."""
+    found = provenance(device, state.epoch)
+    layers = [(layer.parameters, len(layer.bias)) for layer in state.network.layers]
+    if any(is_for_kernel(*layer) and not fused_for(*layer) for layer in layers):
+        return replace(found, device=f"{found.device} without the fused kernel")
+    return found
 
 
 def check_memory(config: RunConfig) -> None:

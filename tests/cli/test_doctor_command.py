@@ -12,16 +12,20 @@ import torch
 from ff import SMALL
 from test_bad_input import save_npz
 
-from ffcli import __version__
+from ffcli import __version__, machine
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from inside import Inside
 
 pytest_plugins = ["inside"]
 
 
-def findings(inside: Inside, *arguments: str, code: int = 0) -> dict[tuple[str, str], dict[str, Any]]:
-    shown = json.loads(inside("doctor", "--json", *arguments, code=code).stdout)
+def findings(
+    inside: Inside, *arguments: str, code: int = 0, **environment: str
+) -> dict[tuple[str, str], dict[str, Any]]:
+    shown = json.loads(inside("doctor", "--json", *arguments, code=code, env=environment).stdout)
     assert shown["ok"] == (code == 0)
     return {(finding["part"], finding["name"]): finding for finding in shown["findings"]}
 
@@ -54,6 +58,24 @@ def test_damage_is_named_and_the_exit_code_is_1(inside: Inside) -> None:
     with closing(sqlite3.connect(inside.ff.db)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     assert "newer than this program" in findings(inside, code=1)["database", "check"]["value"]
+
+
+def test_gpu_without_a_compiler_is_slow(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cuda_names", lambda: ["NVIDIA H200"])
+    monkeypatch.setattr(machine, "find_spec", lambda name: name)
+    assert ("device", "kernel") not in findings(inside, CC="gcc")
+    kernel = findings(inside, CC="", PATH=str(inside.ff.folder))["device", "kernel"]
+    assert (kernel["state"], kernel["fix"]) == ("slow", "apt install gcc")
+
+
+def test_data_folder_that_is_read_only_is_not_broken(inside: Inside, read_only_folder: Path) -> None:
+    folder = findings(inside, "--data-dir", str(read_only_folder))["data", "folder"]
+    assert (folder["state"], folder["fix"]) == ("note", None)
+
+
+def test_default_data_folder_that_cannot_be_created_is_broken(inside: Inside, read_only_folder: Path) -> None:
+    found = findings(inside, code=1, FFCLI_DATA_DIR="", XDG_DATA_HOME=str(read_only_folder / "none"))
+    assert found["data", "folder"]["state"] == "broken"
 
 
 def test_folders_that_do_not_exist_are_broken(inside: Inside) -> None:
