@@ -234,6 +234,13 @@ def cuda_names() -> list[str]:
     return [torch.cuda.get_device_name(index) for index in range(cuda_devices())]
 
 
+def gpu_models() -> str | None:
+    """Return the models of the NVIDIA GPUs without importing torch; None if the driver does not tell."""
+    files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    models = (re.search(r"^Model:\s*(.+)$", file.read_text(), re.MULTILINE) for file in files)
+    return ", ".join(sorted(found[1].strip() for found in models if found)) or None
+
+
 def missing_for_kernels() -> Literal["Triton", "a C compiler"] | None:
     """Return what is missing to compile the kernels for CUDA devices, or None."""
     if not find_spec("triton"):

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from ffcli import __version__
 from ffcli.config import ALGORITHM_VERSION, RunConfig
-from ffcli.machine import bf16_instructions, has_driver
+from ffcli.machine import bf16_instructions, gpu_models, has_driver, missing_for_kernels
 
 PROCESS = uuid4().hex
 """Identifies this process: a worker that was replaced may have the address, and even the number, of the old one."""
@@ -34,6 +34,10 @@ class Site:
     """The processor's instructions for bfloat16 products."""
     cuda: bool
     """Whether there is an NVIDIA driver."""
+    gpus: str | None
+    """The models of the GPUs, as far as the driver tells."""
+    missing: str | None
+    """What is missing to compile kernels for a GPU."""
 
 
 def site() -> Site:
@@ -42,31 +46,38 @@ def site() -> Site:
     for package in COMPARED:
         with suppress(PackageNotFoundError):
             versions[package] = version(package)
-    return Site(PROCESS, os.getpid(), gethostname(), versions, bf16_instructions(), has_driver())
+    return Site(
+        PROCESS, os.getpid(), gethostname(), versions, bf16_instructions(), has_driver(), gpu_models(),
+        missing_for_kernels(),
+    )  # fmt: skip
 
 
 def refusal(configs: Iterable[RunConfig]) -> Callable[[Site], str | None]:
     """Return a function that says why a worker cannot train these runs; it returns None if it can.
 
-    Versions are compared with those of this process. Whether the processor has instructions for bfloat16 products
-    changes their bits; runs that use them are trained only on workers like the first one.
+    Versions are compared with those of this process. What a processor or a GPU has is compared with that of the first
+    worker, if it changes the bits of these runs.
     """
     here, configs = site(), list(configs)
+    on_gpu = any(config.device == "cuda" for config in configs)
+    compared: dict[str, Callable[[Site], str | None]] = {}
+    if any(config.precision == "bf16" and config.device == "cpu" for config in configs):
+        compared["instructions for bfloat16 products"] = lambda worker: worker.bf16
+    if on_gpu:
+        compared["GPU"] = lambda worker: worker.gpus
+        compared["missing for the fused kernel"] = lambda worker: worker.missing
     first: list[Site] = []
 
     def reason(worker: Site) -> str | None:
         for name, ours in here.versions.items():
             if (theirs := worker.versions.get(name, "missing")) != ours:
                 return f"it has {name} {theirs}, the sweep {ours}"
-        if any(config.device == "cuda" for config in configs) and not worker.cuda:
+        if on_gpu and not worker.cuda:
             return "it has no NVIDIA driver, and the runs need a CUDA device"
-        if any(config.precision == "bf16" and config.device == "cpu" for config in configs):
-            first.append(worker)
-            if worker.bf16 != first[0].bf16:
-                return (
-                    f"it has {worker.bf16 or 'no'} instructions for bfloat16 products, {first[0].host} has"
-                    f" {first[0].bf16 or 'none'}"
-                )
+        first.append(worker)
+        for what, of in compared.items():
+            if of(worker) != of(first[0]):
+                return f"it has {of(worker) or 'no'} {what}, {first[0].host} has {of(first[0]) or 'none'}"
         return None
 
     return reason
