@@ -555,7 +555,7 @@ def cures_caption(table: CureTable) -> str:
         rate.append(f"lr scaling {family.scaling}")
     if family.rate != AUTO and family.warmup:
         rate.append(f"warm-up of {counted(family.warmup, 'hour')}")
-    parts = (family.label, ", ".join(rate), DATA[protocol.data], metric, seeds, protocol.device)
+    parts = (family.label, ", ".join(rate), DATA[protocol.data], metric, seeds, protocol.unnamed_device)
     return " · ".join(filter(None, parts))
 
 

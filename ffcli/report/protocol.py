@@ -80,6 +80,11 @@ class Protocol(ProtocolSettings, PresetSettings):
         return describe({name: getattr(self, name) for name in _DEFAULTS})
 
     @property
+    def unnamed_device(self) -> str | None:
+        """The device, unless the label names it."""
+        return self.device if self.device == _DEFAULTS["device"] else None
+
+    @property
     def signature(self) -> Signature:
         """Values that all runs of the protocol share."""
         return (self.data, *_shared(self))

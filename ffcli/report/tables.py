@@ -369,7 +369,7 @@ def caption(table: Table) -> str:
     """Protocol, data, metric, horizon, seeds and device in one line."""
     protocol = table.protocol
     metric = metric_words(table.metric, table.epochs, held_out=protocol.holdout > 0)
-    parts = (protocol.label, DATA[protocol.data], metric, seeds_words(table.seeds), protocol.device)
+    parts = (protocol.label, DATA[protocol.data], metric, seeds_words(table.seeds), protocol.unnamed_device)
     return " · ".join(filter(None, parts))
 
 

@@ -167,11 +167,12 @@ def _parts(tables: Sequence[Table], shown: Sequence[Shown]) -> Iterable[Part]:
     """The tables of each protocol."""
     by_protocol: dict[Any, list[int]] = defaultdict(list)
     for place, table in enumerate(tables):
-        by_protocol[table.protocol.data, table.protocol.label, table.protocol.device].append(place)
-    for (data, label, device), places in by_protocol.items():
-        title = f"{label}, {data} data" + ("" if device == "cpu" else f", {device}")
+        by_protocol[table.protocol.data, table.protocol.label].append(place)
+    for (data, label), places in by_protocol.items():
         own = [tables[place] for place in places]
-        yield Part(f"{data} {label} {device}", title, tuple(shown[place] for place in places), tuple(_panels(own)))
+        yield Part(
+            f"{data} {label}", f"{label}, {data} data", tuple(shown[place] for place in places), tuple(_panels(own))
+        )
 
 
 def _panels(tables: Sequence[Table]) -> Iterable[Panel]:
@@ -205,7 +206,7 @@ def _paper_tables(
                 for cell, item in zip(row.cells, block.lines[0].items, strict=True)
             )
             rows.append(Row(block.name, entries))
-        key = f"{table.protocol.data} {table.protocol.label} {table.protocol.device} {table.number}"
+        key = f"{table.protocol.data} {table.protocol.label} {table.number}"
         shown.append(Shown(key, sheet, tuple(rows), sheet.heads))
     return shown
 
