@@ -40,6 +40,7 @@ GENERATORS = """
     tools/write_study.py results/cures.db docs/cures.md --table cures
     tools/write_scaling.py results/scaling.json docs/speed.md docs/scaling.svg
     tools/choose_updates.py results/calibration.db docs/reproduction.md docs/updates.svg
+    tools/write_study.py results/cifar10.db docs/reproduction.md --table 1
     tools/choose_preset.py table results/fast.db docs/reproduction.md
     tools/write_reproduction.py results/scaled.db docs/reproduction.md --figures results/study.db docs
     tools/make_readme_picture.py results/study.db --table 2
