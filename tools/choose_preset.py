@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 
+from write_study import markdown, published, put
+
 from ffcli.config import RunConfig
-from ffcli.published import cell
 from ffcli.schedule import Schedule
 from ffcli.store.database import open_to_read
 from ffcli.store.runs import epochs, list_runs
@@ -53,8 +54,6 @@ SCREENING = [("mnist", "masks", "4:1"), ("mnist", "masks", "16:16"), ("mnist", "
 GO_ON = 3
 """Candidates that screening lets pass, beside `fast@1`."""
 LAST_EPOCHS = 5
-CHANCE = 10.0
-"""What a cell counts for that the paper shows as "-"."""
 BETTER_BY = 1.0
 """Points on each table by which a candidate has to be closer to the paper than `fast@1`."""
 
@@ -77,8 +76,6 @@ def main() -> None:
         case "chosen":
             print(CANDIDATES[chosen(read_accuracies(given.database))])
         case "table":
-            from write_study import put
-
             put(table(read_accuracies(given.database)), given.page, TOOL)
 
 
@@ -130,26 +127,26 @@ def by_table(measured: Mapping[Place, float], number: int) -> float:
 
 def difference(measured: Mapping[Place, float], places: list[Place]) -> float:
     """Return the mean absolute difference to the paper on some cells, in points."""
-    return fmean(abs(measured[place] - published(place)) for place in places)
+    return fmean(abs(measured[place] - paper_accuracy(place)) for place in places)
 
 
-def published(place: Place) -> float:
+def paper_accuracy(place: Place) -> float:
     dataset, negatives, schedule = place
     positive, negative = map(int, schedule.split(":"))
-    found = cell(dataset, negatives, Schedule(positive=positive, negative=negative))
-    return CHANCE if found is None or found[1] is None else found[1]
+    found = published(dataset, negatives, Schedule(positive=positive, negative=negative))
+    assert found is not None, f"the paper has no cell {place}"
+    return found
 
 
 def table(measured: Accuracies) -> str:
     """Return all candidates with their differences and accuracies in Markdown; finalists have all ten cells."""
     header = ["candidate", "screening", "table 1", "table 2", "ten cells", *(" ".join(place) for place in CELLS)]
-    paper = ["paper", "", "", "", "", *(f"{published(place):g}" for place in CELLS)]
+    paper = ["paper", "", "", "", "", *(f"{paper_accuracy(place):g}" for place in CELLS)]
     rows = [
         [name, *map(_points, _differences(found)), *(_points(found.get(place)) for place in CELLS)]
         for name, found in measured.items()
     ]
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], paper, *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown([header, ["---", *["---:"] * (len(header) - 1)], paper, *rows])
 
 
 def _differences(found: Mapping[Place, float]) -> list[float | None]:

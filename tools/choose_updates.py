@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean
 
 from matplotlib.figure import Figure
-from write_study import put
+from write_study import markdown, put
 
 from ffcli.config import RunConfig
 from ffcli.plots.style import LIGHT_GREY, LOOKS, finish_grid, labelled, legend_below, make_figure, styled
@@ -62,7 +62,7 @@ def precisions(database: Path) -> str:
         both = curves[cell][CHOSEN], reference.get(cell, {}).get(CHOSEN, [])
         if all(len(runs) == SEEDS for runs in both):
             lines.append([cell, _points(spread(curves[cell][PAPER_UPDATES])), _points(between(*both))])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(lines)
 
 
 def distances(database: Path) -> str:
@@ -78,7 +78,7 @@ def distances(database: Path) -> str:
         ["---", *["---:"] * (1 + len(updates))],
         *([cell, *map(_points, row)] for cell, row in zip([*cells, "mean"], [*rows, means], strict=True)),
     ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(lines)
 
 
 def read_curves(database: Path, precision: str = PRECISION) -> Mapping[str, Mapping[int, Sequence[Curve]]]:

@@ -18,7 +18,7 @@ from statistics import fmean, stdev
 
 from matplotlib.figure import Figure
 from scipy.stats import t  # type: ignore[import-untyped]
-from write_study import put, study_tables
+from write_study import markdown, published, put, study_tables
 
 from ffcli.config import PRESETS
 from ffcli.plots.style import LOOKS, accuracy_axis, finish_grid, labelled, legend_below, make_figure, styled
@@ -32,7 +32,6 @@ from ffcli.text import counted
 TOOL = Path(__file__).name
 PRESET = PRESETS["scaled@1"]
 DATASETS = ("mnist", "fashion")
-CHANCE = 10.0
 DEVICE = "cuda"
 """The device of the runs in the margins and figures: it has more cells than the CPU."""
 MARGIN = "Accuracy with masks minus accuracy with wrong labels, in points:"
@@ -90,7 +89,7 @@ def margins(complete: list[RunRecord]) -> str:
                 [_interval(values), _published(name, schedule)] for name, values in zip(DATASETS, margin, strict=True)
             ]
             lines.append([text, *cells[0], *cells[1]])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(lines)
 
 
 def _interval(values: list[float]) -> str:
@@ -102,22 +101,16 @@ def _interval(values: list[float]) -> str:
 
 
 def _published(name: str, schedule: Schedule) -> str:
-    """Return the published difference; the paper's "-" counts as chance."""
-    found = [cell(name, negatives, schedule) for negatives in ("masks", "label")]
-    masks, label = (CHANCE if each is None or each[1] is None else each[1] for each in found)
-    return f"{masks - label:+.1f}" if all(found) else ""
+    """Return the published difference."""
+    masks, label = (published(name, negatives, schedule) for negatives in ("masks", "label"))
+    return "" if masks is None or label is None else f"{masks - label:+.1f}"
 
 
 def draw_curves(database: Path) -> Figure:
     """Return a figure of accuracy against hours in table 2, one panel per dataset: masks solid, wrong labels dashed."""
     figure = make_figure(3.4, f"test accuracy, {PRESET.label}, seed 0, GPU; solid: masks, dashed: wrong labels")
     axes = figure.subplots(1, 2, sharey=True)
-    with open_to_read(database) as store:
-        runs = [
-            (run, epochs(store, run.id))
-            for run in list_runs(store)
-            if (run.config.device, run.config.seed) == (DEVICE, 0)
-        ]
+    runs = _runs_of_seed_0(database)
     for axis, name in zip(axes, DATASETS, strict=True):
         for length, look in zip((2, 4, 8, 16), LOOKS, strict=False):
             for run, measured in runs:
@@ -142,12 +135,7 @@ def draw_dead_units(databases: list[Path]) -> Figure:
     figure = make_figure(4.6, "dead units after the last epoch, seed 0; solid: masks, dashed: wrong labels")
     axes = figure.subplots(len(databases), 4, sharey=True, sharex="col")
     for row, database in zip(axes, databases, strict=True):
-        with open_to_read(database) as store:
-            complete = [run for run in list_runs(store) if run.epochs_done >= run.config.epochs]
-            device = DEVICE if any(run.config.device == DEVICE for run in complete) else "cpu"
-            runs = [
-                (run, epochs(store, run.id)) for run in complete if (run.config.device, run.config.seed) == (device, 0)
-            ]
+        runs = _runs_of_seed_0(database)
         for axis, (name, balanced) in zip(row, product(DATASETS, (False, True)), strict=True):
             for negatives, line in (("masks", "-"), ("label", "--")):
                 shares = {
@@ -171,6 +159,14 @@ def draw_dead_units(databases: list[Path]) -> Figure:
     return figure
 
 
+def _runs_of_seed_0(database: Path) -> list[tuple[RunRecord, list[EpochMetrics]]]:
+    """Return the complete runs of seed 0 with their epochs: on DEVICE if there are any, otherwise on the CPU."""
+    with open_to_read(database) as store:
+        complete = [run for run in list_runs(store) if run.epochs_done >= run.config.epochs and not run.config.seed]
+        device = DEVICE if any(run.config.device == DEVICE for run in complete) else "cpu"
+        return [(run, epochs(store, run.id)) for run in complete if run.config.device == device]
+
+
 def by_epoch(runs: list[tuple[RunRecord, list[EpochMetrics]]]) -> str:
     """Return a table with one row per run: the paper's figure, and the accuracy after some epochs."""
     lines = [
@@ -178,14 +174,14 @@ def by_epoch(runs: list[tuple[RunRecord, list[EpochMetrics]]]) -> str:
         ["---", "---", *["---:"] * (len(EPOCHS) + 2)],
         *(_row(run, measured) for run, measured in runs),
     ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(lines)
 
 
 def _row(run: RunRecord, measured: list[EpochMetrics]) -> list[str]:
     config = run.config
     accuracy = {e.epoch: e.accuracy for e in measured}
-    published = cell(config.data.name, config.negatives, config.schedule)
-    paper = "" if published is None else "-" if published[1] is None else f"{published[1]:g}"
+    found = cell(config.data.name, config.negatives, config.schedule)
+    paper = "" if found is None else "-" if found[1] is None else f"{found[1]:g}"
     values = ["" if (value := accuracy.get(epoch)) is None else f"{value:.1f}" for epoch in EPOCHS]
     return [f"{' '.join(_place(run))}, seed {config.seed}", config.device, paper, *values, str(run.epochs_done)]
 

@@ -10,7 +10,14 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+
+from ffcli.published import cell
+from ffcli.schedule import Schedule
+
+CHANCE = 10.0
+"""Accuracy in percent that a cell counts for if the paper shows it as "-"."""
 
 BEGIN, END = "<!-- written by tools/{} -->", "<!-- end of what a tool wrote -->"
 TOOL = Path(__file__).name
@@ -32,6 +39,17 @@ def put(text: str, page: Path, tool: str = TOOL) -> None:
     begin = BEGIN.format(tool)
     before, _, rest = page.read_text(encoding="utf-8").partition(begin)
     page.write_text(f"{before}{begin}\n\n{text}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+def markdown(lines: Iterable[Iterable[str]]) -> str:
+    """Return a table in Markdown; the second line holds the alignment of the columns."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def published(dataset: str, negatives: str, schedule: Schedule) -> float | None:
+    """Return the published accuracy in percent, chance for the paper's "-", or None if the paper has no such cell."""
+    found = cell(dataset, negatives, schedule)
+    return None if found is None else CHANCE if found[1] is None else found[1]
 
 
 def main() -> None:

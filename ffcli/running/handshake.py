@@ -74,7 +74,8 @@ def refusal(configs: Iterable[RunConfig]) -> Callable[[Site], str | None]:
                 return f"it has {name} {theirs}, the sweep {ours}"
         if on_gpu and not worker.cuda:
             return "it has no NVIDIA driver, and the runs need a CUDA device"
-        first.append(worker)
+        if not first:
+            first.append(worker)
         for what, of in compared.items():
             if of(worker) != of(first[0]):
                 return f"it has {of(worker) or 'no'} {what}, {first[0].host} has {of(first[0]) or 'none'}"
