@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from matplotlib.figure import Figure
-from scipy.stats import t  # type: ignore[import-untyped]
+from scipy.stats import t, ttest_ind  # type: ignore[import-untyped]
 from write_study import markdown, published, put, study_tables
 
 from ffcli.config import PRESETS
@@ -32,9 +32,9 @@ from ffcli.text import counted
 TOOL = Path(__file__).name
 PRESET = PRESETS["scaled@1"]
 DATASETS = ("mnist", "fashion")
-DEVICE = "cuda"
-"""The device of the runs in the margins and figures: it has more cells than the CPU."""
 MARGIN = "Accuracy with masks minus accuracy with wrong labels, in points:"
+SHORT = 4
+"""Phases from this length on are long: there masks are ahead of wrong labels in the paper."""
 EPOCHS = (50, 100, 200, 300, 400, 500)
 """Epochs whose accuracy is listed."""
 
@@ -74,30 +74,44 @@ def number_of_cells() -> int:
 
 def margins(complete: list[RunRecord]) -> str:
     """Return a table of the accuracy with masks minus that with wrong labels, by schedule and dataset."""
-    accuracy: dict[tuple[str, str, str], dict[int, float]] = defaultdict(dict)
-    schedules: dict[str, Schedule] = {}
+    runs: dict[tuple[str, str, Schedule], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in complete:
-        schedules[str(run.config.schedule)] = run.config.schedule
-        if run.final_accuracy is not None and run.config.device == DEVICE:
-            accuracy[_place(run)][run.config.seed] = run.final_accuracy
+        if run.final_accuracy is not None:
+            config = run.config
+            runs[config.data.name, config.negatives, config.schedule][config.seed].append(run.final_accuracy)
+    accuracy = {place: list(map(fmean, seeds.values())) for place, seeds in runs.items()}
     lines = [["phases", *(f"{name}{of}" for name in DATASETS for of in ("", ", paper"))], ["---", *["---:"] * 4]]
-    for text, schedule in sorted(schedules.items(), key=lambda item: (item[1].negative, item[1].positive)):
-        both = [[accuracy[name, negatives, text] for negatives in ("masks", "label")] for name in DATASETS]
-        if any(masks.keys() & label.keys() for masks, label in both):
-            margin = [[masks[seed] - label[seed] for seed in masks.keys() & label.keys()] for masks, label in both]
-            cells = [
-                [_interval(values), _published(name, schedule)] for name, values in zip(DATASETS, margin, strict=True)
-            ]
-            lines.append([text, *cells[0], *cells[1]])
-    return markdown(lines)
+    long: dict[str, list[float]] = {"n:1": [], "n:n": []}
+    for schedule in sorted({s for _, _, s in accuracy}, key=lambda s: (s.negative == s.positive > 1, s.positive)):
+        cells = []
+        for name in DATASETS:
+            masks, label = (accuracy.get((name, negatives, schedule), []) for negatives in ("masks", "label"))
+            cells += [_margin(masks, label) if masks and label else "", _published(name, schedule)]
+            if masks and label and schedule.positive >= SHORT:
+                long["n:1" if schedule.negative == 1 else "n:n"].append(fmean(masks) - fmean(label))
+        if cells[0] or cells[2]:
+            lines.append([str(schedule), *cells])
+    means = [
+        f"{kind} with n from {SHORT} on {_interval(values)} over {len(values)} cells"
+        for kind, values in long.items()
+        if len(values) > 1
+    ]
+    return "\n\n".join([markdown(lines), f"Mean with the 95 % interval of Student's t: {'; '.join(means)}."])
+
+
+def _margin(masks: list[float], label: list[float]) -> str:
+    """Return the difference of the means, with Welch's 95 % interval if both sides have several seeds."""
+    difference = f"{fmean(masks) - fmean(label):+.1f}"
+    if min(len(masks), len(label)) < 2:
+        return difference
+    interval = ttest_ind(masks, label, equal_var=False).confidence_interval()
+    return f"{difference} ± {(interval.high - interval.low) / 2:.1f}"
 
 
 def _interval(values: list[float]) -> str:
-    """Return the mean, with the 95 % interval of Student's t if there are several values."""
-    if len(values) < 2:
-        return f"{values[0]:+.1f}" if values else ""
+    """Return the mean with the 95 % interval of Student's t."""
     half = t.ppf(0.975, len(values) - 1) * stdev(values) / len(values) ** 0.5
-    return f"{fmean(values):+.1f} ± {half:.1f} ({len(values)} seeds)"
+    return f"{fmean(values):+.1f} ± {half:.1f}"
 
 
 def _published(name: str, schedule: Schedule) -> str:
@@ -160,11 +174,11 @@ def draw_dead_units(databases: list[Path]) -> Figure:
 
 
 def _runs_of_seed_0(database: Path) -> list[tuple[RunRecord, list[EpochMetrics]]]:
-    """Return the complete runs of seed 0 with their epochs: on DEVICE if there are any, otherwise on the CPU."""
+    """Return a complete run of seed 0 for each cell with its epochs: the one on the GPU if there are two."""
     with open_to_read(database) as store:
         complete = [run for run in list_runs(store) if run.epochs_done >= run.config.epochs and not run.config.seed]
-        device = DEVICE if any(run.config.device == DEVICE for run in complete) else "cpu"
-        return [(run, epochs(store, run.id)) for run in complete if run.config.device == device]
+        chosen = {_place(run): run for run in sorted(complete, key=lambda run: run.config.device)}
+        return [(run, epochs(store, run.id)) for run in chosen.values()]
 
 
 def by_epoch(runs: list[tuple[RunRecord, list[EpochMetrics]]]) -> str:

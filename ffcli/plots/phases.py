@@ -69,7 +69,7 @@ def draw(given: ManyRuns) -> Drawn:
     remark = f"{counted(len(others), 'more protocol')} not drawn: --protocol, --data or --tag chooses another"
     return Drawn(
         [_page(pair)],
-        text=caption(_longer(pair)),
+        text=caption(*pair),
         data={"tables": [table_json(table) for table in pair]},
         remark=remark if others else "",
     )
@@ -90,7 +90,7 @@ def _page(pair: tuple[Table, Table]) -> Page:
     lines = -(-len(rows) // columns)
     repeated = any(cell.measured.std is not None for both in rows for row in both for cell in row.cells)
     bars = "\nbars: standard deviation over the seeds" if repeated else ""
-    figure = make_figure(HEIGHT * lines + MARGIN, caption(_longer(pair)) + bars)
+    figure = make_figure(HEIGHT * lines + MARGIN, caption(*pair) + bars)
     axes = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flatten()
     drawn = [cell.schedule.positive for both in rows for row in both for cell in row.cells if _is_drawn(cell)]
     separated = sorted({length for length in drawn if length})
@@ -143,8 +143,3 @@ def _is_drawn(cell: Cell) -> bool:
 
 def _is_measured(row: TableRow) -> bool:
     return any(cell.measured.mean is not None for cell in row.cells)
-
-
-def _longer(pair: tuple[Table, Table]) -> Table:
-    """The table whose caption names the most seeds."""
-    return max(pair, key=lambda table: len(table.seeds))

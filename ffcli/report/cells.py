@@ -1,18 +1,20 @@
 """Cells of a table: means over the seeds, and their text.
 
-A mean counts the runs that reached the horizon of the table; shorter runs are shown but not counted. A cell whose runs
+A mean counts the runs that reached the horizon of the table; shorter runs are shown but not counted. Runs of one seed
+on several devices start from the same weights, so their mean counts as one value of that seed. A cell whose runs
 never left chance is shown as a dash, but keeps its number.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import NamedTuple
 
 from ffcli.choices import Metric
-from ffcli.config import RunConfig
+from ffcli.config import Device, RunConfig
 from ffcli.records import LAST_EPOCHS, Outcome
 from ffcli.report.colours import Role
 from ffcli.report.sheet import NOT_LEARNED, NOT_RUN, OUTSIDE, TIMES
@@ -34,10 +36,12 @@ class Measured:
     """Number of runs counted: those that reached the table's horizon."""
     mean: float | None = None
     std: float | None = None
-    """Sample standard deviation over the seeds; None for fewer than two runs."""
+    """Sample standard deviation over the seeds; None for fewer than two."""
     learned: bool | None = None
     """Whether any of the runs ever left chance; None without runs."""
     seeds: tuple[int, ...] = ()
+    """Seeds of the runs counted, each once."""
+    devices: tuple[Device, ...] = ()
     short: str | None = None
     """Progress of the longest run if no run is counted: `7/20 ep`, or `failed`."""
     running: bool = False
@@ -120,13 +124,17 @@ def reduce_runs(outcomes: Collection[Outcome], metric: Metric, epochs: int) -> M
     running = any(o.run.status == "running" for o in outcomes)
     if not finished:
         return Measured(short=_progress(outcomes, epochs), running=running)
-    values = [value for _, value in finished]
+    by_seed: dict[int, list[float]] = defaultdict(list)
+    for outcome, accuracy in finished:
+        by_seed[outcome.run.config.seed].append(accuracy)
+    values = [fmean(of_seed) for of_seed in by_seed.values()]
     return Measured(
-        runs=len(values),
+        runs=len(finished),
         mean=fmean(values),
         std=stdev(values) if len(values) > 1 else None,
         learned=any(o.learned for o, _ in finished),
-        seeds=tuple(o.run.config.seed for o, _ in finished),
+        seeds=tuple(sorted(by_seed)),
+        devices=tuple(sorted({o.run.config.device for o, _ in finished})),
         running=running,
     )
 
@@ -154,8 +162,8 @@ def value_role(cell: Cell) -> Role:
 
 
 def spread(cell: Cell) -> str:
-    """Return `±0.4` and the number of runs, or an empty text for fewer than two."""
-    return "" if cell.measured.std is None else f"±{cell.measured.std:.1f} {TIMES}{cell.measured.runs}"
+    """Return `±0.4` and the number of seeds, or an empty text for fewer than two."""
+    return "" if cell.measured.std is None else f"±{cell.measured.std:.1f} {TIMES}{len(cell.measured.seeds)}"
 
 
 def spread_beside_paper(cell: Cell) -> str:
@@ -174,7 +182,7 @@ def published(cell: Cell) -> str:
 def signs(cells: Collection[Cell], values: Collection[str]) -> Iterator[str]:
     """Yield an explanation of each sign that occurs in the cells; `values` are the results of `value` for them."""
     if any(map(spread, cells)):
-        yield f"± sample standard deviation, {TIMES} runs"
+        yield f"± sample standard deviation, {TIMES} seeds"
     if NOT_LEARNED in values or any(published(cell) == NOT_LEARNED for cell in cells):
         yield f"{NOT_LEARNED} never left chance"
     if any(cell.measured.short for cell in cells):
@@ -202,6 +210,14 @@ def metric_words(metric: Metric, horizon: int, *, shortest: int | None = None, h
     if held_out:
         return f"test accuracy in % at the best epoch by held-out images within {epochs}"
     return f"best accuracy in % on the test set itself within {epochs}"
+
+
+def runs_words(cells: Iterable[Cell]) -> str:
+    """Return seeds and devices of the runs counted in these cells: `seeds 0-2 · cpu, cuda`; empty without any."""
+    measured = [cell.measured for cell in cells]
+    seeds = sorted({seed for each in measured for seed in each.seeds})
+    devices = sorted({device for each in measured for device in each.devices})
+    return " · ".join(filter(None, (seeds_words(seeds), ", ".join(devices))))
 
 
 def seeds_words(seeds: Sequence[int]) -> str:

@@ -15,7 +15,7 @@ from ffcli.records import Outcome, RunSummary
 from ffcli.report.cells import DATA, Place, metric_words, place_of
 from ffcli.report.difference import MIN_PAIRS, Difference, difference_of
 from ffcli.report.pairing import LOOSE, Pair, Pairing, differing_values, pair, setting, settings_named
-from ffcli.report.protocol import SHARED, data_kind, describe
+from ffcli.report.protocol import DESCRIBED, data_kind, describe
 from ffcli.report.selectors import Selector, overlap, shown, values_of
 from ffcli.report.sheet import NOT_LEARNED, Document, Sheet, Span, make_list
 from ffcli.schedule import Schedule
@@ -117,7 +117,7 @@ class _Scored(NamedTuple):
 
 def _grouped(pairing: Pairing) -> Iterable[list[Pair]]:
     """Group pairs by their common settings. Pairs without masks join the group with the fewest blurs."""
-    strict = [name for name in (*SHARED, "data") if name in pairing.agreed]
+    strict = [name for name in (*DESCRIBED, "data") if name in pairing.agreed]
     loose = [name for name in LOOSE if name in pairing.agreed]
     fitting = [{name: _common(both, name) for name in loose} for both in pairing.pairs]
     blurs = [values["mask_blur"] for values in fitting if values.get("mask_blur") is not None]
@@ -158,7 +158,7 @@ def _value(outcome: Outcome | None, metric: Metric) -> float | None:
 def _comparison(scored: Sequence[_Scored], metric: Metric, horizon: int, left_out: int) -> Comparison:
     pairs = [each.pair for each in scored]
     runs = [run for both in pairs for run in both]
-    shared = {name: setting(runs[0].config, name) for name in SHARED if len(_values(runs, name)) == 1}
+    shared = {name: setting(runs[0].config, name) for name in DESCRIBED if len(_values(runs, name)) == 1}
     shared |= {name: value for name in LOOSE if (value := _common(runs, name)) is not None}
     kinds = {data_kind(run.config) for run in runs}
     cells: dict[tuple[Place, Place], list[_Scored]] = defaultdict(list)
@@ -206,7 +206,7 @@ def _difference(scored: Sequence[_Scored]) -> Difference:
 
 def _differing(pairs: Sequence[Pair]) -> dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]:
     differing = {}
-    for name in ("data", "dataset", "neg", "pos_phase", "neg_phase", "seed", *SHARED, *LOOSE):
+    for name in ("data", "dataset", "neg", "pos_phase", "neg_phase", "seed", *DESCRIBED, *LOOSE):
         if any(_apart(both, name) for both in pairs):
             shown_name, (ours, theirs) = differing_values(name, *zip(*pairs, strict=True))
             differing[shown_name] = (tuple(ours), tuple(theirs))

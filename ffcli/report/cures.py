@@ -49,7 +49,7 @@ from ffcli.report.cells import (
     place_of,
     published,
     reduce_runs,
-    seeds_words,
+    runs_words,
     signs,
     spread,
     value,
@@ -549,13 +549,13 @@ def cures_caption(table: CureTable) -> str:
     metric = metric_words(
         table.metric, max(cured, default=0), shortest=min(cured, default=0), held_out=protocol.holdout > 0
     )
-    seeds = seeds_words(sorted({seed for _, _, cell in table.with_runs for seed in cell.measured.seeds}))
+    runs = runs_words(cell for _, _, cell in table.with_runs)
     rate = [] if family.rate == AUTO else [f"lr {family.rate}"]
     if family.scaling != CURED_SCALING:
         rate.append(f"lr scaling {family.scaling}")
     if family.rate != AUTO and family.warmup:
         rate.append(f"warm-up of {counted(family.warmup, 'hour')}")
-    parts = (family.label, ", ".join(rate), DATA[protocol.data], metric, seeds, protocol.unnamed_device)
+    parts = (family.label, ", ".join(rate), DATA[protocol.data], metric, runs)
     return " · ".join(filter(None, parts))
 
 
@@ -675,6 +675,7 @@ def _json_cell(table: CureTable, line: CureLine, cell: CureCell) -> dict[str, An
         "mean": cell.measured.mean,
         "std": cell.measured.std,
         "runs": cell.measured.runs,
+        "devices": list(cell.measured.devices),
         "seeds": list(cell.measured.seeds),
         "published": cell.published,
         "published_learned": cell.published_learned,

@@ -18,7 +18,7 @@ from typing import Any
 from ffcli.config import RunConfig, default_scaling
 from ffcli.errors import BadOption
 from ffcli.records import RunSummary
-from ffcli.report.protocol import SHARED, data_kind, fitting_rules, shared_settings
+from ffcli.report.protocol import DESCRIBED, data_kind, fitting_rules, shared_settings
 from ffcli.report.selectors import NAMES, Selector, overlap, select, shown, values_of
 from ffcli.settings import AUTO, PresetSettings
 
@@ -42,7 +42,7 @@ _CELL: dict[str, Callable[[RunConfig], Any]] = {
     "neg_phase": lambda c: c.schedule.negative,
     "seed": lambda c: c.seed,
 }
-_SETTINGS = (*_CELL, *SHARED)
+_SETTINGS = (*_CELL, *DESCRIBED)
 
 _SETTINGS_OF: Mapping[str, tuple[str, ...]] = {
     "dataset": ("dataset", "content"),
@@ -52,7 +52,7 @@ _SETTINGS_OF: Mapping[str, tuple[str, ...]] = {
     "lr": ("lr", "has_automatic_lr"),
     "warmup": ("warmup", "has_automatic_lr"),
     "cure": ("cure", "has_automatic_lr", "lr_scaling"),
-    "tag": (*SHARED, *LOOSE),
+    "tag": (*DESCRIBED, *LOOSE),
 }
 """The settings in which partners may differ if a side names an option; by default that option alone."""
 

@@ -1,9 +1,11 @@
 """Protocols: which runs may share a table.
 
-A protocol is every setting of a run except dataset, negatives, schedule and seed. Runs of two protocols, or of full
-data and of the sample, never share a table. Two settings cannot be determined from every run: the scaling rule of the
-positive phase's learning rate if several rules give the same rate, and the blur if the negatives have no masks. A run
-belongs to every protocol that would have trained it in the same way.
+A protocol is every setting of a run except dataset, negatives, schedule, seed and device. Runs of two protocols, or of
+full data and of the sample, never share a table. Devices do: they only draw other random numbers.
+
+Two settings cannot be determined from every run: the scaling rule of the positive phase's learning rate if several
+rules give the same rate, and the blur if the negatives have no masks. A run belongs to every protocol that would have
+trained it in the same way.
 
 With `--lr auto` the learning rate depends on the schedule. Such runs share one protocol, in which the preset's rate
 stands for all of them and `has_automatic_lr` is set.
@@ -22,7 +24,6 @@ from ffcli.config import (
     CUSTOM,
     DEFAULT_PRESET,
     PRESETS,
-    Device,
     Preset,
     RunConfig,
     automatic_lr,
@@ -41,11 +42,14 @@ Signature = tuple[object, ...]
 RULES: tuple[LrScaling, ...] = ("ratio", "none", "notebook")
 """Scaling rules, the default first. A rule gets a table only if some run fits none of the earlier rules."""
 
-_STORED = (*PresetSettings.model_fields, *ProtocolSettings.model_fields, "device", "warmup", "algorithm_version")
+_STORED = (*PresetSettings.model_fields, *ProtocolSettings.model_fields, "warmup", "algorithm_version")
 """Settings that every run determines, by their names in `RunConfig`."""
 
 SHARED = (*_STORED, "has_automatic_lr")
 """Settings that all runs of a protocol share, by their names in `Protocol`."""
+
+DESCRIBED = (*SHARED, "device")
+"""Settings that `describe` names if they differ from the defaults."""
 
 _shared = attrgetter(*SHARED)
 _stored = attrgetter(*_STORED)
@@ -62,7 +66,6 @@ class Protocol(ProtocolSettings, PresetSettings):
     beta2: float = DEFAULT_PRESET.beta2
     lr_scaling: LrScaling = "ratio"
     mask_blur: int = 5
-    device: Device = "cpu"
     warmup: int = 0
     algorithm_version: int = ALGORITHM_VERSION
     has_automatic_lr: bool = False
@@ -78,11 +81,6 @@ class Protocol(ProtocolSettings, PresetSettings):
     def label(self) -> str:
         """`fast@1`, `fast@1 with threshold 2.0`, or `custom: lr 0.01`: what differs from the defaults."""
         return describe({name: getattr(self, name) for name in _DEFAULTS})
-
-    @property
-    def unnamed_device(self) -> str | None:
-        """The device, unless the label names it."""
-        return self.device if self.device == _DEFAULTS["device"] else None
 
     @property
     def signature(self) -> Signature:
@@ -107,8 +105,10 @@ class Protocol(ProtocolSettings, PresetSettings):
 
 _DEFAULTS = {name: field.default for name, field in Protocol.model_fields.items()}
 
-_LABELLED = [name for name in definitions.names() if name in _DEFAULTS and name != "data"]
-"""The settings of a protocol in the order of the help, in which labels name them."""
+_DEFAULTS_OF_RUNS = _DEFAULTS | {"device": "cpu"}
+
+_LABELLED = [name for name in definitions.names() if name in _DEFAULTS_OF_RUNS and name != "data"]
+"""The settings of a run in the order of the help, in which labels name them."""
 
 
 def describe(settings: Mapping[str, Any]) -> str:
@@ -119,7 +119,7 @@ def describe(settings: Mapping[str, Any]) -> str:
     labels = {
         name: definitions.label(name, settings[name])
         for name in _LABELLED
-        if name in settings and settings[name] != _DEFAULTS[name]
+        if name in settings and settings[name] != _DEFAULTS_OF_RUNS[name]
     }
     if settings.get("has_automatic_lr"):
         labels[definitions.AUTO] = "lr auto"
@@ -140,7 +140,7 @@ def settings_of(config: RunConfig) -> dict[str, Any]:
 
     The scaling rule is included only if it is not the default, the blur only if there are masks.
     """
-    settings = shared_settings(config)
+    settings = shared_settings(config) | {"device": config.device}
     if (rules := fitting_rules(config)) and rules[0] != default_scaling(config.cure):
         settings["lr_scaling"] = rules[0]
     return settings if config.mask_blur is None else settings | {"mask_blur": config.mask_blur}

@@ -29,7 +29,7 @@ from ffcli.report.cells import (
     place_of,
     published,
     reduce_runs,
-    seeds_words,
+    runs_words,
     signs,
     spread_beside_paper,
     value,
@@ -71,11 +71,6 @@ class Table:
     """Cells of the whole table without a run that counts or is running."""
     size: int
     """Number of cells of the whole table."""
-
-    @property
-    def seeds(self) -> list[int]:
-        """Seeds of all the runs counted."""
-        return sorted({seed for row in self.rows for cell in row.cells for seed in cell.measured.seeds})
 
     @property
     def next_command(self) -> str | None:
@@ -365,11 +360,12 @@ def _item(cell: Cell) -> Item:
     return Item(value(cell), value_role(cell), spread_beside_paper(cell), published(cell), difference)
 
 
-def caption(table: Table) -> str:
-    """Protocol, data, metric, horizon, seeds and device in one line."""
-    protocol = table.protocol
-    metric = metric_words(table.metric, table.epochs, held_out=protocol.holdout > 0)
-    parts = (protocol.label, DATA[protocol.data], metric, seeds_words(table.seeds), protocol.unnamed_device)
+def caption(*tables: Table) -> str:
+    """Protocol, data, metric, horizon, seeds and devices of tables of one protocol in one line."""
+    protocol = tables[0].protocol
+    metric = metric_words(tables[0].metric, tables[0].epochs, held_out=protocol.holdout > 0)
+    cells = (cell for table in tables for row in table.rows for cell in row.cells)
+    parts = (protocol.label, DATA[protocol.data], metric, runs_words(cells))
     return " · ".join(filter(None, parts))
 
 
@@ -437,6 +433,7 @@ def _json_row(row: TableRow) -> dict[str, Any]:
                 "mean": cell.measured.mean,
                 "std": cell.measured.std,
                 "runs": cell.measured.runs,
+                "devices": list(cell.measured.devices),
                 "published": cell.published,
                 "published_learned": cell.published_learned,
                 "learned": cell.measured.learned,

@@ -259,7 +259,8 @@ def test_every_format_has_the_same_numbers() -> None:
     lines = {line["line"]: line["cells"] for line in table["rows"][0]["lines"]}
     assert lines["gradient-memory"][1] == {
         "pos_phase": 16, "neg_phase": 16, "lr": 0.01, "epochs": 20, "mean": pytest.approx(91.7),
-        "std": pytest.approx(0.0), "runs": 3, "seeds": [0, 1, 2], "published": 35.0, "published_learned": True,
+        "std": pytest.approx(0.0), "runs": 3, "devices": ["cpu"], "seeds": [0, 1, 2],
+        "published": 35.0, "published_learned": True,
         "learned": True,
     }  # fmt: skip
     rows = list(csv.DictReader(io.StringIO(as_csv(document))))

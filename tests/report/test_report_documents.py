@@ -270,11 +270,11 @@ def test_json(tables: Sequence[Table]) -> None:
     cells: dict[tuple[int, int], Any] = {(c["pos_phase"], c["neg_phase"]): c for c in two["rows"][0]["cells"]}
     assert list(cells) == [(0, 0), (1, 1), (2, 1), (4, 1), (8, 1), (16, 1)]
     assert cells[1, 1] == {
-        "pos_phase": 1, "neg_phase": 1, "mean": 87.5, "std": pytest.approx(0.5**0.5), "runs": 2,
+        "pos_phase": 1, "neg_phase": 1, "mean": 87.5, "std": pytest.approx(0.5**0.5), "runs": 2, "devices": ["cpu"],
         "published": 89.0, "published_learned": True, "learned": True,
     }  # fmt: skip
     assert cells[16, 1] == {
-        "pos_phase": 16, "neg_phase": 1, "mean": 9.8, "std": None, "runs": 1,
+        "pos_phase": 16, "neg_phase": 1, "mean": 9.8, "std": None, "runs": 1, "devices": ["cpu"],
         "published": None, "published_learned": False, "learned": False,
     }  # fmt: skip
     assert cells[0, 0]["mean"] is cells[0, 0]["learned"] is None

@@ -83,7 +83,7 @@ def protocols(*outcomes: Outcome) -> list[str]:
         ({"lr": 1e-3, "updates_per_batch": 50}, "paper@1"),
         ({"threshold": 2.0, "hidden": (100, 100)}, "fast@1 with threshold 2.0, hidden 100,100"),
         ({"lr": 0.01}, "custom: lr 0.01"),
-        ({"lr": 0.01, "updates_per_batch": 5, "device": "cuda"}, "custom: lr 0.01, 5 updates per batch, device cuda"),
+        ({"lr": 0.01, "updates_per_batch": 5}, "custom: lr 0.01, 5 updates per batch"),
         ({"data": "sample", "mask_blur": 6, "lr_scaling": "none"}, "fast@1 with mask blur 6, lr scaling none"),
     ],
 )
@@ -200,7 +200,6 @@ def test_selection() -> None:
             ("mnist", "label", "1:1"),
             "--data full --neg label --pos-phase 1 --preset paper --updates-per-batch 10 --lr auto",
         ),
-        ({"device": "cuda"}, ("mnist", "label", "1:1"), "--data full --neg label --pos-phase 1 --device cuda"),
         (
             {"lr": 0.01, "hidden": (9, 9)},
             ("/data/a b.npz", "label", "4:2"),

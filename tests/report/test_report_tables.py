@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from statistics import mean, stdev
 
 import pytest
@@ -15,7 +16,8 @@ from ffcli.choices import Metric
 from ffcli.records import Outcome
 from ffcli.report.cells import Cell
 from ffcli.report.protocol import Protocol
-from ffcli.report.tables import Table, build, draw_tables, tables_document
+from ffcli.report.tables import Table, build, caption, draw_tables, tables_document
+from ffcli.report.titles import protocol_of
 from ffcli.schedule import Schedule
 
 
@@ -75,6 +77,18 @@ def test_cell_is_the_mean_over_its_seeds() -> None:
     alone = cell_at(tables_of(runs[0])[1], "mnist", "label", "16:1")
     assert (alone.measured.std, alone.difference) == (None, None)
     assert cell_at(tables_of(outcome(accuracy=87.5))[0], "mnist", "label", "1:1").difference == -1.5
+
+
+def test_runs_of_a_seed_on_two_devices_count_once() -> None:
+    on_cpu, other, next_seed = outcome(accuracy=80.0), outcome(accuracy=90.0), outcome(accuracy=87.0, seed=1)
+    config = other.run.config.model_copy(update={"device": "cuda"})
+    on_gpu = replace(other, run=replace(other.run, config=config, key=config.key))
+    table = tables_of(on_cpu, on_gpu, next_seed)[0]
+    cell = cell_at(table, "mnist", "label", "1:1").measured
+    assert (cell.runs, cell.seeds, cell.devices) == (3, (0, 1), ("cpu", "cuda"))
+    assert (cell.mean, cell.std) == (86.0, stdev((85.0, 87.0)))
+    assert caption(table) == "fast@1 · full data · final test accuracy in % after 20 epochs · seeds 0-1 · cpu, cuda"
+    assert protocol_of(config) == "fast@1 with device cuda"
 
 
 @pytest.mark.parametrize(("metric", "value"), [("final", 50.0), ("best", 70.0), ("last5", 60.0)])
