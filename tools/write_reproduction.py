@@ -3,15 +3,16 @@
     python tools/write_reproduction.py results/scaled.db docs/reproduction.md
     python tools/write_reproduction.py results/scaled.db docs/reproduction.md --figures results/study.db docs
 
-Writes how many cells are complete, the tables of `ff report`, the margin of masks over wrong labels, and the accuracy
-of each run by epoch. With `--figures` it also draws the accuracy by hour, and the dead units of each layer beside those
-of another preset's study.
+Writes how many cells are complete, the tables of `ff report`, their agreement by row, the margin of masks over wrong
+labels, and the accuracy of each run by epoch. With `--figures` it also draws the accuracy by hour, and the dead units
+of each layer beside those of another preset's study.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import fmean, stdev
@@ -20,21 +21,31 @@ from matplotlib.figure import Figure
 from scipy.stats import t, ttest_ind  # type: ignore[import-untyped]
 from write_study import markdown, published, put, study_tables
 
+from ffcli.choices import Metric
 from ffcli.config import PRESETS
 from ffcli.plots.style import LOOKS, accuracy_axis, finish_grid, labelled, legend_below, make_figure, styled
 from ffcli.published import cell, tables
 from ffcli.records import EpochMetrics, RunRecord
+from ffcli.report.agreement import Agreement, agreement
+from ffcli.report.protocol import default_protocol
+from ffcli.report.tables import draw_tables
 from ffcli.schedule import Schedule
 from ffcli.store.database import open_to_read
+from ffcli.store.outcomes import outcomes, summaries
 from ffcli.store.runs import Filters, epochs, list_runs
 from ffcli.text import counted
 
 TOOL = Path(__file__).name
 PRESET = PRESETS["scaled@1"]
 DATASETS = ("mnist", "fashion")
+AGREEMENT = (
+    "Agreement by row, of the final accuracy and of the best epoch: mean absolute difference to the paper in points,"
+    " and Spearman's correlation:"
+)
 MARGIN = "Accuracy with masks minus accuracy with wrong labels, in points:"
 SHORT = 4
 """Phases from this length on are long: there masks are ahead of wrong labels in the paper."""
+METRICS: tuple[Metric, ...] = ("final", "best")
 EPOCHS = (50, 100, 200, 300, 400, 500)
 """Epochs whose accuracy is listed."""
 
@@ -64,12 +75,35 @@ def state(database: Path) -> str:
         f" {len({_place(run) for run in complete})} of {number_of_cells()} cells;"
         f" {counted(len(runs) - len(complete), 'run')} under way."
     )
-    tables = [study_tables(database), MARGIN, margins(complete)] if complete else []
+    tables = [study_tables(database), AGREEMENT, by_row(database), MARGIN, margins(complete)] if complete else []
     return "\n\n".join([coverage, *tables, "Accuracy by epoch:", by_epoch(runs)])
 
 
 def number_of_cells() -> int:
     return len({(*row, s) for table in tables().values() for row, line in table.rows.items() for s in line})
+
+
+def by_row(database: Path) -> str:
+    """Return a table of the agreement of each row with the paper, for the final accuracy and for the best epoch."""
+    with open_to_read(database) as store:
+        runs = summaries(store)
+        read, default = partial(outcomes, store, runs=runs), default_protocol(PRESET.label)
+        final, best = (draw_tables(runs, read, default=default, metric=metric) for metric in METRICS)
+    lines = [["table", "row", "cells", "final", "best", "correlation, final", "best"], ["---:", "---", *["---:"] * 5]]
+    for of_final, of_best in zip(final, best, strict=True):
+        rows = [(f"{a.dataset} {a.negatives}", [a], [b]) for a, b in zip(of_final.rows, of_best.rows, strict=True)]
+        for name, *both in [*rows, ("all", of_final.rows, of_best.rows)]:
+            agreed = [found for some in both if (found := agreement(some, "full"))]
+            if len(agreed) == len(METRICS):
+                differences = [f"{each.mean_absolute_difference:.1f}" for each in agreed]
+                correlations = ["" if len(each.rank_correlation) > 1 else _rho(each) for each in agreed]
+                lines.append([str(of_final.number), name, str(agreed[0].compared), *differences, *correlations])
+    return markdown(lines)
+
+
+def _rho(agreed: Agreement) -> str:
+    rho = agreed.rank_correlation[0].rho
+    return "" if rho is None else f"{rho:+.2f}"
 
 
 def margins(complete: list[RunRecord]) -> str:
@@ -182,10 +216,11 @@ def _runs_of_seed_0(database: Path) -> list[tuple[RunRecord, list[EpochMetrics]]
 
 
 def by_epoch(runs: list[tuple[RunRecord, list[EpochMetrics]]]) -> str:
-    """Return a table with one row per run: the paper's figure, and the accuracy after some epochs."""
+    """Return a table with one row per run: the paper's figure, the epoch that first reached it, the best epoch, and the
+    accuracy after some epochs."""
     lines = [
-        ["run", "device", "paper", *(f"epoch {epoch}" for epoch in EPOCHS), "epochs"],
-        ["---", "---", *["---:"] * (len(EPOCHS) + 2)],
+        ["run", "device", "paper", "reached in", "best", "in", *(f"epoch {epoch}" for epoch in EPOCHS), "epochs"],
+        ["---", "---", *["---:"] * (len(EPOCHS) + 5)],
         *(_row(run, measured) for run, measured in runs),
     ]
     return markdown(lines)
@@ -193,11 +228,14 @@ def by_epoch(runs: list[tuple[RunRecord, list[EpochMetrics]]]) -> str:
 
 def _row(run: RunRecord, measured: list[EpochMetrics]) -> list[str]:
     config = run.config
-    accuracy = {e.epoch: e.accuracy for e in measured}
+    accuracy = {e.epoch: e.accuracy for e in measured if e.epoch and e.accuracy is not None}
     found = cell(config.data.name, config.negatives, config.schedule)
     paper = "" if found is None else "-" if found[1] is None else f"{found[1]:g}"
+    reached = next((str(e) for e, a in accuracy.items() if found and found[1] is not None and a >= found[1]), "")
+    best = max(accuracy, key=accuracy.__getitem__)
     values = ["" if (value := accuracy.get(epoch)) is None else f"{value:.1f}" for epoch in EPOCHS]
-    return [f"{' '.join(_place(run))}, seed {config.seed}", config.device, paper, *values, str(run.epochs_done)]
+    name = f"{' '.join(_place(run))}, seed {config.seed}"
+    return [name, config.device, paper, reached, f"{accuracy[best]:.1f}", str(best), *values, str(run.epochs_done)]
 
 
 def _place(run: RunRecord) -> tuple[str, str, str]:
