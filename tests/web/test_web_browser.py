@@ -79,7 +79,7 @@ def test_a_reader_sorts_filters_and_opens_cells_with_the_keyboard(
     page.keyboard.press("Enter")
     assert cell.get_attribute("aria-expanded") == "true"
     box = page.locator(f"#{cell.get_attribute('aria-controls')}")
-    assert box.locator("tbody td:nth-child(5)").all_inner_texts() == ["60.00", "69.00", "78.00"]
+    assert box.locator("tbody td:nth-child(6)").all_inner_texts() == ["60.00", "69.00", "78.00"]
     assert box.locator("svg polyline.curve").count() == 3
     box.locator("a").first.press("Enter")
     assert page.evaluate("document.activeElement.className") == "run"

@@ -134,18 +134,19 @@
 
   function cellBox(button) {
     const places = button.dataset.runs.split(" ").sort((a, b) => text(rowOf(a), 5) - text(rowOf(b), 5));
-    const heads = ["run", "seed", "status", "epochs", "final %", "best %"];
+    const heads = ["run", "protocol", "seed", "status", "epochs", "final %", "best %"];
     const table = make("table", {}, make("thead", {}, make("tr", {}, ...heads.map(h => make("th", { scope: "col" }, h)))));
     const body = make("tbody");
     for (const place of places) {
       const row = rowOf(place);
       const link = make("a", { href: `#${row.id}` }, find("button.run", row).textContent);
       link.addEventListener("click", event => { event.preventDefault(); showRun(row.id); });
-      body.append(make("tr", {}, make("th", { scope: "row" }, link), ...[5, 6, 7, 8, 9].map(n => make("td", {}, text(row, n)))));
+      body.append(make("tr", {}, make("th", { scope: "row" }, link), ...[4, 5, 6, 7, 8, 9].map(n => make("td", {}, text(row, n)))));
     }
     table.append(body);
+    const named = row => `${find("button.run", row).textContent}, seed ${text(row, 5)}`;
     const drawn = places.slice(0, 5);
-    const figure = chart("Accuracy in %", drawn.map(place => accuracy(place, `seed ${text(rowOf(place), 5)}`)),
+    const figure = chart("Accuracy in %", drawn.map(place => accuracy(place, named(rowOf(place)))),
       { top: 100, chance: curves[places[0]].chance });
     const rest = places.length > drawn.length ? make("p", { class: "notes" }, "The figure shows the first five runs.") : "";
     return [make("h3", {}, button.dataset.title), make("div", { class: "columns" }, table, figure || ""), rest];
