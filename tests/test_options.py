@@ -105,7 +105,7 @@ def test_every_cure_has_its_own_key() -> None:
 def test_stored_runs_without_a_cure_keep_their_keys(tmp_path: Path) -> None:
     with open_store(shutil.copy(STUDY, tmp_path)) as store:
         runs = list_runs(store)
-    assert len(runs) == 52
+    assert len(runs) == 156
     assert all(run.config.key == run.key and not run.config.cure for run in runs)
 
 

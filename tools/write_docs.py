@@ -35,15 +35,15 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "resu
 
 GENERATORS = """
     tools/write_commands.py
-    tools/write_study.py results/study.db README.md --table 1
+    tools/write_study.py results/scaled.db README.md --table 2
     tools/write_study.py results/study.db docs/study.md
     tools/write_study.py results/cures.db docs/cures.md --table cures
     tools/write_scaling.py results/scaling.json docs/speed.md docs/scaling.svg
     tools/choose_updates.py results/calibration.db docs/reproduction.md docs/updates.svg
     tools/write_study.py results/cifar10.db docs/reproduction.md --table 1
     tools/choose_preset.py table results/fast.db docs/reproduction.md
-    tools/write_reproduction.py results/scaled.db docs/reproduction.md --figures results/study.db docs
-    tools/make_readme_picture.py results/study.db --table 2
+    tools/write_reproduction.py results/scaled.db results/study.db docs/reproduction.md --figures docs
+    tools/make_readme_picture.py results/scaled.db --table 2
     -m ffcli plot cures --db results/cures.db --output docs/cures.svg
     -m ffcli plot phases --db results/study.db --output docs/phases.svg
 """

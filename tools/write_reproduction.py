@@ -1,11 +1,11 @@
 """Write the state of the study with `scaled@1` into docs/reproduction.md.
 
-    python tools/write_reproduction.py results/scaled.db docs/reproduction.md
-    python tools/write_reproduction.py results/scaled.db docs/reproduction.md --figures results/study.db docs
+    python tools/write_reproduction.py results/scaled.db results/study.db docs/reproduction.md
+    python tools/write_reproduction.py results/scaled.db results/study.db docs/reproduction.md --figures docs
 
 Writes how many cells are complete, the tables of `ff report`, their agreement by row, the margin of masks over wrong
-labels, and the accuracy of each run by epoch. With `--figures` it also draws the accuracy by hour, and the dead units
-of each layer beside those of another preset's study.
+labels, also in the study with the default preset, and the accuracy of each run by epoch. With `--figures` it also draws
+the accuracy by hour, and the dead units of each layer in both studies.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ AGREEMENT = (
     " and Spearman's correlation:"
 )
 MARGIN = "Accuracy with masks minus accuracy with wrong labels, in points:"
-SHORT = 4
-"""Phases from this length on are long: there masks are ahead of wrong labels in the paper."""
+MARGIN_OF_STUDY = "The same with the default preset (20 epochs, seeds 0 to 2, ± 95 % interval of Welch's t):"
+LONG = 4
+"""Hours from which a positive phase is long: there masks are ahead of wrong labels in the paper."""
 METRICS: tuple[Metric, ...] = ("final", "best")
 EPOCHS = (50, 100, 200, 300, 400, 500)
 """Epochs whose accuracy is listed."""
@@ -53,30 +54,38 @@ EPOCHS = (50, 100, 200, 300, 400, 500)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("database", type=Path)
+    parser.add_argument("study", type=Path, help="the study with the default preset")
     parser.add_argument("page", type=Path)
-    parser.add_argument("--figures", type=Path, nargs=2, metavar=("STUDY", "FOLDER"))
+    parser.add_argument("--figures", type=Path, metavar="FOLDER")
     arguments = parser.parse_args()
-    put(state(arguments.database), arguments.page, TOOL)
+    put(state(arguments.database, arguments.study), arguments.page, TOOL)
     if arguments.figures:
-        study, folder = arguments.figures
         with styled():
-            curves, units = draw_curves(arguments.database), draw_dead_units([study, arguments.database])
-            curves.savefig(folder / "curves.svg", metadata={"Date": None})
-            units.savefig(folder / "dead-units.svg", metadata={"Date": None})
+            curves = draw_curves(arguments.database)
+            units = draw_dead_units([arguments.study, arguments.database])
+            curves.savefig(arguments.figures / "curves.svg", metadata={"Date": None})
+            units.savefig(arguments.figures / "dead-units.svg", metadata={"Date": None})
 
 
-def state(database: Path) -> str:
-    """Return coverage, tables and accuracy by epoch in Markdown."""
+def state(database: Path, study: Path) -> str:
+    """Return coverage, tables, margins and accuracy by epoch in Markdown."""
     with open_to_read(database) as store:
         runs = [(run, epochs(store, run.id)) for run in list_runs(store, Filters(preset=PRESET.label, sort="oldest"))]
     complete = [run for run, _ in runs if run.epochs_done >= PRESET.epochs]
-    coverage = (
-        f"{counted(len(complete), 'run')} of {PRESET.epochs} epochs complete, in"
-        f" {len({_place(run) for run in complete})} of {number_of_cells()} cells;"
-        f" {counted(len(runs) - len(complete), 'run')} under way."
+    cells = len({_place(run) for run in complete})
+    coverage = f"{counted(len(complete), 'run')} of {PRESET.epochs} epochs, in {cells} of {number_of_cells()} cells."
+    with open_to_read(study) as store:
+        of_study = list_runs(store)
+    return "\n\n".join(
+        [
+            coverage,
+            study_tables(database),
+            *(AGREEMENT, by_row(database)),
+            *(MARGIN, margins(complete)),
+            *(MARGIN_OF_STUDY, margins(of_study)),
+            *("Accuracy by epoch:", by_epoch(runs)),
+        ]
     )
-    tables = [study_tables(database), AGREEMENT, by_row(database), MARGIN, margins(complete)] if complete else []
-    return "\n\n".join([coverage, *tables, "Accuracy by epoch:", by_epoch(runs)])
 
 
 def number_of_cells() -> int:
@@ -107,51 +116,57 @@ def _rho(agreed: Agreement) -> str:
 
 
 def margins(complete: list[RunRecord]) -> str:
-    """Return a table of the accuracy with masks minus that with wrong labels, by schedule and dataset."""
+    """Return a table of the accuracy with masks minus that with wrong labels, by schedule and dataset, and the mean of
+    the long phases of each kind."""
+    accuracy = _accuracies(complete)
+    lines = [["phases", *(f"{name}{of}" for name in DATASETS for of in ("", ", paper"))], ["---", *["---:"] * 4]]
+    long: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for schedule in sorted({s for _, _, s in accuracy}, key=lambda s: (s.negative == s.positive > 1, s.positive)):
+        line = []
+        for name in DATASETS:
+            masks, label = (accuracy.get((name, negatives, schedule), []) for negatives in ("masks", "label"))
+            paper = _published_margin(name, schedule)
+            line += [_margin(masks, label), "" if paper is None else f"{paper:+z.1f}"]
+            if masks and label and paper is not None and schedule.positive >= LONG:
+                long["n:1" if schedule.negative == 1 else "n:n"].append((fmean(masks) - fmean(label), paper))
+        if line[0] or line[2]:
+            lines.append([str(schedule), *line])
+    means = [f"{kind} with n from {LONG} on {_mean(pairs)}" for kind, pairs in long.items()]
+    return "\n\n".join([markdown(lines), f"Mean and its 95 % interval (Student's t): {'; '.join(means)}."])
+
+
+def _accuracies(complete: list[RunRecord]) -> dict[tuple[str, str, Schedule], list[float]]:
+    """Return the final accuracies of each cell, one for each seed: the mean of its runs."""
     runs: dict[tuple[str, str, Schedule], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in complete:
         if run.final_accuracy is not None:
             config = run.config
             runs[config.data.name, config.negatives, config.schedule][config.seed].append(run.final_accuracy)
-    accuracy = {place: list(map(fmean, seeds.values())) for place, seeds in runs.items()}
-    lines = [["phases", *(f"{name}{of}" for name in DATASETS for of in ("", ", paper"))], ["---", *["---:"] * 4]]
-    long: dict[str, list[float]] = {"n:1": [], "n:n": []}
-    for schedule in sorted({s for _, _, s in accuracy}, key=lambda s: (s.negative == s.positive > 1, s.positive)):
-        cells = []
-        for name in DATASETS:
-            masks, label = (accuracy.get((name, negatives, schedule), []) for negatives in ("masks", "label"))
-            cells += [_margin(masks, label) if masks and label else "", _published(name, schedule)]
-            if masks and label and schedule.positive >= SHORT:
-                long["n:1" if schedule.negative == 1 else "n:n"].append(fmean(masks) - fmean(label))
-        if cells[0] or cells[2]:
-            lines.append([str(schedule), *cells])
-    means = [
-        f"{kind} with n from {SHORT} on {_interval(values)} over {len(values)} cells"
-        for kind, values in long.items()
-        if len(values) > 1
-    ]
-    return "\n\n".join([markdown(lines), f"Mean with the 95 % interval of Student's t: {'; '.join(means)}."])
+    return {place: list(map(fmean, seeds.values())) for place, seeds in runs.items()}
 
 
 def _margin(masks: list[float], label: list[float]) -> str:
     """Return the difference of the means, with Welch's 95 % interval if both sides have several seeds."""
-    difference = f"{fmean(masks) - fmean(label):+.1f}"
+    if not (masks and label):
+        return ""
+    difference = f"{fmean(masks) - fmean(label):+z.1f}"
     if min(len(masks), len(label)) < 2:
         return difference
     interval = ttest_ind(masks, label, equal_var=False).confidence_interval()
     return f"{difference} ± {(interval.high - interval.low) / 2:.1f}"
 
 
-def _interval(values: list[float]) -> str:
-    """Return the mean with the 95 % interval of Student's t."""
-    half = t.ppf(0.975, len(values) - 1) * stdev(values) / len(values) ** 0.5
-    return f"{fmean(values):+.1f} ± {half:.1f}"
+def _mean(pairs: list[tuple[float, float]]) -> str:
+    """Return the mean of the measured margins with its interval, and that of the published ones."""
+    ours, paper = zip(*pairs, strict=True)
+    half = t.ppf(0.975, len(ours) - 1) * stdev(ours) / len(ours) ** 0.5
+    return f"{fmean(ours):+z.1f} ± {half:.1f} over {len(ours)} cells (paper: {fmean(paper):+z.1f})"
 
 
-def _published(name: str, schedule: Schedule) -> str:
-    """Return the published difference."""
+def _published_margin(name: str, schedule: Schedule) -> float | None:
+    """Return the published difference, or None if the paper has no such cells; its "-" counts as chance."""
     masks, label = (published(name, negatives, schedule) for negatives in ("masks", "label"))
-    return "" if masks is None or label is None else f"{masks - label:+.1f}"
+    return None if masks is None or label is None else masks - label
 
 
 def draw_curves(database: Path) -> Figure:

@@ -1,6 +1,6 @@
 """Write measured tables into a page, between its markers, as `ff report --format markdown` prints them.
 
-python tools/write_study.py results/study.db README.md --table 1
+python tools/write_study.py results/scaled.db README.md --table 2
 python tools/write_study.py results/study.db docs/study.md
 python tools/write_study.py results/cures.db docs/cures.md --table cures
 """

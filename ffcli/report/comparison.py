@@ -15,7 +15,7 @@ from ffcli.records import Outcome, RunSummary
 from ffcli.report.cells import DATA, Place, metric_words, place_of
 from ffcli.report.difference import MIN_PAIRS, Difference, difference_of
 from ffcli.report.pairing import LOOSE, Pair, Pairing, differing_values, pair, setting, settings_named
-from ffcli.report.protocol import DESCRIBED, data_kind, describe
+from ffcli.report.protocol import DESCRIBED, SHARED, data_kind, describe
 from ffcli.report.selectors import Selector, overlap, shown, values_of
 from ffcli.report.sheet import NOT_LEARNED, Document, Sheet, Span, make_list
 from ffcli.schedule import Schedule
@@ -117,7 +117,7 @@ class _Scored(NamedTuple):
 
 def _grouped(pairing: Pairing) -> Iterable[list[Pair]]:
     """Group pairs by their common settings. Pairs without masks join the group with the fewest blurs."""
-    strict = [name for name in (*DESCRIBED, "data") if name in pairing.agreed]
+    strict = [name for name in (*SHARED, "data") if name in pairing.agreed]
     loose = [name for name in LOOSE if name in pairing.agreed]
     fitting = [{name: _common(both, name) for name in loose} for both in pairing.pairs]
     blurs = [values["mask_blur"] for values in fitting if values.get("mask_blur") is not None]
