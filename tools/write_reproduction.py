@@ -146,11 +146,11 @@ def _accuracies(complete: list[RunRecord]) -> dict[tuple[str, str, Schedule], li
 
 
 def _margin(masks: list[float], label: list[float]) -> str:
-    """Return the difference of the means, with Welch's 95 % interval if both sides have several seeds."""
+    """Return the difference of the means, with Welch's 95 % interval if both sides have several seeds that differ."""
     if not (masks and label):
         return ""
     difference = f"{fmean(masks) - fmean(label):+z.1f}"
-    if min(len(masks), len(label)) < 2:
+    if min(len(masks), len(label)) < 2 or 0 in (stdev(masks), stdev(label)):
         return difference
     interval = ttest_ind(masks, label, equal_var=False).confidence_interval()
     return f"{difference} ± {(interval.high - interval.low) / 2:.1f}"
