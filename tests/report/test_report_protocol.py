@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import itertools
 import shlex
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -67,6 +68,12 @@ def outcome(
     return Outcome(run, horizon, min(done, horizon), accuracy if done >= horizon else None, accuracy, accuracy)
 
 
+def on_gpu(run: Outcome) -> Outcome:
+    """Return the outcome as that of a run on a GPU."""
+    config = run.run.config.model_copy(update={"device": "cuda"})
+    return replace(run, run=replace(run.run, config=config, key=config.key))
+
+
 def admits(protocol: Protocol, config: RunConfig) -> bool:
     """Return whether a run with this config belongs in the protocol's tables."""
     return protocol.signature == signature(config) and protocol.fits(config)
@@ -112,6 +119,7 @@ def test_every_protocol_setting_separates_tables() -> None:
     same = [
         outcome(),
         outcome(seed=7, neg="masks"),
+        on_gpu(outcome()),
         outcome("16:1", data=data_ref("fashion")),
         outcome("unseparated", data=data_ref("own", "file")),
     ]

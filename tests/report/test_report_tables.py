@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from statistics import mean, stdev
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_report_protocol import admits, data_ref, outcome
+from test_report_protocol import admits, data_ref, on_gpu, outcome
 
 from ffcli import published
 from ffcli.choices import Metric
@@ -80,15 +79,13 @@ def test_cell_is_the_mean_over_its_seeds() -> None:
 
 
 def test_runs_of_a_seed_on_two_devices_count_once() -> None:
-    on_cpu, other, next_seed = outcome(accuracy=80.0), outcome(accuracy=90.0), outcome(accuracy=87.0, seed=1)
-    config = other.run.config.model_copy(update={"device": "cuda"})
-    on_gpu = replace(other, run=replace(other.run, config=config, key=config.key))
-    table = tables_of(on_cpu, on_gpu, next_seed)[0]
+    gpu = on_gpu(outcome(accuracy=90.0))
+    table = tables_of(outcome(accuracy=80.0), gpu, outcome(accuracy=87.0, seed=1))[0]
     cell = cell_at(table, "mnist", "label", "1:1").measured
     assert (cell.runs, cell.seeds, cell.devices) == (3, (0, 1), ("cpu", "cuda"))
     assert (cell.mean, cell.std) == (86.0, stdev((85.0, 87.0)))
     assert caption(table) == "fast@1 · full data · final test accuracy in % after 20 epochs · seeds 0-1 · cpu, cuda"
-    assert protocol_of(config) == "fast@1 with device cuda"
+    assert protocol_of(gpu.run.config) == "fast@1 with device cuda"
 
 
 @pytest.mark.parametrize(("metric", "value"), [("final", 50.0), ("best", 70.0), ("last5", 60.0)])
