@@ -27,6 +27,7 @@ from ffcli.plots.style import LOOKS, accuracy_axis, finish_grid, labelled, legen
 from ffcli.published import cell, tables
 from ffcli.records import EpochMetrics, RunRecord
 from ffcli.report.agreement import Agreement, agreement
+from ffcli.report.cells import mean_by_seed
 from ffcli.report.protocol import default_protocol
 from ffcli.report.tables import draw_tables
 from ffcli.schedule import Schedule
@@ -43,7 +44,9 @@ AGREEMENT = (
     " and Spearman's correlation:"
 )
 MARGIN = "Accuracy with masks minus accuracy with wrong labels, in points:"
-MARGIN_OF_STUDY = "The same with the default preset (20 epochs, seeds 0 to 2, ± 95 % interval of Welch's t):"
+MARGIN_OF_STUDY = (
+    "The same with the default preset (20 epochs, seeds 0 to 2, ± 95 % interval of Welch's t if the seeds differ):"
+)
 LONG = 4
 """Hours from which a positive phase is long: there masks are ahead of wrong labels in the paper."""
 METRICS: tuple[Metric, ...] = ("final", "best")
@@ -136,13 +139,13 @@ def margins(complete: list[RunRecord]) -> str:
 
 
 def _accuracies(complete: list[RunRecord]) -> dict[tuple[str, str, Schedule], list[float]]:
-    """Return the final accuracies of each cell, one for each seed: the mean of its runs."""
-    runs: dict[tuple[str, str, Schedule], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    """Return the final accuracies of each cell, one for each seed."""
+    runs: dict[tuple[str, str, Schedule], list[tuple[int, float]]] = defaultdict(list)
     for run in complete:
         if run.final_accuracy is not None:
             config = run.config
-            runs[config.data.name, config.negatives, config.schedule][config.seed].append(run.final_accuracy)
-    return {place: list(map(fmean, seeds.values())) for place, seeds in runs.items()}
+            runs[config.data.name, config.negatives, config.schedule].append((config.seed, run.final_accuracy))
+    return {place: list(mean_by_seed(of_place).values()) for place, of_place in runs.items()}
 
 
 def _margin(masks: list[float], label: list[float]) -> str:

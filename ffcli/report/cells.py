@@ -124,10 +124,8 @@ def reduce_runs(outcomes: Collection[Outcome], metric: Metric, epochs: int) -> M
     running = any(o.run.status == "running" for o in outcomes)
     if not finished:
         return Measured(short=_progress(outcomes, epochs), running=running)
-    by_seed: dict[int, list[float]] = defaultdict(list)
-    for outcome, accuracy in finished:
-        by_seed[outcome.run.config.seed].append(accuracy)
-    values = [fmean(of_seed) for of_seed in by_seed.values()]
+    by_seed = mean_by_seed((outcome.run.config.seed, accuracy) for outcome, accuracy in finished)
+    values = by_seed.values()
     return Measured(
         runs=len(finished),
         mean=fmean(values),
@@ -137,6 +135,14 @@ def reduce_runs(outcomes: Collection[Outcome], metric: Metric, epochs: int) -> M
         devices=tuple(sorted({o.run.config.device for o, _ in finished})),
         running=running,
     )
+
+
+def mean_by_seed(runs: Iterable[tuple[int, float]]) -> dict[int, float]:
+    """Return one accuracy for each seed: the mean of its runs, given as pairs of seed and accuracy."""
+    accuracies: dict[int, list[float]] = defaultdict(list)
+    for seed, accuracy in runs:
+        accuracies[seed].append(accuracy)
+    return {seed: fmean(of_seed) for seed, of_seed in accuracies.items()}
 
 
 def _progress(outcomes: Collection[Outcome], epochs: int) -> str:
